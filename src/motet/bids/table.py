@@ -1,0 +1,97 @@
+"""One site's measures in memory or memory-mapped: people in rows, features in columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from motet.schema import SiteSchema
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Table:
+    """Measures, covariates and batches of the people of one site.
+
+    Attributes
+    ----------
+    site : str
+    people : (n,) array of str
+        ``participant_id`` of every row; a person with several sessions has several rows.
+    sessions : (n,) array of str, or None
+    values : (n, p) float64
+        Features in native units; NaN where missing; never infinite. May be memory-mapped.
+        Row i is ``values[rows[i]]`` where `rows` is given.
+    features, units : tuple of str
+    covariates : DataFrame
+        n rows; float64 columns for continuous covariates, str columns for categorical ones.
+    batch : (n,) array of str
+    rows : (n,) array of int, or None
+        Which rows of `values` these people are; None: all, in order.
+    source : Path or None
+        The folder it was read from.
+    form : {"tsv", "npy", "memory"}
+        The form of the input, which the output takes.
+    described : SiteSchema
+        The site's public description.
+    """
+
+    site: str
+    people: NDArray[Any]
+    values: NDArray[np.float64]
+    features: tuple[str, ...]
+    units: tuple[str, ...]
+    covariates: pd.DataFrame
+    batch: NDArray[Any]
+    described: SiteSchema
+    sessions: NDArray[Any] | None = None
+    rows: NDArray[np.intp] | None = None
+    source: Path | None = None
+    form: Literal["tsv", "npy", "memory"] = "memory"
+    participants: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """participants.tsv as it was read (text), to be written beside the harmonized values."""
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+    @property
+    def batches(self) -> tuple[str, ...]:
+        """Names of the batches these people belong to, sorted."""
+        return tuple(sorted(set(self.batch.tolist())))
+
+    def of_batch(self, name: str) -> Table:
+        """The people of one batch."""
+        return self.where(self.batch == name)
+
+    def where(self, mask: NDArray[np.bool_]) -> Table:
+        """The people for whom `mask`, (n,) bool, holds. No value is copied."""
+        index = np.flatnonzero(mask)
+        return replace(
+            self,
+            people=self.people[index],
+            sessions=None if self.sessions is None else self.sessions[index],
+            covariates=self.covariates.iloc[index].reset_index(drop=True),
+            batch=self.batch[index],
+            rows=index if self.rows is None else self.rows[index],
+        )
+
+    def block(self, columns: slice | Sequence[int] | NDArray[np.intp]) -> NDArray[np.float64]:
+        """Values of some feature columns, (n, c) float64; a view where the rows are contiguous."""
+        part = self.values[:, columns]
+        if self.rows is None:
+            return part
+        rows = self.rows
+        if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and bool((np.diff(rows) == 1).all()):
+            return part[rows[0] : rows[-1] + 1]
+        return np.take(part, rows, axis=0)
+
+    def who(self, row: int) -> str:
+        """How to name a row in a sentence: the person, and the session where there is one."""
+        if self.sessions is None:
+            return str(self.people[row])
+        return f"{self.people[row]} ({self.sessions[row]})"

@@ -1,0 +1,127 @@
+"""Errors that speak to the person: what happened, where, and what to do next.
+
+Every error carries a short stable ``code``. Between a site and the coordinator only the code
+travels; the sentence, which may name a person or a file, stays in the log of the machine where it
+was raised.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MotetError(Exception):
+    """Base of all errors that Motet raises on purpose.
+
+    Parameters
+    ----------
+    what : str
+        One or two sentences: what happened.
+    do : str
+        What the reader can do next.
+    **where : str
+        The place, most general first: ``site``, ``file``, ``column``, ``person``, ``feature``,
+        ``key``.
+    """
+
+    code = "error"
+
+    def __init__(self, what: str, *, do: str = "", **where: object) -> None:
+        self.what = what
+        self.do = do
+        self.where = {key: str(value) for key, value in where.items() if value not in ("", None)}
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        place = ", ".join(f"{key} {value}" for key, value in self.where.items())
+        sentence = f"{place}: {self.what}" if place else self.what
+        return f"{sentence} {self.do}".rstrip()
+
+
+class StudyFileError(MotetError):
+    """The study file, or a parameter in it, cannot be used as it stands."""
+
+    code = "study-file"
+
+
+class UnknownMethodError(StudyFileError):
+    """The study asks for a method that is not registered."""
+
+    code = "unknown-method"
+
+
+class DataError(MotetError):
+    """A site's files cannot be read as the study needs them."""
+
+    code = "data"
+
+
+class SchemaError(MotetError):
+    """The sites' public descriptions (features, covariates, batches) do not fit together."""
+
+    code = "schema"
+
+
+class DesignError(MotetError):
+    """The pooled design cannot be estimated: collinear, constant or confounded covariates."""
+
+    code = "design"
+
+
+class PlanError(MotetError):
+    """A plan is not well formed, or a site's plan differs from the coordinator's."""
+
+    code = "plan"
+
+
+class ReleaseRefusedError(MotetError):
+    """The outgoing gate refused an array that the plan does not declare."""
+
+    code = "release-refused"
+
+
+class ProtocolError(MotetError):
+    """A message cannot be decoded, or does not belong to this run."""
+
+    code = "protocol"
+
+
+class QuorumError(MotetError):
+    """Too few sites are left to go on."""
+
+    code = "quorum"
+
+
+class ModelError(MotetError):
+    """A model folder is incomplete, corrupt, edited, or belongs to other features."""
+
+    code = "model"
+
+
+class OutputFolderError(MotetError):
+    """The output folder holds something else, or cannot be written."""
+
+    code = "output-folder"
+
+
+class SourceTreeError(MotetError):
+    """The checkout lost the symbolic links that the import paths rely on."""
+
+    code = "source-tree"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the sentence ``Did you mean 'x'?`` for the known word closest to `word`, or ``""``."""
+    known = list(known)
+    by_lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.5)
+    return f"Did you mean '{by_lower[close[0]]}'?" if close else ""
+
+
+def listed(names: Iterable[object], *, at_most: int = 6) -> str:
+    """Return ``a, b, c and 4 more`` for use inside a sentence."""
+    words = [str(name) for name in names]
+    if len(words) <= at_most:
+        return ", ".join(words)
+    return f"{', '.join(words[:at_most])} and {len(words) - at_most} more"

@@ -1,0 +1,264 @@
+"""The vocabulary of plans: all that a harmonization method can say.
+
+A harmonizer is a plan of steps, and every step declares what leaves a site. Nothing here knows a
+network, a file or Flower. Callables are module-level functions or bound methods of frozen
+dataclasses, so that a plan can be described, hashed and rebuilt at every site from the installed
+package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from motet.errors import PlanError
+from motet.releases import Arrays, ArraySpec, Leaves, Size
+from motet.site import Site
+
+Keeper = Literal["shared", "owned", "local"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Who:
+    """Which sites take part in a phase.
+
+    Parameters
+    ----------
+    site : str
+        Only this site.
+    having : str
+        Only sites with this capability, e.g. ``"T2w"`` or ``"pairs"``.
+    holders : str
+        Only the holders of a key, e.g. ``"traveler"``: those who scanned the person.
+    """
+
+    site: str = ""
+    having: str = ""
+    holders: str = ""
+
+    def __str__(self) -> str:
+        words = [f"{key} {value}" for key, value in vars(self).items() if value]
+        return ", ".join(words) or "all sites"
+
+
+ALL = Who()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """What all phases have in common.
+
+    Parameters
+    ----------
+    name : str
+        Unique within its plan.
+    who : Who
+        The sites that take part.
+    on : {"fit", "held_out", "all"}
+        The people it reads.
+    reads : {"raw", "harmonized"}
+        The values it reads; evaluation phases read both.
+    when : str
+        Name of a :class:`~motet.releases.Size`: the phase is left out when that size is 0.
+    """
+
+    name: str
+    who: Who = ALL
+    on: Literal["fit", "held_out", "all"] = "fit"
+    reads: Literal["raw", "harmonized"] = "raw"
+    when: str = ""
+
+    @property
+    def leaves(self) -> Leaves | None:
+        """Class of what leaves a site; None where nothing does."""
+        return None
+
+    @property
+    def releases(self) -> tuple[ArraySpec, ...]:
+        """The arrays that leave each site taking part."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agree(Phase):
+    """Public schema that must be equal at all sites, or of which the sorted union is taken."""
+
+    equal: tuple[str, ...] = ()
+    union: tuple[str, ...] = ()
+
+    @property
+    def leaves(self) -> Leaves | None:
+        return Leaves.SCHEMA
+
+
+@dataclass(frozen=True, kw_only=True)
+class Local(Phase):
+    """Work at the site of which nothing leaves. It may take long (a hub training alone)."""
+
+    at_site: Callable[[Site, Arrays], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sum(Phase):
+    """Named arrays of which only the sum over sites is needed.
+
+    Parameters
+    ----------
+    arrays : tuple of ArraySpec
+        What each site sends.
+    at_site : callable
+        ``(site, shared) -> arrays``, exactly the declared ones.
+    at_coordinator : callable
+        ``(sums, shared) -> additions`` to the shared model. Raw sums are never broadcast. With
+        ``read_by="holders"`` it runs at each holder.
+    key : str
+        ``"traveler"``: one sum for each traveler, over the sites that hold that traveler.
+    read_by : {"coordinator", "holders"}
+        ``"holders"``: the coordinator adds what it cannot read.
+    sets : tuple of Size
+        Sizes known after this phase: the lengths of shared arrays of the same names.
+    """
+
+    arrays: tuple[ArraySpec, ...]
+    at_site: Callable[[Site, Arrays], Arrays]
+    at_coordinator: Callable[[Arrays, Arrays], Arrays]
+    key: str = ""
+    read_by: Literal["coordinator", "holders"] = "coordinator"
+    sets: tuple[Size, ...] = ()
+
+    @property
+    def leaves(self) -> Leaves | None:
+        return Leaves.SUM
+
+    @property
+    def releases(self) -> tuple[ArraySpec, ...]:
+        return self.arrays
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publish(Phase):
+    """Arrays of one or several sites as they are, to all or to one recipient.
+
+    The result is ``shared["<site>/<name>"]``, or what `at_coordinator` makes of
+    ``(published, shared)``, where `published` has these keys. With `sealed` the coordinator
+    relays ciphertext and `at_coordinator` must be None.
+    """
+
+    arrays: tuple[ArraySpec, ...]
+    at_site: Callable[[Site, Arrays], Arrays]
+    at_coordinator: Callable[[Arrays, Arrays], Arrays] | None = None
+    personal: bool = False
+    to: Who = ALL
+    sealed: Literal["", "recipient"] = ""
+
+    @property
+    def leaves(self) -> Leaves | None:
+        return Leaves.PERSONAL if self.personal else Leaves.PUBLISHED
+
+    @property
+    def releases(self) -> tuple[ArraySpec, ...]:
+        return self.arrays
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Parameters of one network or one head axis, and who keeps them.
+
+    ``owned`` groups have batches along their leading axis. ``every`` is the exchange interval in
+    local mode; 0 means the phase's ``local_steps``.
+    """
+
+    name: str
+    keeper: Keeper
+    every: int = 0
+    ema: float = 0.0
+    per_person_clipping: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """One optimizer step of a training step; updates run in their order (critic, generator).
+
+    ``losses`` is ``(networks, batch, site) -> {name: (B,)}``: one value a SAMPLE. The update runs
+    when ``step % period == offset``.
+    """
+
+    name: str
+    groups: tuple[str, ...]
+    optimizer: Mapping[str, Any]
+    losses: Callable[[Any, Any, Site], Mapping[str, Any]]
+    weights: Mapping[str, float]
+    period: int = 1
+    offset: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Phase):
+    """Gradient training of shared networks.
+
+    Parameters
+    ----------
+    build : callable
+        ``(sizes) -> networks``, seeded, equal at every site.
+    arrays : tuple of ArraySpec
+        What an exchange carries: one entry a shared or owned group (flat), and counts.
+    batch : int
+        The GLOBAL batch: the union of the sites' batches of one step.
+    """
+
+    build: Callable[[Mapping[str, int]], Any]
+    groups: tuple[Group, ...]
+    updates: tuple[Update, ...]
+    arrays: tuple[ArraySpec, ...]
+    batch: int
+    steps: int
+    draw: Literal["shuffle", "poisson"] = "shuffle"
+    strata: str = ""
+    validation: Sum | None = None
+    until: Callable[[Sequence[float]], bool] | None = None
+
+    def __post_init__(self) -> None:
+        known = {group.name for group in self.groups}
+        for update in self.updates:
+            if unknown := set(update.groups) - known:
+                raise PlanError(f"Update '{update.name}' names unknown groups {sorted(unknown)}.")
+            if not 0 <= update.offset < update.period:
+                raise PlanError(f"Update '{update.name}' never runs: offset >= period.")
+
+    @property
+    def leaves(self) -> Leaves | None:
+        return Leaves.UPDATE
+
+    @property
+    def releases(self) -> tuple[ArraySpec, ...]:
+        return self.arrays
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeat:
+    """Steps that run until a condition on the shared model holds, at most ``at_most`` times.
+
+    Consent and privacy budget cover ``at_most`` times the releases inside.
+    """
+
+    name: str
+    steps: tuple[Step, ...] = field(default=())
+    at_most: int
+    until: Callable[[Arrays], bool] | None = None
+
+    def __post_init__(self) -> None:
+        if self.at_most < 1 or not self.steps:
+            raise PlanError(f"Repeat '{self.name}' needs steps and at_most >= 1.")
+
+
+Step = Phase | Repeat
+
+
+def walk(steps: Sequence[Step], times: int = 1) -> Iterator[tuple[Phase, int]]:
+    """Yield every phase with the largest number of times it may run."""
+    for step in steps:
+        if isinstance(step, Repeat):
+            yield from walk(step.steps, times * step.at_most)
+        else:
+            yield step, times

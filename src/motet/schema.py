@@ -1,0 +1,278 @@
+"""What sites agree on before anything else: features, covariates, batches.
+
+A :class:`SiteSchema` is one site's public description of its data; :func:`agree` makes the
+study's :class:`Schema` from all of them, or says which site does not fit and why. Neither holds a
+count of people or a value of anybody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from motet.errors import SchemaError, listed
+
+Kind = Literal["continuous", "categorical"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteCovariate:
+    """A covariate as one site has it.
+
+    ``varies`` says whether it takes more than one value within at least one batch of the site.
+    """
+
+    name: str
+    kind: Kind
+    levels: tuple[str, ...] = ()
+    varies: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteSchema:
+    """One site's public description of its data."""
+
+    site: str
+    features: tuple[str, ...]
+    units: tuple[str, ...]
+    covariates: tuple[SiteCovariate, ...]
+    batches: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Covariate:
+    """A covariate of the study. A categorical one drops its first level in the design."""
+
+    name: str
+    kind: Kind
+    levels: tuple[str, ...] = ()
+    sites_with_level: tuple[tuple[str, ...], ...] = field(default=(), compare=False)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of its design columns, e.g. ``('age',)`` or ``('sex=M',)``."""
+        if self.kind == "continuous":
+            return (self.name,)
+        return tuple(f"{self.name}={level}" for level in self.levels[1:])
+
+
+@dataclass(frozen=True, order=True)
+class Batch:
+    """A scanner or protocol within a site; its identity is the pair (site, batch)."""
+
+    site: str
+    name: str
+
+    def __str__(self) -> str:
+        return self.site if self.name == self.site else f"{self.site}/{self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schema:
+    """What all sites of a study have in common, and the batches that take part."""
+
+    features: tuple[str, ...]
+    units: tuple[str, ...]
+    covariates: tuple[Covariate, ...]
+    batches: tuple[Batch, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the design columns, without intercepts, in order; their number is q."""
+        return tuple(column for covariate in self.covariates for column in covariate.columns)
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The sites that take part, sorted."""
+        return tuple(sorted({batch.site for batch in self.batches}))
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The public sizes that shapes of releases may name."""
+        return {
+            "p": len(self.features),
+            "q": len(self.columns),
+            "batches": len(self.batches),
+            "sites": len(self.sites),
+        }
+
+    def batches_of(self, site: str) -> tuple[str, ...]:
+        """The batch names of one site, sorted."""
+        return tuple(batch.name for batch in self.batches if batch.site == site)
+
+    def common(self) -> dict[str, Any]:
+        """The part that does not depend on who takes part; the plan hash covers it."""
+        return {
+            "features": list(self.features),
+            "units": list(self.units),
+            "covariates": [
+                {"name": c.name, "kind": c.kind, "levels": list(c.levels)} for c in self.covariates
+            ],
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as plain lists and dictionaries."""
+        document = self.common()
+        for covariate, entry in zip(self.covariates, document["covariates"], strict=True):
+            entry["sites_with_level"] = [list(sites) for sites in covariate.sites_with_level]
+        return document | {"batches": [[b.site, b.name] for b in self.batches]}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Schema:
+        """Read what :meth:`to_json` wrote."""
+        try:
+            return cls(
+                features=tuple(map(str, document["features"])),
+                units=tuple(map(str, document["units"])),
+                covariates=tuple(
+                    Covariate(
+                        name=str(c["name"]),
+                        kind="categorical" if c["kind"] == "categorical" else "continuous",
+                        levels=tuple(map(str, c["levels"])),
+                        sites_with_level=tuple(
+                            tuple(map(str, sites)) for sites in c.get("sites_with_level", ())
+                        ),
+                    )
+                    for c in document["covariates"]
+                ),
+                batches=tuple(Batch(str(s), str(b)) for s, b in document.get("batches", ())),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise SchemaError(f"A schema cannot be read: {error!r}.") from error
+
+
+def names_digest(names: Sequence[str]) -> str:
+    """SHA-256 over an ordered list of names."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+
+
+def agree(described: Sequence[SiteSchema]) -> Schema:
+    """Make one schema of all sites' descriptions.
+
+    Features, their order and units must be equal; covariates must have one type; levels are the
+    sorted union. The order of `described` does not matter.
+
+    Raises
+    ------
+    SchemaError
+        Names the site and the feature, covariate or unit that differs.
+    """
+    sites = sorted(described, key=lambda d: d.site)
+    if not sites:
+        raise SchemaError("No site described its data.")
+    _equal_features(sites)
+    return Schema(
+        features=sites[0].features,
+        units=_common_units(sites),
+        covariates=tuple(_covariate(i, sites) for i in range(len(sites[0].covariates))),
+        batches=tuple(sorted(Batch(s.site, name) for s in sites for name in s.batches)),
+    )
+
+
+def _usual(sites: Sequence[SiteSchema]) -> tuple[str, ...]:
+    """The feature list that most sites have; the first site's when there is a tie."""
+    counts: dict[tuple[str, ...], int] = {}
+    for site in sites:
+        counts[site.features] = counts.get(site.features, 0) + 1
+    return max(counts, key=lambda features: counts[features])
+
+
+def _equal_features(sites: Sequence[SiteSchema]) -> None:
+    usual = _usual(sites)
+    for site in sites:
+        if site.features == usual:
+            continue
+        missing = [f for f in usual if f not in set(site.features)]
+        extra = [f for f in site.features if f not in set(usual)]
+        others = listed(s.site for s in sites if s.features == usual)
+        if missing or extra:
+            lacks = f"lacks the feature(s) {listed(missing)}" if missing else ""
+            has = f"has the feature(s) {listed(extra)}, which they lack" if extra else ""
+            raise SchemaError(
+                f"Compared with {others}, this site {' and '.join(w for w in (lacks, has) if w)}.",
+                do="All sites need the same features: add or drop these columns.",
+                site=site.site,
+                feature=(missing + extra)[0],
+            )
+        k = next(i for i, f in enumerate(usual) if site.features[i] != f)
+        raise SchemaError(
+            f"The features are in another order than at {others}: feature {k + 1} is "
+            f"'{site.features[k]}' here and '{usual[k]}' there.",
+            do="Bring the columns into the same order at every site.",
+            site=site.site,
+            feature=site.features[k],
+        )
+
+
+def _common_units(sites: Sequence[SiteSchema]) -> tuple[str, ...]:
+    units = list(sites[0].units)
+    for site in sites[1:]:
+        for j, unit in enumerate(site.units):
+            if unit and units[j] and unit != units[j]:
+                raise SchemaError(
+                    f"The unit is '{unit}' here and '{units[j]}' at {sites[0].site}.",
+                    do="Convert the values, or correct features.json.",
+                    site=site.site,
+                    feature=site.features[j],
+                )
+            units[j] = units[j] or unit
+    return tuple(units)
+
+
+def _covariate(i: int, sites: Sequence[SiteSchema]) -> Covariate:
+    first = sites[0].covariates[i]
+    for site in sites[1:]:
+        if site.covariates[i].kind != first.kind:
+            raise SchemaError(
+                f"'{first.name}' is {site.covariates[i].kind} here and {first.kind} at "
+                f"{sites[0].site}.",
+                do="Code it the same way everywhere, or state its type in the study file: "
+                f"covariates: {{{first.name}: continuous}}.",
+                site=site.site,
+                file="participants.tsv",
+                column=first.name,
+            )
+    if first.kind == "continuous":
+        return _checked_variation(Covariate(name=first.name, kind="continuous"), i, sites)
+    levels = sorted({level for site in sites for level in site.covariates[i].levels})
+    covariate = Covariate(
+        name=first.name,
+        kind="categorical",
+        levels=tuple(levels),
+        sites_with_level=tuple(
+            tuple(s.site for s in sites if level in s.covariates[i].levels) for level in levels
+        ),
+    )
+    return _checked_variation(covariate, i, sites)
+
+
+def _checked_variation(covariate: Covariate, i: int, sites: Sequence[SiteSchema]) -> Covariate:
+    """Refuse a covariate that varies within no batch: nothing can tell it from the scanner."""
+    if any(site.covariates[i].varies for site in sites):
+        return covariate
+    everywhere = listed(site.site for site in sites)
+    if covariate.kind == "categorical" and len(covariate.levels) == 1:
+        raise SchemaError(
+            f"'{covariate.name}' is '{covariate.levels[0]}' for everybody at {everywhere}.",
+            do="A constant covariate cannot be kept apart: take it out of the study file.",
+            column=covariate.name,
+        )
+    if covariate.kind == "categorical":
+        where = "; ".join(
+            f"'{level}' only at {listed(at)}"
+            for level, at in zip(covariate.levels, covariate.sites_with_level, strict=True)
+        )
+        raise SchemaError(
+            f"'{covariate.name}' is confounded with site: {where}. Within every batch it is "
+            "constant, so its effect cannot be told from the scanner's.",
+            do="Leave it out, or add sites that have both levels.",
+            column=covariate.name,
+        )
+    raise SchemaError(
+        f"'{covariate.name}' is constant within every batch of {everywhere}: it is constant "
+        "overall or confounded with site, and its effect cannot be told from the scanner's.",
+        do="Leave it out, or add sites where it varies.",
+        column=covariate.name,
+    )

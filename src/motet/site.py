@@ -1,0 +1,52 @@
+"""What a method sees of its hospital."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motet.schema import Schema
+
+
+class Site(Protocol):
+    """The hospital as a method sees it, the same simulated and deployed.
+
+    Attributes
+    ----------
+    name : str
+    schema : Schema
+        What all sites agreed on.
+    batches : tuple of str
+        This site's batches, sorted.
+    data : motet.bids.Table
+        The people a phase reads, chunked by the method, float64.
+    travelers : mapping
+        Public key of a traveler -> local id.
+    keep : mutable mapping
+        The site's own durable arrays. They never leave.
+    """
+
+    name: str
+    schema: Schema
+    batches: tuple[str, ...]
+    data: Any
+    travelers: Mapping[str, str]
+    keep: MutableMapping[str, NDArray[Any]]
+
+    def rng(self, purpose: str, person: str, step: int = 0) -> np.random.Generator:
+        """Return the generator of (seed, purpose, person, step): never of the site."""
+        ...
+
+    def warn(self, sentence: str) -> None:
+        """Say something in the site's own log and report. It does not leave."""
+        ...
+
+
+def draw(seed: int, purpose: str, person: str, step: int = 0) -> np.random.Generator:
+    """Generator that depends on these four alone, so a split of the data changes no draw."""
+    key = hashlib.sha256(f"{seed}\x1f{purpose}\x1f{person}\x1f{step}".encode()).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(key[:16], "little")))
