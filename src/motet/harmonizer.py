@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from motet.phases import Step
 from motet.releases import Arrays
@@ -15,10 +15,49 @@ from motet.schema import Schema
 from motet.site import Site
 
 
+CovariateType = Literal["auto", "continuous", "categorical"] | tuple[str, ...]
+
+
 class Params(BaseModel):
-    """Base of a method's parameters: frozen, unknown keys refused."""
+    """Base of a method's parameters: frozen, unknown keys refused.
+
+    Parameters
+    ----------
+    covariates : dict or list
+        What to keep: name -> ``"continuous"``, ``"categorical"`` or the list of its levels. In
+        a list, and as ``"auto"``, a column of numbers is continuous and any other categorical.
+    batch : str
+        Column of participants.tsv that names the scanner or protocol. Absent: one batch a site.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    covariates: dict[str, CovariateType] = Field(default_factory=dict)
+    batch: str = "scanner"
+
+    @field_validator("covariates", mode="before")
+    @classmethod
+    def _names_alone(cls, value: Any) -> Any:
+        """``[age, sex]`` leaves types and levels to the sites' agreement."""
+        if value is None:
+            return {}
+        if isinstance(value, list | tuple):
+            if len(set(map(str, value))) < len(value):
+                raise ValueError("a covariate is listed twice")
+            return {str(name): "auto" for name in value}
+        if isinstance(value, dict):
+            return {
+                str(name): tuple(_level(v) for v in kind) if isinstance(kind, list) else kind
+                for name, kind in value.items()
+            }
+        return value
+
+
+def _level(value: Any) -> str:
+    """YAML reads ``[1, 2]`` as numbers and ``[no, yes]`` as booleans; levels are text."""
+    if isinstance(value, bool):
+        raise ValueError(f"a level reads as the boolean {value}: put it in quotes")
+    return str(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +72,18 @@ class Card:
     limits: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class SiteModel:
+    """What one site alone needs to harmonize its people. It stays at the site.
+
+    ``batches`` names the batches it knows, in the order of the arrays' batch axis.
+    """
+
+    site: str
+    batches: tuple[str, ...]
+    arrays: Arrays
+
+
 class Harmonizer(Protocol):
     """A harmonization method.
 
@@ -42,7 +93,7 @@ class Harmonizer(Protocol):
 
     name: ClassVar[str]
     card: ClassVar[Card]
-    Params: ClassVar[type[Params]]
+    params_type: ClassVar[type[Params]]
 
     def plan(self, params: Any, schema: Schema) -> Sequence[Step]:
         """The steps of a fit, after the platform's agreement on `schema`."""
@@ -52,15 +103,15 @@ class Harmonizer(Protocol):
         """The steps of an unseen site, shared model frozen; ``()`` means nothing leaves."""
         ...
 
-    def site_model(self, params: Any, site: Site, shared: Arrays) -> Arrays:
-        """The arrays that this site alone needs to harmonize; they stay at the site.
+    def site_model(self, params: Any, site: Site, shared: Arrays) -> SiteModel:
+        """What this site alone needs to harmonize its batches.
 
         It must work with an empty ``site.keep`` too: that is an unseen site or batch.
         """
         ...
 
     def apply(
-        self, params: Any, data: Any, model: Arrays, shared: Arrays, schema: Schema
+        self, params: Any, data: Any, model: SiteModel, shared: Arrays, schema: Schema
     ) -> Iterator[tuple[slice, NDArray[Any]]]:
         """Harmonize `data`, chunk by chunk: yields (feature columns, values (n, columns))."""
         ...

@@ -62,6 +62,8 @@ class ArraySpec:
         covariate, ``"basis"`` column, or one consenting ``"person"``.
     bound : float or str, optional
         Public bound on the absolute value of an entry, or the name of an array of bounds.
+    least : float, optional
+        Smallest value an entry can have: 0 for counts and sums of squares.
     moved_by_one_person : float, optional
         How far one person can move it (L2, after clipping); None where differential privacy
         cannot cover it.
@@ -73,6 +75,7 @@ class ArraySpec:
     dtype: str = "float64"
     support: str = "n"
     bound: float | str | None = None
+    least: float | None = None
     moved_by_one_person: float | None = None
 
     def __post_init__(self) -> None:
@@ -117,6 +120,8 @@ def violations(
             found.append(f"'{name}' has shape {array.shape} instead of {shape}")
         elif array.dtype.kind == "f" and not np.isfinite(array).all():
             found.append(f"'{name}' holds values that are not finite")
+        elif spec.least is not None and array.size and array.min() < spec.least:
+            found.append(f"'{name}' holds values below {spec.least:g}")
         elif isinstance(spec.bound, int | float) and array.size:
             if np.abs(array.astype(np.float64)).max() > spec.bound:
                 found.append(f"'{name}' exceeds its declared bound {spec.bound:g}")

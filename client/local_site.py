@@ -1,0 +1,47 @@
+"""The hospital as a method sees it (:class:`motet.site.Site`), over one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motet.bids.table import Table
+from motet.schema import Schema
+from motet.site import draw
+
+
+def silent(sentence: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(kw_only=True)
+class LocalSite:
+    """A site with its data at hand.
+
+    ``data`` holds the people of the fit; ``batches`` are theirs.
+    """
+
+    name: str
+    schema: Schema
+    data: Table
+    seed: int = 0
+    keep: MutableMapping[str, NDArray[Any]] = field(default_factory=dict)
+    travelers: Mapping[str, str] = field(default_factory=dict)
+    say: Callable[[str], None] = silent
+
+    @property
+    def batches(self) -> tuple[str, ...]:
+        """Batches that the people of ``data`` belong to, sorted."""
+        return self.data.batches
+
+    def rng(self, purpose: str, person: str, step: int = 0) -> np.random.Generator:
+        """Generator of (seed, purpose, person, step)."""
+        return draw(self.seed, purpose, person, step)
+
+    def warn(self, sentence: str) -> None:
+        """Say something in the site's own log."""
+        self.say(sentence)

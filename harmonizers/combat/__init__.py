@@ -1,0 +1,5 @@
+"""ComBat, exact, in one summed round."""
+
+from motet.harmonizers.combat.method import ComBat
+
+HARMONIZER = ComBat()

@@ -1,0 +1,95 @@
+"""The site's half after the fit: gamma_star and delta_star of its batches. They never leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motet.harmonizers._linear.empirical_bayes import ESTIMATORS, Evidence, location_posterior
+from motet.harmonizers._linear.estimate import Estimates
+from motet.harmonizers._linear.moments import Moments
+from motet.harmonizers.combat.params import ComBatParams
+
+Float = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+
+
+def standardized(m: Moments, estimates: Estimates) -> tuple[Float, Float, Float]:
+    """Counts, means and variances (divisor n - 1) of ``z = (y - alpha - w beta) / sigma``.
+
+    Parameters
+    ----------
+    m : Moments
+        Of K batches and p features.
+    estimates : Estimates
+        Of the same p features.
+
+    Returns
+    -------
+    n, gamma_hat, delta_hat : (K, p) float64
+        0 and 1 where they are not defined.
+    """
+    beta, var = estimates.beta, np.where(estimates.var_pooled > 0, estimates.var_pooled, 1.0)
+    n = np.broadcast_to(m.n, m.mean_y.shape)
+    gamma_hat, delta_hat = np.empty(n.shape), np.empty(n.shape)
+    for k in range(len(n)):
+        fitted = np.einsum("jq,qj->j", np.broadcast_to(m.mean_w[k], (n.shape[1], len(beta))), beta)
+        if m.ww.shape[1] == 1:
+            quadratic = (beta * (m.ww[k, 0] @ beta)).sum(axis=0)
+        else:
+            quadratic = np.einsum("qj,jqr,rj->j", beta, m.ww[k], beta)
+        residual = m.yy[k] - 2.0 * (beta * m.wy[k]).sum(axis=0) + quadratic
+        gamma_hat[k] = (m.mean_y[k] - estimates.alpha - fitted) / np.sqrt(var)
+        delta_hat[k] = np.maximum(residual, 0.0) / np.maximum(n[k] - 1.0, 1.0) / var
+    gamma_hat[n == 0] = 0.0
+    delta_hat[delta_hat == 0] = 1.0
+    return n, gamma_hat, delta_hat
+
+
+def batch_effects(
+    *,
+    n: Float,
+    gamma_hat: Float,
+    delta_hat: Float,
+    varies: Bool,
+    adjustable: Bool,
+    group: NDArray[np.intp],
+    params: ComBatParams,
+    warn: Callable[[str], None],
+) -> tuple[Float, Float]:
+    """gamma_star and delta_star, (p,) each, of one batch.
+
+    The prior pool of a group is its features that vary within the batch and have at least two
+    values in it. Any other feature says nothing of its scale here: it is adjusted in location
+    only, at delta = 1, with the same prior. A feature without a value in the batch, and one that
+    is not adjustable at all, is left as it is.
+    """
+    gamma_star, delta_star = np.zeros(len(n)), np.ones(len(n))
+    estimator = ESTIMATORS[params.prior, params.adjust]
+    for g in np.unique(group):
+        usable = (group == g) & adjustable & (n > 0)
+        pool = usable & varies & (n > 1)
+        rest = usable & ~pool
+        shrink = params.prior != "none"
+        if shrink and pool.sum() == 1:
+            warn("A prior pool of one feature has no spread: it is adjusted without a prior.")
+        evidence = Evidence(n=n[pool], gamma_hat=gamma_hat[pool], delta_hat=delta_hat[pool])
+        if shrink and pool.sum() > 1:
+            gamma_star[pool], delta_star[pool] = estimator(evidence)
+        elif pool.any():
+            unshrunk = ESTIMATORS["none", params.adjust]
+            gamma_star[pool], delta_star[pool] = unshrunk(evidence)
+        if not rest.any():
+            continue
+        prior_from = pool if pool.any() else rest
+        if shrink and prior_from.sum() > 1:
+            prior = Evidence(
+                n=n[prior_from], gamma_hat=gamma_hat[prior_from], delta_hat=delta_hat[prior_from]
+            )
+            count = n[rest] if params.adjust == "location_scale" else 1.0
+            gamma_star[rest] = location_posterior(gamma_hat[rest], count, prior)
+        else:
+            gamma_star[rest] = gamma_hat[rest]
+    return gamma_star, delta_star

@@ -1,0 +1,253 @@
+"""The phases of a ComBat fit: what each site sends and what the coordinator makes of it.
+
+A complete table takes one sum. Where cells are missing, a second sum carries moments for the
+incomplete features alone; a reference batch adds one release of that batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motet.errors import DesignError
+from motet.harmonizers._linear.design import design_matrix
+from motet.harmonizers._linear.estimate import Estimates, pooled, residual_ss
+from motet.harmonizers._linear.moments import Moments, batch_moments, observed_moments
+from motet.harmonizers.combat.params import ComBatParams
+from motet.releases import Arrays, ArraySpec
+from motet.schema import Batch, Schema
+from motet.site import Site
+
+Float = NDArray[np.float64]
+
+MOMENTS = (
+    ArraySpec(name="people", shape=(), dtype="int64", least=0, meaning="number of people"),
+    ArraySpec(name="sum_y", shape=("p",), meaning="sum of every feature"),
+    ArraySpec(name="sum_w", shape=("q",), meaning="sum of every covariate column", support="cell"),
+    ArraySpec(
+        name="ww",
+        shape=("q", "q"),
+        meaning="products of covariate columns, centred within batch",
+        support="cell",
+    ),
+    ArraySpec(
+        name="wy",
+        shape=("q", "p"),
+        meaning="products of covariate columns and features, centred within batch",
+        support="cell",
+    ),
+    ArraySpec(
+        name="yy",
+        shape=("p",),
+        least=0,
+        meaning="squares of every feature, centred within batch",
+    ),
+    ArraySpec(
+        name="varies",
+        shape=("p",),
+        dtype="int32",
+        least=0,
+        meaning="number of the site's batches within which the feature is not constant",
+    ),
+    ArraySpec(
+        name="missing",
+        shape=("p",),
+        dtype="int32",
+        least=0,
+        meaning="1 where the site lacks a value of the feature for somebody",
+    ),
+)
+
+MOMENTS_OF_INCOMPLETE = (
+    ArraySpec(
+        name="people",
+        shape=("incomplete",),
+        dtype="int64",
+        least=0,
+        meaning="people with a value",
+    ),
+    ArraySpec(name="sum_y", shape=("incomplete",), meaning="sum of the feature"),
+    ArraySpec(
+        name="sum_w",
+        shape=("incomplete", "q"),
+        meaning="sum of every covariate column over the people with a value",
+        support="cell",
+    ),
+    ArraySpec(
+        name="ww",
+        shape=("incomplete", "q", "q"),
+        meaning="products of covariate columns, centred within batch, people with a value",
+        support="cell",
+    ),
+    ArraySpec(
+        name="wy",
+        shape=("q", "incomplete"),
+        meaning="products of covariate columns and feature, centred within batch",
+        support="cell",
+    ),
+    ArraySpec(
+        name="yy",
+        shape=("incomplete",),
+        least=0,
+        meaning="squares of the feature, centred within batch",
+    ),
+    ArraySpec(
+        name="varies",
+        shape=("incomplete",),
+        dtype="int32",
+        least=0,
+        meaning="number of the site's batches within which the feature is not constant",
+    ),
+)
+
+REFERENCE = (
+    ArraySpec(name="alpha", shape=("p",), meaning="the reference batch's intercepts"),
+    ArraySpec(
+        name="var_pooled",
+        shape=("p",),
+        least=0,
+        meaning="the reference batch's residual variances",
+    ),
+)
+
+
+def kept(keep: Mapping[str, NDArray[Any]], prefix: str) -> Moments:
+    """The moments that an earlier phase kept at the site."""
+    return Moments(**{name: keep[f"{prefix}.{name}"] for name in Moments.__dataclass_fields__})
+
+
+def _keep(site: Site, prefix: str, moments: Moments) -> None:
+    for name in Moments.__dataclass_fields__:
+        site.keep[f"{prefix}.{name}"] = getattr(moments, name)
+
+
+def estimates_in(shared: Arrays) -> Estimates:
+    """The estimates of the shared model."""
+    return Estimates(
+        alpha=shared["alpha"].astype(np.float64, copy=False),
+        beta=shared["beta"].astype(np.float64, copy=False),
+        var_pooled=shared["var_pooled"].astype(np.float64, copy=False),
+    )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A ComBat fit for given options and schema."""
+
+    params: ComBatParams
+    schema: Schema
+    reference: Batch | None
+
+    def send_moments(self, site: Site, shared: Arrays) -> Arrays:
+        """Sums over the site's batches; the batches' own moments stay in ``site.keep``."""
+        W = design_matrix(site.data, self.schema)
+        m, incomplete = batch_moments(site.data, W, site.batches)
+        _keep(site, "complete", m)
+        site.keep["incomplete"] = np.flatnonzero(incomplete)
+        return {
+            "people": np.asarray(m.n.sum(), dtype=np.int64),
+            "sum_y": (m.n * m.mean_y).sum(axis=0),
+            "sum_w": (m.n * m.mean_w[:, 0]).sum(axis=0),
+            "ww": m.ww[:, 0].sum(axis=0),
+            "wy": m.wy.sum(axis=0),
+            "yy": m.yy.sum(axis=0),
+            "varies": m.varies.sum(axis=0, dtype=np.int32),
+            "missing": incomplete.astype(np.int32),
+        }
+
+    def estimate(self, sums: Arrays, shared: Arrays) -> Arrays:
+        """alpha, beta and var_pooled of the complete features; which features are incomplete."""
+        estimates = pooled(
+            n=sums["people"].astype(np.float64),
+            **{k: sums[k].astype(np.float64) for k in ("sum_y", "sum_w", "ww", "wy", "yy")},
+            schema=self.schema,
+        )
+        return {
+            "alpha": estimates.alpha,
+            "beta": estimates.beta,
+            "var_pooled": estimates.var_pooled,
+            "adjustable": (sums["varies"] > 0) & (estimates.var_pooled > 0),
+            "incomplete": np.flatnonzero(sums["missing"]).astype(np.int64),
+            "people": sums["people"],
+        }
+
+    def send_incomplete(self, site: Site, shared: Arrays) -> Arrays:
+        """Sums for the features that lack a value somewhere, over the people who have one."""
+        W = design_matrix(site.data, self.schema)
+        m = observed_moments(site.data, W, site.batches, shared["incomplete"].astype(np.intp))
+        _keep(site, "observed", m)
+        return {
+            "people": m.n.sum(axis=0).astype(np.int64),
+            "sum_y": (m.n * m.mean_y).sum(axis=0),
+            "sum_w": (m.n[..., None] * m.mean_w).sum(axis=0),
+            "ww": m.ww.sum(axis=0),
+            "wy": m.wy.sum(axis=0),
+            "yy": m.yy.sum(axis=0),
+            "varies": m.varies.sum(axis=0, dtype=np.int32),
+        }
+
+    def estimate_incomplete(self, sums: Arrays, shared: Arrays) -> Arrays:
+        """One least-squares fit for each incomplete feature, with divisor its observed people."""
+        result = {name: np.array(shared[name]) for name in ("alpha", "beta", "var_pooled")}
+        adjustable = np.array(shared["adjustable"])
+        for i, j in enumerate(shared["incomplete"]):
+            adjustable[j] = sums["varies"][i] > 0
+            if not adjustable[j]:
+                continue
+            try:
+                one = pooled(
+                    n=sums["people"][i].astype(np.float64),
+                    sum_y=sums["sum_y"][i : i + 1].astype(np.float64),
+                    sum_w=sums["sum_w"][i].astype(np.float64),
+                    ww=sums["ww"][i].astype(np.float64),
+                    wy=sums["wy"][:, i : i + 1].astype(np.float64),
+                    yy=sums["yy"][i : i + 1].astype(np.float64),
+                    schema=self.schema,
+                )
+            except DesignError as error:
+                raise DesignError(
+                    f"Among the people with a value: {error.what}",
+                    do="Drop the feature, or find its missing values.",
+                    feature=self.schema.features[j],
+                    **error.where,
+                ) from error
+            result["alpha"][j] = one.alpha[0]
+            result["beta"][:, j] = one.beta[:, 0]
+            result["var_pooled"][j] = one.var_pooled[0]
+            adjustable[j] = one.var_pooled[0] > 0
+        return {**result, "adjustable": adjustable}
+
+    def send_reference(self, site: Site, shared: Arrays) -> Arrays:
+        """Intercepts and residual variances of the reference batch, given the pooled beta."""
+        if self.reference is None or self.reference.name not in site.batches:
+            raise DesignError(
+                f"The reference batch '{self.params.reference}' has nobody in the fit.",
+                do="Hold out fewer people, or name another reference.",
+            )
+        k = site.batches.index(self.reference.name)
+        beta = estimates_in(shared).beta
+        m = kept(site.keep, "complete")
+        alpha = m.mean_y[k] - m.mean_w[k, 0] @ beta
+        var = residual_ss(m.yy[k], m.wy[k], m.ww[k, 0], beta) / m.n[k]
+        if len(shared["incomplete"]):
+            m = kept(site.keep, "observed")
+            for i, j in enumerate(shared["incomplete"]):
+                b, n = beta[:, j : j + 1], m.n[k, i]
+                alpha[j] = m.mean_y[k, i] - m.mean_w[k, i] @ b[:, 0]
+                rss = residual_ss(m.yy[k, i : i + 1], m.wy[k][:, i : i + 1], m.ww[k, i], b)
+                var[j] = rss[0] / n if n else 0.0
+        return {"alpha": alpha, "var_pooled": var}
+
+    def take_reference(self, published: Arrays, shared: Arrays) -> Arrays:
+        """Standardize to the reference batch instead of the pooled sample."""
+        site = "" if self.reference is None else self.reference.site
+        alpha, var = published[f"{site}/alpha"], published[f"{site}/var_pooled"]
+        return {
+            "alpha": alpha,
+            "var_pooled": var,
+            "adjustable": shared["adjustable"].astype(bool) & (var > 0),
+        }

@@ -1,0 +1,38 @@
+"""What the coordinator tells whoever watches: the CLI, a log, a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What happened."""
+
+    PLANNED = "planned"
+    RESUMED = "resumed"
+    PHASE = "phase"
+    DONE = "done"
+    LOST = "lost"
+    RESTARTED = "restarted"
+    HARMONIZING = "harmonizing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One thing that happened. ``code`` is an error code, never a site's own words."""
+
+    kind: Kind
+    phase: str = ""
+    site: str = ""
+    code: str = ""
+    step: int = 0
+    steps: int = 0
+
+
+Observer = Callable[[Event], None]
+
+
+def unobserved(event: Event) -> None:
+    """Watch nothing."""

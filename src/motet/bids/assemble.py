@@ -1,0 +1,67 @@
+"""The last step of reading: the checks all tables share, and the site's public description."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from motet.bids.checks import Place, check_finite, check_name
+from motet.bids.covariates import describe
+from motet.bids.table import Table
+from motet.schema import Kind, SiteSchema
+
+
+def assembled(
+    *,
+    place: Place,
+    people: Sequence[str],
+    sessions: Sequence[str] | None,
+    values: NDArray[np.float64],
+    features: tuple[str, ...],
+    units: tuple[str, ...],
+    covariates: pd.DataFrame,
+    kinds: Mapping[str, Kind],
+    batch: Sequence[str],
+    rows: NDArray[np.intp] | None = None,
+    source: Path | None = None,
+    form: Literal["tsv", "npy", "memory"] = "memory",
+    participants: pd.DataFrame | None = None,
+) -> Table:
+    """Check values and batch names, describe the site, and make the table; no value is copied.
+
+    The arguments are the fields of :class:`~motet.bids.table.Table`; `place` names the site and
+    the file of the values, `kinds` says what each covariate is.
+    """
+    for name in sorted(set(batch)):
+        check_name(name, "batch", place=place)
+    batch_of = np.array(batch, dtype=np.str_)
+    table = Table(
+        site=place.site,
+        people=np.array(people, dtype=np.str_),
+        sessions=None if sessions is None else np.array(sessions, dtype=np.str_),
+        values=values,
+        features=features,
+        units=units,
+        covariates=covariates,
+        batch=batch_of,
+        rows=rows,
+        source=source,
+        form=form,
+        participants=pd.DataFrame() if participants is None else participants,
+        described=SiteSchema(
+            site=place.site,
+            features=features,
+            units=units,
+            covariates=describe(covariates, kinds, batch_of),
+            batches=tuple(sorted(set(batch))),
+        ),
+    )
+    if form == "tsv":
+        # Arrays are as large as they like: the pass that sums them looks for infinite values.
+        check_finite(values, rows, who=table.who, features=features, place=place)
+    return table

@@ -1,0 +1,220 @@
+"""Covariates: from a column of text or values to numbers or levels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from motet.bids.checks import Place
+from motet.bids.tsv import is_missing, number
+from motet.errors import StudyFileError, listed, nearest
+from motet.schema import Kind, SiteCovariate
+
+# Plain decimals without leading zeros: '007' or '1e5' may be codes and are left alone.
+DECIMAL = re.compile(r"([+-]?)(0|[1-9][0-9]*)(?:\.([0-9]*))?")
+# A column of ages with one typing error must not silently become hundreds of levels.
+MANY_NUMBERS = 10
+
+
+def level(value: object) -> str:
+    """Return the name of a category: '1', '1.0', 1 and 1.0 are all the level '1'."""
+    text = str(value).strip()
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        text = str(int(value))
+    match = DECIMAL.fullmatch(text)
+    if match is None:
+        return text
+    sign, whole, fraction = match.group(1), match.group(2), (match.group(3) or "").rstrip("0")
+    digits = f"{whole}.{fraction}" if fraction else whole
+    return f"-{digits}" if sign == "-" and digits != "0" else digits
+
+
+@dataclass(frozen=True, kw_only=True)
+class CovariateRequest:
+    """How a study wants a covariate.
+
+    Parameters
+    ----------
+    kind : {"auto", "continuous", "categorical"}
+        auto: continuous where every value is a number, else categorical.
+    levels : tuple of str
+        The only values a categorical covariate may take; empty: whatever is there.
+    """
+
+    kind: Literal["auto", "continuous", "categorical"] = "auto"
+    levels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("auto", "continuous", "categorical"):
+            raise StudyFileError(
+                f"A covariate is 'continuous' or 'categorical', not '{self.kind}'.",
+                do=nearest(self.kind, ("continuous", "categorical")),
+            )
+        if self.levels and self.kind == "continuous":
+            raise StudyFileError("A continuous covariate has no levels.", do="Leave out one.")
+        # YAML turns unquoted levels into numbers and booleans; normalised they are text again.
+        levels = tuple(level(value) for value in self.levels)
+        if len(set(levels)) < len(levels):
+            raise StudyFileError(f"A level is listed twice: {listed(levels)}.")
+        object.__setattr__(self, "levels", levels)
+
+
+def resolve(
+    columns: Mapping[str, pd.Series[Any]],
+    requests: Mapping[str, CovariateRequest],
+    *,
+    people: Sequence[str],
+    place: Place,
+) -> tuple[pd.DataFrame, dict[str, Kind]]:
+    """Turn the requested columns into numbers and levels.
+
+    Parameters
+    ----------
+    columns : mapping of str to Series
+        (n,) each; text, or values of any dtype.
+    requests : mapping of str to CovariateRequest
+        In the order of the study.
+    people : sequence of str
+        (n,) names, for errors.
+    place : Place
+
+    Returns
+    -------
+    frame : DataFrame
+        n rows; float64 or str columns, in the order of `requests`.
+    kinds : dict
+        Name of a covariate -> "continuous" or "categorical".
+
+    Raises
+    ------
+    DataError
+        Names the column and the person: missing column or value, text where numbers are needed,
+        a value outside the levels, an infinite value.
+    """
+    frame = pd.DataFrame(index=pd.RangeIndex(len(people)))
+    kinds: dict[str, Kind] = {}
+    for name, request in requests.items():
+        if name not in columns:
+            raise place.error(
+                f"The covariate '{name}' is not a column.",
+                do=nearest(name, columns)
+                or f"The columns are: {listed(columns, at_most=12)}. Add it, or take it out of "
+                "the study file.",
+                column=name,
+            )
+        column = _Column(name, columns[name], people, place)
+        kinds[name] = column.kind(request)
+        if kinds[name] == "continuous":
+            frame[name] = column.numbers()
+        else:
+            frame[name] = pd.Series(column.levels(request), dtype="str", index=frame.index)
+    return frame, kinds
+
+
+class _Column:
+    """One column of covariates; cells are None (missing), float or str."""
+
+    def __init__(
+        self, name: str, values: pd.Series[Any], people: Sequence[str], place: Place
+    ) -> None:
+        self.name, self.people, self.place = name, people, place
+        self.raw: list[Any] = [
+            None if is_absent(value) else value for value in values.astype(object).tolist()
+        ]
+        missing = [people[i] for i, value in enumerate(self.raw) if value is None]
+        if missing:
+            raise place.error(
+                f"'{name}' has no value for {listed(missing)}.",
+                do="Fill it in, or take these people out of both files: a covariate must be "
+                "known for everybody.",
+                column=name,
+                person=missing[0],
+            )
+        self.parsed = [_parsed(value) for value in self.raw]
+        for i, value in enumerate(self.parsed):
+            if value in (np.inf, -np.inf):
+                raise place.error(
+                    "The value is infinite.", do="Correct it.", column=name, person=people[i]
+                )
+
+    def kind(self, request: CovariateRequest) -> Kind:
+        if request.kind != "auto":
+            return request.kind
+        if request.levels:
+            return "categorical"
+        found = {value for value in self.parsed if value is not None}
+        words = {
+            str(raw) for raw, value in zip(self.raw, self.parsed, strict=True) if value is None
+        }
+        if words and len(found) > MANY_NUMBERS and len(words) * 10 <= len(found):
+            raise self._text_error(f" The other {len(found)} values are numbers.")
+        return "categorical" if words else "continuous"
+
+    def numbers(self) -> NDArray[np.float64]:
+        if any(value is None for value in self.parsed):
+            raise self._text_error("")
+        return np.array(self.parsed, dtype=np.float64)
+
+    def levels(self, request: CovariateRequest) -> list[str]:
+        found = [level(value) for value in self.raw]
+        if request.levels:
+            for i, value in enumerate(found):
+                if value not in request.levels:
+                    raise self.place.error(
+                        f"'{value}' is not one of the levels {listed(request.levels)}.",
+                        do=nearest(value, request.levels)
+                        or "Correct the value, or add the level to the study file.",
+                        column=self.name,
+                        person=self.people[i],
+                    )
+        return found
+
+    def _text_error(self, more: str) -> Exception:
+        i = next(i for i, value in enumerate(self.parsed) if value is None)
+        return self.place.error(
+            f"'{self.raw[i]}' is not a number.{more}",
+            do="Correct it, or say that the covariate is categorical: "
+            f"covariates: {{{self.name}: categorical}}.",
+            column=self.name,
+            person=self.people[i],
+        )
+
+
+def is_absent(value: object) -> bool:
+    """Whether a cell or value in memory says that it is missing."""
+    if isinstance(value, str):
+        return is_missing(value)
+    return value is None or value is pd.NA or bool(value != value)
+
+
+def _parsed(value: object) -> float | None:
+    if isinstance(value, str):
+        return number(value)
+    if isinstance(value, bool | np.bool_):
+        return None
+    return float(value) if isinstance(value, int | float | np.number) else None
+
+
+def describe(
+    frame: pd.DataFrame, kinds: Mapping[str, Kind], batch: NDArray[Any]
+) -> tuple[SiteCovariate, ...]:
+    """Return the public description of covariates, (n, covariates), given batches, (n,)."""
+    members = [np.flatnonzero(batch == name) for name in sorted(set(batch.tolist()))]
+    described = []
+    for name, kind in kinds.items():
+        values: list[Hashable] = frame[name].tolist()
+        described.append(
+            SiteCovariate(
+                name=name,
+                kind=kind,
+                levels=tuple(sorted({str(v) for v in values})) if kind == "categorical" else (),
+                varies=any(len({values[i] for i in index}) > 1 for index in members),
+            )
+        )
+    return tuple(described)

@@ -1,0 +1,158 @@
+"""Read a site's measures into a :class:`~motet.bids.table.Table`, from its folder or from memory.
+
+A site's folder holds::
+
+    participants.tsv   participant_id, covariates and, where the site has several, the batch column
+    features.tsv       participant_id, optional session_id, then one column a feature
+    features.json      optional BIDS sidecar: {"thickness_lh": {"Units": "mm"}, ...}
+
+or, for large tables, instead of the last two::
+
+    features.npy       (n, p) float64, rows in the order of participants.tsv; memory-mapped
+    features.json      {"features": ["name of column 1", ...], "units": {"name": "mm", ...}}
+
+A missing value is n/a, NaN, nan, NA, N/A or an empty cell.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from motet.bids.assemble import assembled
+from motet.bids.checks import Place, check_labels, check_name, check_people
+from motet.bids.covariates import CovariateRequest, level, resolve
+from motet.bids.features import PERSON, read_measures
+from motet.bids.memory import from_arrays
+from motet.bids.table import Table
+from motet.bids.tsv import TextTable, is_missing, read_text
+from motet.errors import listed, nearest
+
+__all__ = ["CovariateRequest", "fingerprint", "from_arrays", "read_site"]
+
+BATCH = "scanner"
+INPUTS = ("participants.tsv", "features.tsv", "features.npy", "features.json")
+
+
+def read_site(
+    folder: Path, *, site: str, covariates: Mapping[str, CovariateRequest], batch: str = BATCH
+) -> Table:
+    """Read the measures of one site.
+
+    Parameters
+    ----------
+    folder : Path
+        See the module's description.
+    site : str
+        The site's name in the study.
+    covariates : mapping of str to CovariateRequest
+        Columns of participants.tsv, in the order of the study.
+    batch : str
+        Column of participants.tsv. Without a column ``scanner`` the site is one batch, named as
+        the site; any other column has to be there.
+
+    Returns
+    -------
+    Table
+        Rows in the order of features.tsv, or of participants.tsv for features.npy. A person with
+        several sessions has several rows. ``values`` is (n, p) float64, in native units.
+
+    Raises
+    ------
+    DataError
+        One or two sentences with site, file, column, person and feature.
+    """
+    folder = Path(folder)
+    check_name(site, "site", place=Place(site=site))
+    if not folder.is_dir():
+        raise Place(site=site, file=folder).error(
+            "The folder does not exist." if not folder.exists() else "This is not a folder.",
+            do="Name the folder that holds the site's participants.tsv.",
+        )
+    text, people = _participants(folder / "participants.tsv", site)
+    frame, kinds = resolve(
+        {name: pd.Series(text.column(name), dtype="str") for name in text.header},
+        covariates,
+        people=people,
+        place=text.place,
+    )
+    batches = _batches(text, batch, people)
+    measures = read_measures(folder, people, site=site)
+    row_of = {name: i for i, name in enumerate(people)}
+    index = np.array([row_of[name] for name in measures.people], dtype=np.intp)
+    participants = pd.DataFrame(text.rows, columns=list(text.header), dtype="str")
+    participants[PERSON] = people
+    return assembled(
+        place=measures.place,
+        people=measures.people,
+        sessions=measures.sessions,
+        values=measures.values,
+        features=measures.features,
+        units=measures.units,
+        covariates=frame.iloc[index].reset_index(drop=True),
+        kinds=kinds,
+        batch=[batches[i] for i in index],
+        source=folder,
+        form=measures.form,
+        participants=participants,
+    )
+
+
+def _participants(path: Path, site: str) -> tuple[TextTable, list[str]]:
+    place = Place(site=site, file=path)
+    if not path.exists():
+        raise place.error(
+            "The file is missing.",
+            do="Every site's folder needs one, with a participant_id column.",
+        )
+    text = read_text(path, place=place)
+    check_labels(text.header, "column", place=place)
+    people = text.column(PERSON)
+    check_people(["" if is_missing(name) else name for name in people], place=place)
+    return text, people
+
+
+def _batches(text: TextTable, column: str, people: Sequence[str]) -> list[str]:
+    """Return the batch of every person of participants.tsv."""
+    place = text.place
+    if column not in text.header:
+        similar = [name for name in text.header if name.lower() == column.lower()]
+        if column == BATCH and not similar:
+            return [place.site] * len(people)
+        raise place.error(
+            f"The batch column '{column}' is missing.",
+            do=nearest(column, similar or text.header)
+            or "Add it, or change 'batch' in the study "
+            f"file; without a column '{BATCH}' a site is one batch.",
+            column=column,
+        )
+    names = [level(cell) for cell in text.column(column)]
+    missing = [who for who, name in zip(people, names, strict=True) if is_missing(name)]
+    if missing:
+        raise place.error(
+            f"The batch of {listed(missing)} is not known.",
+            do="Fill it in, or take these people out of both files.",
+            column=column,
+            person=missing[0],
+        )
+    return names
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over names, sizes and times of a site's input files.
+
+    A resumed run compares it to see whether the site still has the data it started with; no file
+    is read.
+    """
+    folder = Path(folder)
+    digest = hashlib.sha256()
+    for name in INPUTS:
+        path = folder / name
+        if path.is_file():
+            seen = path.stat()
+            digest.update(f"{name}\x1f{seen.st_size}\x1f{seen.st_mtime_ns}\x1e".encode())
+    return digest.hexdigest()

@@ -1,0 +1,167 @@
+"""The study file: what a consortium wants done, checked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from motet.errors import StudyFileError, nearest
+
+LATER = {
+    "train": "No method of this version is trained.",
+    "privacy": "Secure sums and differential privacy are not part of this version.",
+}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Evaluation(_Section):
+    """How the study is judged.
+
+    ``held_out`` is the share of people of every batch that the fit does not see. Who that is
+    depends on the seed and the person only.
+    """
+
+    held_out: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+
+class Federation(_Section):
+    """How long to wait, and for how many.
+
+    Parameters
+    ----------
+    quorum : int, optional
+        Sites that must take part to the end. Default: all of them in a simulation, 2 deployed.
+    timeout : float
+        Seconds a phase may take.
+    """
+
+    quorum: int | None = Field(default=None, ge=2)
+    timeout: float = Field(default=600.0, gt=0)
+
+
+class Study(_Section):
+    """A study file. ``sites`` (name -> folder) is read in simulation only."""
+
+    study: str = Field(min_length=1)
+    method: str = Field(min_length=1)
+    params: dict[str, Any] = Field(default_factory=dict)
+    target: str = "pooled"
+    sites: dict[str, Path] = Field(default_factory=dict)
+    evaluation: Evaluation = Evaluation()
+    federation: Federation = Federation()
+    seed: int = Field(default=0, ge=0)
+
+    @field_validator("params", "sites", mode="before")
+    @classmethod
+    def _empty_section(cls, value: Any) -> Any:
+        """``params:`` with nothing behind it is an empty section, as YAML writers expect."""
+        return {} if value is None else value
+
+    def public(self) -> dict[str, Any]:
+        """What is sent to the sites: everything but where data lie on somebody's disk."""
+        return self.model_dump(mode="json", exclude={"sites"})
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """A safe loader that refuses a key given twice instead of keeping the last."""
+
+
+def _unique_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+        if key in keys:
+            line = key_node.start_mark.line + 1
+            raise StudyFileError(f"'{key}' is given twice (line {line}).", key=key)
+        keys.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+
+
+def load_study(path: Path) -> Study:
+    """Read a study file; folders of sites are relative to it.
+
+    Raises
+    ------
+    StudyFileError
+        Names the file and the key, and the nearest right name for an unknown one.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise StudyFileError("There is no such study file.", file=path) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyFileError(f"The study file cannot be read: {error}.", file=path) from error
+    try:
+        document = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "it is not valid"
+        raise StudyFileError(f"The YAML cannot be read{where}: {problem}.", file=path) from error
+    except StudyFileError as error:
+        raise StudyFileError(error.what, file=path, **error.where) from error
+    study = parse_study(document, file=path)
+    base = path.resolve().parent
+    sites = {name: base / folder for name, folder in study.sites.items()}
+    return study.model_copy(update={"sites": sites})
+
+
+def parse_study(document: Any, *, file: Path | None = None) -> Study:
+    """Validate a study given as a dictionary."""
+    if not isinstance(document, Mapping):
+        raise StudyFileError("A study file holds keys such as 'study:' and 'method:'.", file=file)
+    for key, sentence in LATER.items():
+        if document.get(key):
+            raise StudyFileError(sentence, do=f"Take '{key}' out.", file=file, key=key)
+    known = {k: v for k, v in document.items() if k not in LATER}
+    return checked(Study, known, file=file)
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def checked(
+    model: type[M], document: Mapping[str, Any], *, file: Path | None = None, under: str = ""
+) -> M:
+    """Validate `document` as `model`; turn the first problem into a :class:`StudyFileError`."""
+    try:
+        return model.model_validate(dict(document))
+    except ValidationError as error:
+        first = error.errors()[0]
+        location = [str(part) for part in first["loc"]]
+        key = ".".join([under, *location] if under else location)
+        if first["type"] == "extra_forbidden":
+            fields = _fields_at(model, location[:-1])
+            suggestion = nearest(location[-1], fields)
+            raise StudyFileError(
+                f"Unknown key '{location[-1]}'.",
+                do=suggestion or f"Known here: {', '.join(fields)}.",
+                file=file,
+                key=key,
+            ) from None
+        if first["type"] == "missing":
+            raise StudyFileError("This key is missing.", file=file, key=key) from None
+        message = str(first["msg"]).removeprefix("Value error, ")
+        given = repr(first["input"])
+        shown = f" (given: {given})" if len(given) < 60 else ""
+        raise StudyFileError(f"{message}{shown}.", file=file, key=key) from None
+
+
+def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
+    """Field names of the section that `location` leads to."""
+    for part in location:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)

@@ -1,0 +1,1 @@
+"""Judging a harmonization: is the site effect gone, and is the biology still there."""

@@ -1,0 +1,132 @@
+"""Site effect and covariate effects before and after, feature by feature.
+
+Linear models per feature: covariates alone, batches and covariates, batches alone. Their residual
+sums of squares give the F test of the batches after the covariates, the share of variance that
+batches explain (partial eta squared), and what the covariates explain (partial R squared).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import f as f_distribution
+
+from motet.bids.table import Table
+from motet.cohort import in_fit
+from motet.harmonizers._linear.design import design_matrix
+from motet.plan import Plan
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """One table's effects; medians over features.
+
+    Attributes
+    ----------
+    share_significant : float
+        Share of features with p < 0.05 for a difference of batch means after the covariates.
+        0.05 is what chance gives.
+    batch_eta2 : float
+        Median partial eta squared of the batches.
+    covariates_r2 : float or None
+        Median partial R squared of the covariates after the batches.
+    """
+
+    share_significant: float
+    batch_eta2: float
+    covariates_r2: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteEffect:
+    """Effects before and after, on the same people."""
+
+    people: str
+    n: int
+    features: int
+    raw: Effect
+    harmonized: Effect
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+
+def site_effect(
+    tables: Mapping[str, Table], harmonized: Mapping[str, Float], plan: Plan
+) -> SiteEffect:
+    """Compare raw and harmonized values of the same people.
+
+    On the people whom the fit did not see where the study holds any out: judged on the people it
+    was fitted on, ComBat looks better than it is.
+
+    Parameters
+    ----------
+    tables : mapping of str to Table
+    harmonized : mapping of str to ndarray
+        Site -> (n, p) values, rows as in the table.
+    plan : Plan
+    """
+    held = {
+        site: ~in_fit(table.people, held_out=plan.held_out, seed=plan.seed)
+        for site, table in tables.items()
+        if site in harmonized
+    }
+    people = "held out" if any(mask.any() for mask in held.values()) else "all (fitted on them)"
+    batch, designs, raw, after = [], [], [], []
+    for site, mask in held.items():
+        chosen = mask if people == "held out" else np.ones(len(mask), dtype=bool)
+        part = tables[site].where(chosen)
+        batch += [f"{site}/{name}" for name in part.batch]
+        designs.append(design_matrix(part, plan.schema))
+        raw.append(part.block(slice(None)))
+        after.append(np.asarray(harmonized[site])[chosen])
+    W, Y, Z = np.vstack(designs), np.vstack(raw), np.vstack(after)
+    complete = np.isfinite(Y).all(axis=0) & (Y.max(axis=0) > Y.min(axis=0))
+    labels = np.array(batch)
+    return SiteEffect(
+        people=people,
+        n=len(labels),
+        features=int(complete.sum()),
+        raw=_effect(Y[:, complete], labels, W),
+        harmonized=_effect(Z[:, complete], labels, W),
+    )
+
+
+def _effect(Y: Float, batch: NDArray[Any], W: Float) -> Effect:
+    """Effects of one table: Y (n, p), batch (n,), W (n, q)."""
+    names = np.unique(batch)
+    onehot = (batch[:, None] == names[None, :]).astype(np.float64)
+    ones = np.ones((len(Y), 1))
+    full, rank = _rss(Y, np.hstack([onehot, W]))
+    covariates_only, smaller = _rss(Y, np.hstack([ones, W]))
+    batches_only, _ = _rss(Y, onehot)
+    # What rounding leaves of a perfect fit must not become an infinite F.
+    floor = 1e-12 * Y.var(axis=0) * len(Y) + np.finfo(float).tiny
+    full = np.maximum(full, floor)
+    df1, df2 = rank - smaller, len(Y) - rank
+    if df1 < 1 or df2 < 1:
+        return Effect(share_significant=float("nan"), batch_eta2=float("nan"), covariates_r2=None)
+    between = np.maximum(covariates_only - full, 0.0)
+    p = f_distribution.sf(between / df1 / (full / df2), df1, df2)
+    kept = np.maximum(batches_only - full, 0.0) / np.maximum(batches_only, floor)
+    return Effect(
+        share_significant=float(np.mean(p < 0.05)),
+        batch_eta2=float(np.median(between / (between + full))),
+        covariates_r2=float(np.median(kept)) if W.shape[1] else None,
+    )
+
+
+def _rss(Y: Float, X: Float) -> tuple[Float, int]:
+    """Residual sums of squares (p,) and rank, by an orthogonal basis of X's columns."""
+    basis, values, _ = np.linalg.svd(X / np.maximum(np.abs(X).max(axis=0), 1e-300), full_matrices=False)
+    rank = int((values > values[0] * 1e-10).sum())
+    basis = basis[:, :rank]
+    centred = Y - Y.mean(axis=0)
+    return ((centred - basis @ (basis.T @ centred)) ** 2).sum(axis=0), rank

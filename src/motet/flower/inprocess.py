@@ -1,0 +1,106 @@
+"""A Flower grid within one process: the same ServerApp and ClientApp, about 1 ms a round.
+
+Every site has a Context of its own, and messages are complete Flower messages, so nothing is
+shared between sites but the thread pool they run on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from uuid import uuid4
+
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+RUN_ID = 1
+CLIENT_APP_RAISED = 2
+
+
+class InProcessGrid(Grid):
+    """Calls a ClientApp for each site in a thread pool.
+
+    Parameters
+    ----------
+    apps : mapping of str to ClientApp
+        Site name -> its app. Nodes get the ids 1, 2, ... in the sites' sorted order.
+    """
+
+    def __init__(self, apps: Mapping[str, ClientApp]) -> None:
+        if TaskIdentity._run_id is None:  # noqa: SLF001 - a process of ours, not of Flower's
+            TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, RUN_ID, 0
+        self._apps = {}
+        for node, site in enumerate(sorted(apps), start=1):
+            context = Context(
+                run_id=RUN_ID,
+                node_id=node,
+                node_config={"site": site},
+                state=RecordDict(),
+                run_config={},
+            )
+            self._apps[node] = (apps[site], context)
+        self._pool = ThreadPoolExecutor(min(len(apps), os.cpu_count() or 1) or 1)
+        self._replies: dict[str, Future[Message]] = {}
+
+    def set_run(self, run: Run) -> None:
+        """Nothing to set: the process is the run."""
+
+    @property
+    def run(self) -> Run:
+        """An empty run of the right number."""
+        return Run.create_empty(RUN_ID)
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """Create a message to a node."""
+        return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Ids of all sites."""
+        return list(self._apps)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Hand each message to its site's thread."""
+        identifiers = []
+        for message in messages:
+            identifier = uuid4().hex
+            message.metadata.__dict__["_message_id"] = identifier
+            self._replies[identifier] = self._pool.submit(self._call, message)
+            identifiers.append(identifier)
+        return identifiers
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Replies that are there, each once; waits up to 50 ms for the first."""
+        waiting = {i: self._replies[i] for i in message_ids if i in self._replies}
+        wait(waiting.values(), timeout=0.05, return_when=FIRST_COMPLETED)
+        done = [i for i, reply in waiting.items() if reply.done()]
+        return [self._replies.pop(i).result() for i in done]
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Push and wait for all replies; `timeout` in seconds."""
+        futures = [self._replies.pop(i) for i in self.push_messages(messages)]
+        done, _ = wait(futures, timeout=timeout)
+        return [future.result() for future in futures if future in done]
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _call(self, message: Message) -> Message:
+        app, context = self._apps[message.metadata.dst_node_id]
+        try:
+            return app(message, context)
+        except Exception as error:  # noqa: BLE001 - as Flower's own node does
+            return Message(Error(CLIENT_APP_RAISED, type(error).__name__), reply_to=message)

@@ -1,0 +1,200 @@
+"""``motet.harmonize``: a DataFrame or array in, the same out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, overload
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from motet.bids.covariates import is_absent, level
+from motet.bids.memory import from_arrays
+from motet.bids.table import Table
+from motet.client.opening import requests
+from motet.config import Federation, Study
+from motet.errors import DataError
+from motet.harmonizer import CovariateType
+from motet.plan import parse_params
+from motet.simulation import Result, array_sink, run_sites
+
+Labels = Sequence[Any] | NDArray[Any] | pd.Series
+
+
+@overload
+def harmonize(
+    features: pd.DataFrame,
+    *,
+    batch: Labels,
+    covariates: pd.DataFrame | None = ...,
+    covariate_types: Mapping[str, CovariateType] | None = ...,
+    method: str = ...,
+    out: None = ...,
+    seed: int = ...,
+    **params: Any,
+) -> pd.DataFrame: ...
+
+
+@overload
+def harmonize(
+    features: NDArray[Any],
+    *,
+    batch: Labels,
+    covariates: pd.DataFrame | None = ...,
+    covariate_types: Mapping[str, CovariateType] | None = ...,
+    method: str = ...,
+    out: NDArray[np.float64] | None = ...,
+    seed: int = ...,
+    **params: Any,
+) -> NDArray[np.float64]: ...
+
+
+def harmonize(
+    features: pd.DataFrame | NDArray[Any],
+    *,
+    batch: Labels,
+    covariates: pd.DataFrame | None = None,
+    covariate_types: Mapping[str, CovariateType] | None = None,
+    method: str = "combat",
+    out: NDArray[np.float64] | None = None,
+    seed: int = 0,
+    **params: Any,
+) -> pd.DataFrame | NDArray[np.float64]:
+    """Harmonize a table of features across batches.
+
+    Every batch is a site of a simulated federation: the same code, and the same numbers, as a
+    study whose sites never see each other's rows.
+
+    Parameters
+    ----------
+    features : DataFrame or (n, p) array
+        People in rows, features in columns (neuroCombat has it the other way round); NaN where
+        missing.
+    batch : (n,) sequence
+        The scanner or site of every person.
+    covariates : DataFrame, optional
+        n rows in the same order: what to keep. Columns of numbers are continuous, others
+        categorical.
+    covariate_types : mapping, optional
+        Covariate -> ``"continuous"``, ``"categorical"`` or a tuple of levels, where that is wrong.
+    method : str
+        See ``motet methods``.
+    out : (n, p) float64 array, optional
+        Where to write, e.g. a memory-mapped array; returned.
+    seed : int
+    **params
+        The method's parameters, e.g. ``prior="nonparametric"``, ``reference="scanner A"``.
+
+    Returns
+    -------
+    DataFrame or (n, p) float64 array
+        As `features`: index and columns are kept.
+
+    Raises
+    ------
+    MotetError
+        A sentence that names the batch, column, row or feature at fault.
+
+    Examples
+    --------
+    >>> harmonized = motet.harmonize(X, batch=scanner, covariates=people[["age", "sex"]])
+    """
+    study, tables = pooled_tables(
+        features,
+        batch=batch,
+        covariates=covariates,
+        covariate_types=covariate_types,
+        method=method,
+        seed=seed,
+        params=params,
+    )
+    values = np.empty(features.shape) if out is None else out
+    if values.shape != features.shape or values.dtype != np.float64:
+        raise DataError(
+            f"'out' has shape {values.shape} and dtype {values.dtype}; it needs {features.shape} "
+            "and float64."
+        )
+    fit_tables(study, tables, values)
+    if isinstance(features, pd.DataFrame):
+        return pd.DataFrame(values, index=features.index, columns=features.columns)
+    return values
+
+
+def pooled_tables(
+    features: pd.DataFrame | NDArray[Any],
+    *,
+    batch: Labels,
+    covariates: pd.DataFrame | None,
+    covariate_types: Mapping[str, CovariateType] | None,
+    method: str,
+    seed: int,
+    params: Mapping[str, Any],
+) -> tuple[Study, dict[str, Table]]:
+    """One table for each batch, over the same values, and the study that harmonizes them."""
+    covariates = _same_rows(features, covariates)
+    types = dict(covariate_types or {})
+    names = [str(name) for name in covariates.columns]
+    study = Study(
+        study="harmonize",
+        method=method,
+        params={**params, "covariates": {name: types.get(name, "auto") for name in names}},
+        seed=seed,
+        federation=Federation(timeout=24 * 3600.0),
+    )
+    wanted = requests(parse_params(study))
+    labels = _labels(batch, len(features))
+    values = features.to_numpy(dtype=np.float64) if isinstance(features, pd.DataFrame) else features
+    columns = list(map(str, features.columns)) if isinstance(features, pd.DataFrame) else None
+    tables = {}
+    for name in np.unique(labels):
+        rows = np.flatnonzero(labels == name)
+        tables[str(name)] = from_arrays(
+            values,
+            site=str(name),
+            covariates=covariates.iloc[rows],
+            requests=wanted,
+            features=columns,
+            people=[f"row {row}" for row in rows],
+            rows=rows,
+        )
+    if len(tables) < 2:
+        raise DataError(
+            f"All rows belong to one batch ('{next(iter(tables), '')}'): there is nothing to "
+            "harmonize.",
+            do="Pass the scanner or site of every row as 'batch'.",
+        )
+    return study, tables
+
+
+def fit_tables(study: Study, tables: dict[str, Table], values: NDArray[np.float64]) -> Result:
+    """Run the study over tables that share one array; write into `values`."""
+    return run_sites(
+        study,
+        tables,
+        sink_of=lambda site: lambda table, about: array_sink(table, values),
+    )
+
+
+def _labels(batch: Labels, n: int) -> NDArray[np.str_]:
+    cells = list(batch)
+    if len(cells) != n:
+        raise DataError(f"'batch' has {len(cells)} entries for {n} rows.")
+    for row, cell in enumerate(cells):
+        if is_absent(cell):
+            raise DataError("The batch is not known.", do="Fill it in.", person=f"row {row}")
+    return np.array([level(cell) for cell in cells], dtype=np.str_)
+
+
+def _same_rows(features: Any, covariates: pd.DataFrame | None) -> pd.DataFrame:
+    if covariates is None:
+        return pd.DataFrame(index=pd.RangeIndex(len(features)))
+    if len(covariates) != len(features):
+        raise DataError(f"'covariates' has {len(covariates)} rows for {len(features)} people.")
+    if isinstance(features, pd.DataFrame) and not covariates.index.equals(features.index):
+        raise DataError(
+            "'features' and 'covariates' have different indexes: their rows may not belong to the "
+            "same people.",
+            do="Align them: covariates = covariates.loc[features.index].",
+        )
+    return covariates

@@ -1,0 +1,121 @@
+"""The folder that ``motet simulate --out`` writes, and the check that it is ours to write to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motet.bids.table import Table
+from motet.client.opening import open_site
+from motet.client.worker import model_document
+from motet.config import Study
+from motet.errors import OutputFolderError
+from motet.evaluation.site_effect import SiteEffect
+from motet.harmonizer import Params
+from motet.plan import Plan, build_plan
+from motet.schema import Schema
+from motet.server import Outcome
+from motet.store import save_model, write_json
+
+
+@dataclass(frozen=True)
+class OutputFolder:
+    """The layout of DESIGN's ``motet simulate … --out DIR``."""
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """The coordinator's progress while a run is not complete."""
+        return self.path / ".progress.npz"
+
+    def site(self, site: str) -> Path:
+        """The folder of one site."""
+        return self.path / "sites" / site
+
+    def harmonized(self, site: str) -> Path:
+        """The BIDS derivative of one site."""
+        return self.site(site) / "harmonized"
+
+    def claim(self, study: Study, schema: Schema) -> Plan:
+        """Make the folder this study's, or refuse.
+
+        Raises
+        ------
+        OutputFolderError
+            When it holds another study, or files that are not Motet's.
+        """
+        plan = build_plan(study, schema)
+        if self.path.exists() and not self.path.is_dir():
+            raise OutputFolderError("This is a file, not a folder.", file=self.path)
+        if self.path.is_dir() and any(self.path.iterdir()):
+            self._check_owner(plan)
+        try:
+            write_json(self.path / "plan.json", plan.to_json())
+        except OSError as error:
+            raise OutputFolderError(
+                f"The folder cannot be written: {error.strerror}.", file=self.path
+            ) from error
+        return plan
+
+    def _check_owner(self, plan: Plan) -> None:
+        try:
+            held = json.loads((self.path / "plan.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            held = None
+        if not isinstance(held, dict) or "hash" not in held:
+            raise OutputFolderError(
+                "The folder is not empty and holds no Motet study.",
+                do="Name a new folder.",
+                file=self.path,
+            )
+        if held["hash"] != plan.hash:
+            raise OutputFolderError(
+                f"The folder holds another study ('{held.get('study')}', plan "
+                f"{str(held['hash'])[:12]}; this is '{plan.study}', plan {plan.hash[:12]}).",
+                do="Name a new folder, or remove this one if it is no longer needed.",
+                file=self.path,
+            )
+
+    def write_model(self, outcome: Outcome) -> None:
+        """Write plan and shared model."""
+        write_json(self.path / "plan.json", outcome.plan.to_json())
+        save_model(self.path / "shared", outcome.shared, model_document(outcome.plan))
+
+    def harmonized_values(self, tables: Mapping[str, Table]) -> dict[str, NDArray[np.float64]]:
+        """Read back what was written: site -> (n, p)."""
+        return {
+            site: _reread(self.harmonized(site), table)
+            for site, table in tables.items()
+            if self.harmonized(site).is_dir()
+        }
+
+    def write_metrics(
+        self,
+        plan: Plan,
+        effect: SiteEffect,
+        *,
+        missing: Mapping[str, str],
+        warnings: Sequence[tuple[str, str]],
+    ) -> None:
+        """Write ``metrics.json``."""
+        document: dict[str, Any] = {
+            "study": plan.study,
+            "plan": plan.hash,
+            "site_effect": effect.to_json(),
+            "missing": dict(missing),
+            "warnings": [{"site": site, "warning": text} for site, text in warnings],
+        }
+        write_json(self.path / "metrics.json", document)
+
+
+def _reread(folder: Path, like: Table) -> NDArray[np.float64]:
+    if like.form == "npy":
+        return np.asarray(np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False))
+    return open_site(folder, site=like.site, params=Params()).values

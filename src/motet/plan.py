@@ -1,0 +1,237 @@
+"""A plan: a study resolved into steps. It can be printed, hashed, consented to and resumed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from pydantic import BaseModel
+
+from motet.config import Study, checked
+from motet.errors import PlanError, StudyFileError
+from motet.harmonizer import Harmonizer, Params
+from motet.phases import Agree, Phase, Publish, Step, Sum, walk
+from motet.registry import methods
+from motet.releases import Arrays, ArraySpec, Leaves, bind, nbytes
+from motet.schema import Schema
+from motet.store import json_hash
+from motet.version import __version__
+
+AGREE = Agree(name="schema", equal=("features", "units"), union=("levels", "batches"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """One array of one phase, with its sizes filled in as far as they are known."""
+
+    phase: str
+    spec: ArraySpec
+    leaves: Leaves
+    who: str
+    bytes: int
+    times: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The steps of a study, resolved for one schema.
+
+    The hash covers the study's name, method, parameters, seed, held-out share, the common part
+    of the schema, every step, and the package version. It does not cover local paths, who takes
+    part, or how long to wait.
+    """
+
+    study: str
+    method: str
+    params: Params
+    target: str
+    seed: int
+    held_out: float
+    schema: Schema
+    steps: tuple[Step, ...]
+
+    @property
+    def harmonizer(self) -> Harmonizer:
+        """The method whose plan this is."""
+        return methods().get(self.method)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the plan."""
+        return json_hash(self._hashed())
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """Every phase once, in order."""
+        return tuple(phase for phase, _ in walk(self.steps))
+
+    def sizes(self, shared: Arrays) -> dict[str, int]:
+        """The public sizes, with those that the shared model has settled by now."""
+        sizes = dict(self.schema.sizes)
+        for phase in self.phases:
+            for size in phase.sets if isinstance(phase, Sum) else ():
+                if size.name in shared:
+                    sizes[size.name] = len(shared[size.name])
+                    if sizes[size.name] > bind((size.at_most,), sizes)[0]:
+                        raise PlanError(
+                            f"The size '{size.name}' became {sizes[size.name]}, more than the "
+                            f"{size.at_most} that the plan was approved for."
+                        )
+        return sizes
+
+    def _hashed(self) -> dict[str, Any]:
+        return {
+            "motet": __version__,
+            "study": self.study,
+            "method": self.method,
+            "params": self.params.model_dump(mode="json"),
+            "target": self.target,
+            "seed": self.seed,
+            "held_out": self.held_out,
+            "schema": self.schema.common(),
+            "steps": [describe(step) for step in self.steps],
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of ``plan.json``."""
+        return {
+            "hash": self.hash,
+            **self._hashed(),
+            "batches": [str(batch) for batch in self.schema.batches],
+        }
+
+    def releases(self) -> Iterator[Release]:
+        """Every array that would leave each site, with the largest size it may have."""
+        sizes = dict(self.schema.sizes)
+        for phase, times in walk(self.steps):
+            for spec in phase.releases:
+                yield Release(
+                    phase=phase.name,
+                    spec=spec,
+                    leaves=phase.leaves or Leaves.SUM,
+                    who=str(phase.who),
+                    bytes=nbytes(spec, sizes),
+                    times=times,
+                )
+            sizes |= largest_sizes(phase, sizes)
+
+
+def largest_sizes(phase: Phase, sizes: Mapping[str, int]) -> dict[str, int]:
+    """The sizes that `phase` sets, at the maximum consent is given to."""
+    if not isinstance(phase, Sum):
+        return {}
+    return {size.name: bind((size.at_most,), sizes)[0] for size in phase.sets}
+
+
+def parse_params(study: Study) -> Params:
+    """The parameters of the study's method, validated."""
+    harmonizer = methods().get(study.method)
+    params = checked(harmonizer.params_type, study.params, under="params")
+    if study.target != "pooled":
+        raise StudyFileError(
+            f"'{study.method}' harmonizes to the pooled distribution, not to '{study.target}'.",
+            do="To leave one batch untouched, name it in params: {reference: BATCH}."
+            if "reference" in harmonizer.params_type.model_fields
+            else "Take 'target' out.",
+            key="target",
+        )
+    return params
+
+
+def build_plan(study: Study, schema: Schema) -> Plan:
+    """Resolve a study into steps for an agreed schema.
+
+    Every plan begins with the agreement on the schema, which the platform adds.
+    """
+    params = parse_params(study)
+    harmonizer = methods().get(study.method)
+    plan = Plan(
+        study=study.study,
+        method=study.method,
+        params=params,
+        target=study.target,
+        seed=study.seed,
+        held_out=study.evaluation.held_out,
+        schema=schema,
+        steps=(AGREE, *harmonizer.plan(params, schema)),
+    )
+    check_steps(plan.steps, schema)
+    return plan
+
+
+def check_steps(steps: Sequence[Step], schema: Schema) -> None:
+    """Refuse steps that could not be run, described or consented to."""
+    sizes = dict(schema.sizes)
+    known_sizes: set[str] = set()
+    names: set[str] = set()
+    for phase, _ in walk(steps):
+        if phase.name in names:
+            raise PlanError(f"Two phases are called '{phase.name}'.")
+        names.add(phase.name)
+        if phase.when and phase.when not in known_sizes:
+            raise PlanError(f"Phase '{phase.name}' waits for the unknown size '{phase.when}'.")
+        if phase.who.site and phase.who.site not in schema.sites:
+            raise PlanError(f"Phase '{phase.name}' names the unknown site '{phase.who.site}'.")
+        if isinstance(phase, Publish) and phase.sealed and phase.at_coordinator:
+            raise PlanError(f"Phase '{phase.name}' is sealed: the coordinator cannot read it.")
+        if len({spec.name for spec in phase.releases}) < len(phase.releases):
+            raise PlanError(f"Phase '{phase.name}' declares one array twice.")
+        for spec in phase.releases:
+            bind(spec.shape, sizes)
+        new = largest_sizes(phase, sizes)
+        sizes |= new
+        known_sizes |= set(new)
+    for step in steps:
+        describe(step)
+
+
+def describe(value: Any) -> Any:
+    """A step as plain data: what the plan hash covers.
+
+    A callable becomes its qualified name; a bound method also describes the frozen dataclass it
+    belongs to. Schema and parameters stand in the plan already and become their digests.
+    """
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Schema):
+        return {"schema": json_hash(value.common())}
+    if isinstance(value, BaseModel):
+        return {"params": json_hash(value.model_dump(mode="json"))}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {
+            f.name: described
+            for f in dataclasses.fields(value)
+            if (described := describe(getattr(value, f.name))) not in ("", None, [], {})
+        }
+        return {"is": type(value).__name__, **fields}
+    if isinstance(value, Mapping):
+        return {str(key): describe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [describe(item) for item in value]
+    if callable(value):
+        return _describe_callable(value)
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    raise PlanError(f"A plan cannot hold a {type(value).__name__}.")
+
+
+def _describe_callable(function: Any) -> Any:
+    name = f"{function.__module__}:{function.__qualname__}"
+    if "<" in name:
+        raise PlanError(
+            f"{name} is a lambda or a nested function: a plan cannot be rebuilt from it.",
+            do="Use a module-level function or a method of a frozen dataclass.",
+        )
+    owner = getattr(function, "__self__", None)
+    if owner is None:
+        return name
+    parameters = getattr(type(owner), "__dataclass_params__", None)
+    if parameters is None or not parameters.frozen:
+        raise PlanError(f"{name} belongs to an object that is not a frozen dataclass.")
+    return {"call": name, "of": describe(owner)}
+
+
+__all__ = ["Plan", "Release", "build_plan", "check_steps", "describe", "parse_params"]

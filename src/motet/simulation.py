@@ -1,0 +1,293 @@
+"""All sites in one process: the same coordinator, workers and gate as deployed.
+
+:func:`run_sites` runs a study over given sites on the in-process grid. :func:`simulate` reads
+folders, writes what ``motet simulate --out`` promises, and resumes an interrupted run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flwr.app import Context, RecordDict
+from numpy.typing import NDArray
+
+from motet.bids.derivatives import DerivativeWriter
+from motet.bids.read import fingerprint
+from motet.bids.table import Table
+from motet.client.app import client_app
+from motet.client.opening import open_site
+from motet.client.worker import SiteWorker, Sink, Writer, model_document
+from motet.config import Study, load_study, parse_study
+from motet.errors import QuorumError, StudyFileError
+from motet.evaluation.site_effect import SiteEffect, site_effect
+from motet.flower.inprocess import InProcessGrid
+from motet.harmonizer import SiteModel
+from motet.output import OutputFolder
+from motet.plan import Plan, parse_params
+from motet.schema import Schema, agree
+from motet.server import Coordinator, Observer, Outcome
+from motet.server.app import server_app
+from motet.server.events import unobserved
+from motet.store import content_hash
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A finished study.
+
+    Attributes
+    ----------
+    plan : Plan
+    shared : dict of str to ndarray
+        The shared model: what all sites get.
+    sha256 : str
+        Its content hash.
+    models : dict of str to SiteModel
+        Site -> what stays there.
+    values : dict of str to ndarray
+        Site -> (n, p) harmonized values; empty where they were written to folders.
+    missing : dict of str to str
+        Sites that did not make it, with the code of the reason.
+    warnings : tuple of (site, sentence)
+    out : Path or None
+    site_effect : SiteEffect or None
+    """
+
+    plan: Plan
+    shared: dict[str, NDArray[Any]]
+    sha256: str
+    models: dict[str, SiteModel]
+    values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[tuple[str, str], ...] = ()
+    out: Path | None = None
+    site_effect: SiteEffect | None = None
+
+    @property
+    def schema(self) -> Schema:
+        """What the sites agreed on."""
+        return self.plan.schema
+
+
+class ArrayWriter:
+    """Keeps harmonized values in an array."""
+
+    def __init__(self, values: NDArray[np.float64], rows: NDArray[np.intp] | None = None) -> None:
+        self._values, self._rows = values, rows
+
+    def write(self, columns: slice, block: NDArray[Any]) -> None:
+        """Take (n, c) values of some columns."""
+        rows = self._rows
+        if rows is None:
+            self._values[:, columns] = block
+        elif len(rows) and rows[-1] - rows[0] == len(rows) - 1 and bool((np.diff(rows) == 1).all()):
+            self._values[rows[0] : rows[-1] + 1, columns] = block
+        else:
+            self._values[rows, columns] = block
+
+
+@contextmanager
+def array_sink(table: Table, values: NDArray[np.float64]) -> Iterator[Writer]:
+    """Write the people of `table` into their rows of `values`."""
+    yield ArrayWriter(values, table.rows)
+
+
+class _Watch:
+    """Collects, in simulation only, what each site says to itself."""
+
+    def __init__(self) -> None:
+        self.warnings: list[tuple[str, str]] = []
+        self.errors: dict[str, Exception] = {}
+
+    def say(self, site: str) -> Callable[[str], None]:
+        def say(sentence: str) -> None:
+            if (site, sentence) not in self.warnings:
+                self.warnings.append((site, sentence))
+
+        return say
+
+
+def run_sites(
+    study: Study,
+    tables: Mapping[str, Table],
+    *,
+    sink_of: Callable[[str], Sink],
+    folder_of: Callable[[str], Path | None] = lambda site: None,
+    fingerprint_of: Callable[[str], str] = lambda site: "",
+    checkpoint: Path | None = None,
+    conclude: Callable[[Outcome], None] = lambda outcome: None,
+    observe: Observer = unobserved,
+) -> Result:
+    """Run a study over tables that are open, on the in-process grid.
+
+    Parameters
+    ----------
+    study : Study
+    tables : mapping of str to Table
+        Site -> its data.
+    sink_of : callable
+        Site -> where its harmonized values go.
+    folder_of : callable
+        Site -> its own folder, or None.
+    checkpoint : Path, optional
+    conclude : callable
+        Called with the outcome before the checkpoint is forgotten.
+    observe : Observer
+
+    Raises
+    ------
+    MotetError
+        The site's own error where a lost site ends the run: in simulation all data are one
+        person's. Deployed, only a code would be known.
+    """
+    watch = _Watch()
+    workers = {
+        site: SiteWorker(
+            name=site,
+            open_table=_already_open(table),
+            sink=sink_of(site),
+            folder=folder_of(site),
+            fingerprint=fingerprint_of(site),
+            say=watch.say(site),
+            failed=watch.errors.__setitem__,
+        )
+        for site, table in tables.items()
+    }
+    app = client_app(lambda context: workers[str(context.node_config["site"])])
+    grid = InProcessGrid(dict.fromkeys(tables, app))
+    outcomes: list[Outcome] = []
+
+    def finish(outcome: Outcome) -> None:
+        conclude(outcome)
+        outcomes.append(outcome)
+
+    server = server_app(
+        lambda grid, context: Coordinator(
+            grid,
+            study,
+            quorum=max(2, len(tables)),
+            checkpoint=checkpoint,
+            observe=observe,
+        ),
+        finish,
+    )
+    context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={})
+    try:
+        server(grid, context)
+    except QuorumError as error:
+        for site in sorted(watch.errors):
+            raise watch.errors[site] from error
+        raise
+    finally:
+        grid.close()
+    outcome = outcomes[0]
+    return Result(
+        plan=outcome.plan,
+        shared=outcome.shared,
+        sha256=content_hash(outcome.shared, model_document(outcome.plan)),
+        models={site: w.model for site, w in workers.items() if w.model is not None},
+        missing=outcome.missing,
+        warnings=tuple(watch.warnings),
+    )
+
+
+def _already_open(table: Table) -> Callable[[Any], Table]:
+    def open_table(params: Any) -> Table:
+        return table
+
+    return open_table
+
+
+def as_study(study: Study | Path | str | Mapping[str, Any]) -> Study:
+    """A study given as itself, a file, or a dictionary."""
+    if isinstance(study, Study):
+        return study
+    if isinstance(study, str | Path):
+        return load_study(Path(study))
+    return parse_study(study)
+
+
+def open_sites(study: Study) -> dict[str, Table]:
+    """Read the folders of all sites of a study file."""
+    params = parse_params(study)
+    if not study.sites:
+        raise StudyFileError(
+            "A simulation needs the sites' folders.",
+            do="Add 'sites: {hospital_a: path/to/a, hospital_b: path/to/b}'.",
+            key="sites",
+        )
+    if len(study.sites) < 2:
+        raise StudyFileError(
+            f"There is one site only ({next(iter(study.sites))}): a federation needs two or more.",
+            do="Add a site, or harmonize the scanners of one site with motet.harmonize.",
+            key="sites",
+        )
+    return {
+        site: open_site(folder, site=site, params=params)
+        for site, folder in sorted(study.sites.items())
+    }
+
+
+def simulate(
+    study: Study | Path | str | Mapping[str, Any],
+    *,
+    out: Path | str | None = None,
+    observe: Observer = unobserved,
+) -> Result:
+    """Run a study with all sites in this process.
+
+    Parameters
+    ----------
+    study : Study, path of a study file, or dict
+        Its ``sites`` say where each site's folder is.
+    out : path, optional
+        Where to write (see ``docs/reference/files.md``); None keeps everything in memory.
+    observe : Observer
+        Told of every phase.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    MotetError
+        A sentence that names site, file, column, person or feature.
+    """
+    study = as_study(study)
+    tables = open_sites(study)
+    if out is None:
+        values = {s: np.empty((len(t), len(t.features))) for s, t in tables.items()}
+        result = run_sites(
+            study,
+            tables,
+            sink_of=lambda site: lambda table, about: array_sink(table, values[site]),
+            observe=observe,
+        )
+        return replace(result, values=values)
+    folder = OutputFolder(Path(out))
+    folder.claim(study, agree([table.described for table in tables.values()]))
+
+    def sink_of(site: str) -> Sink:
+        return lambda table, about: DerivativeWriter(
+            folder.harmonized(site), table, description=about
+        )
+
+    result = run_sites(
+        study,
+        tables,
+        sink_of=sink_of,
+        folder_of=folder.site,
+        fingerprint_of=lambda site: fingerprint(study.sites[site]),
+        checkpoint=folder.checkpoint,
+        conclude=folder.write_model,
+        observe=observe,
+    )
+    effect = site_effect(tables, folder.harmonized_values(tables), result.plan)
+    folder.write_metrics(result.plan, effect, missing=result.missing, warnings=result.warnings)
+    return replace(result, out=Path(out), site_effect=effect)

@@ -1,0 +1,47 @@
+"""Which strategy runs which phase."""
+
+from __future__ import annotations
+
+from motet.errors import PlanError
+from motet.phases import Agree, Local, Phase, Publish, Sum, walk
+from motet.plan import Plan
+from motet.strategies.local import local
+from motet.strategies.plain_sum import plain_sum
+from motet.strategies.publish import publish
+from motet.strategies.rounds import Strategy
+
+STRATEGIES: dict[type[Phase], Strategy] = {Local: local, Publish: publish, Sum: plain_sum}
+
+
+def strategy_for(phase: Phase) -> Strategy:
+    """The strategy of a phase, by its kind."""
+    return STRATEGIES[type(phase)]
+
+
+def check_runnable(plan: Plan) -> None:
+    """Refuse, before anything leaves, a plan with a kind of phase that this version cannot run.
+
+    Raises
+    ------
+    PlanError
+        Names the phase and what it asks for.
+    """
+    for phase, _ in walk(plan.steps):
+        asks = ""
+        if isinstance(phase, Agree):
+            asks = "" if phase is plan.steps[0] else "a second agreement"
+        elif type(phase) not in STRATEGIES:
+            asks = f"a {type(phase).__name__} phase"
+        elif phase.who.having or phase.who.holders:
+            asks = f"a choice of sites by '{phase.who}'"
+        elif phase.on != "fit" or phase.reads != "raw":
+            asks = f"{phase.on} people and {phase.reads} values"
+        elif isinstance(phase, Sum) and (phase.key or phase.read_by != "coordinator"):
+            asks = "a keyed sum, or one that the coordinator cannot read"
+        elif isinstance(phase, Publish) and phase.sealed:
+            asks = "sealed releases"
+        if asks:
+            raise PlanError(
+                f"The phase '{phase.name}' of '{plan.method}' needs {asks}, which this version "
+                "can plan but not run."
+            )
