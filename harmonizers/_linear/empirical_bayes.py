@@ -127,11 +127,6 @@ def nonparametric(evidence: Evidence) -> tuple[Float, Float]:
     return gamma, delta
 
 
-def unshrunk(evidence: Evidence) -> tuple[Float, Float]:
-    """No prior: gamma_star = gamma_hat, delta_star = delta_hat."""
-    return evidence.gamma_hat, evidence.delta_hat
-
-
 def location_only_parametric(evidence: Evidence) -> tuple[Float, Float]:
     """Location only, normal prior. The reference packages put 1 in the place of n here."""
     gamma = location_posterior(evidence.gamma_hat, 1.0, evidence)
@@ -145,16 +140,9 @@ def location_only_nonparametric(evidence: Evidence) -> tuple[Float, Float]:
     return gamma, ones
 
 
-def location_only_unshrunk(evidence: Evidence) -> tuple[Float, Float]:
-    """Location only, no prior."""
-    return evidence.gamma_hat, np.ones_like(evidence.gamma_hat)
-
-
 ESTIMATORS: dict[tuple[str, str], Estimator] = {
     ("parametric", "location_scale"): parametric,
     ("nonparametric", "location_scale"): nonparametric,
-    ("none", "location_scale"): unshrunk,
     ("parametric", "location"): location_only_parametric,
     ("nonparametric", "location"): location_only_nonparametric,
-    ("none", "location"): location_only_unshrunk,
 }

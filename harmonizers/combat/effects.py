@@ -62,34 +62,29 @@ def batch_effects(
     """gamma_star and delta_star, (p,) each, of one batch.
 
     The prior pool of a group is its features that vary within the batch and have at least two
-    values in it. Any other feature says nothing of its scale here: it is adjusted in location
-    only, at delta = 1, with the same prior. A feature without a value in the batch, and one that
-    is not adjustable at all, is left as it is.
+    values in it; in a batch of one person, all its features. A feature outside the pool says
+    nothing of its scale here: it is adjusted in location only, at delta = 1, with the same normal
+    prior. A pool of fewer than two features gives no prior. A feature without a value in the
+    batch, and one that is not adjustable at all, is left as it is.
     """
     gamma_star, delta_star = np.zeros(len(n)), np.ones(len(n))
-    estimator = ESTIMATORS[params.prior, params.adjust]
+    alone = bool((n <= 1).all())
     for g in np.unique(group):
         usable = (group == g) & adjustable & (n > 0)
-        pool = usable & varies & (n > 1)
-        rest = usable & ~pool
-        shrink = params.prior != "none"
-        if shrink and pool.sum() == 1:
-            warn("A prior pool of one feature has no spread: it is adjusted without a prior.")
-        evidence = Evidence(n=n[pool], gamma_hat=gamma_hat[pool], delta_hat=delta_hat[pool])
-        if shrink and pool.sum() > 1:
-            gamma_star[pool], delta_star[pool] = estimator(evidence)
-        elif pool.any():
-            unshrunk = ESTIMATORS["none", params.adjust]
-            gamma_star[pool], delta_star[pool] = unshrunk(evidence)
-        if not rest.any():
+        scaled = usable & varies & (n > 1)
+        rest = usable & ~scaled
+        pool = usable if alone else scaled
+        if params.prior == "none" or pool.sum() < 2:
+            if params.prior != "none" and usable.any():
+                warn("A prior pool of fewer than two features gives no prior: adjusted without.")
+            gamma_star[usable] = gamma_hat[usable]
+            if params.adjust == "location_scale":
+                delta_star[scaled] = delta_hat[scaled]
             continue
-        prior_from = pool if pool.any() else rest
-        if shrink and prior_from.sum() > 1:
-            prior = Evidence(
-                n=n[prior_from], gamma_hat=gamma_hat[prior_from], delta_hat=delta_hat[prior_from]
-            )
-            count = n[rest] if params.adjust == "location_scale" else 1.0
-            gamma_star[rest] = location_posterior(gamma_hat[rest], count, prior)
-        else:
-            gamma_star[rest] = gamma_hat[rest]
+        prior = Evidence(n=n[pool], gamma_hat=gamma_hat[pool], delta_hat=delta_hat[pool])
+        if not alone:
+            estimator = ESTIMATORS[params.prior, params.adjust]
+            gamma_star[scaled], delta_star[scaled] = estimator(prior)
+        count = n[rest] if params.adjust == "location_scale" else 1.0
+        gamma_star[rest] = location_posterior(gamma_hat[rest], count, prior)
     return gamma_star, delta_star

@@ -222,7 +222,12 @@ class Fit:
         return {**result, "adjustable": adjustable}
 
     def send_reference(self, site: Site, shared: Arrays) -> Arrays:
-        """Intercepts and residual variances of the reference batch, given the pooled beta."""
+        """Intercepts and residual variances of the reference batch, given the pooled beta.
+
+        A feature that is constant in the reference has no scale to bring others to: its variance
+        goes out as 0, and the feature is left as it is everywhere. (With covariates its formula
+        would give the spread of the covariates' effect alone.)
+        """
         if self.reference is None or self.reference.name not in site.batches:
             raise DesignError(
                 f"The reference batch '{self.params.reference}' has nobody in the fit.",
@@ -232,14 +237,14 @@ class Fit:
         beta = estimates_in(shared).beta
         m = kept(site.keep, "complete")
         alpha = m.mean_y[k] - m.mean_w[k, 0] @ beta
-        var = residual_ss(m.yy[k], m.wy[k], m.ww[k, 0], beta) / m.n[k]
+        var = residual_ss(m.yy[k], m.wy[k], m.ww[k, 0], beta) / m.n[k] * m.varies[k]
         if len(shared["incomplete"]):
             m = kept(site.keep, "observed")
             for i, j in enumerate(shared["incomplete"]):
                 b, n = beta[:, j : j + 1], m.n[k, i]
                 alpha[j] = m.mean_y[k, i] - m.mean_w[k, i] @ b[:, 0]
                 rss = residual_ss(m.yy[k, i : i + 1], m.wy[k][:, i : i + 1], m.ww[k, i], b)
-                var[j] = rss[0] / n if n else 0.0
+                var[j] = rss[0] / n if m.varies[k, i] else 0.0
         return {"alpha": alpha, "var_pooled": var}
 
     def take_reference(self, published: Arrays, shared: Arrays) -> Arrays:

@@ -4,28 +4,28 @@ The rules, where tables are irregular (m_ij people of batch i have feature j; m_
 
 * Fit. Feature j is fitted by least squares on its complete rows, with one column per batch beside
   the covariates. alpha_j = sum_i (m_ij / m_j) B_ij and var_j = RSS_j / m_j. With a reference batch
-  r: alpha_j = B_rj and var_j = (RSS over r's observed rows) / m_rj.
+  r: alpha_j = B_rj and var_j = (RSS over r's observed rows) / m_rj; 0 if constant in r.
 * Left out. A feature that varies (max != min) within no batch, or whose var_j is 0 (with a
   reference also: fewer than two people of r have it), is in no fit and no prior, and is put back
   untouched. The estimates hold NaN there (gamma_star 0, delta_star 1).
 * Constants. A feature with m_ij >= 2 whose observed values in batch i are all equal (max == min,
-  never variance == 0) has delta_hat = 1 there, and its sum of squares is m (gamma_hat - g)^2.
+  never variance == 0) says nothing of its scale there: it is adjusted in location only, with
+  delta_star = 1 (with covariates, z of a constant still varies through w beta: scaling by that
+  would invent a covariate effect).
 * Prior pool of batch i: the features (of one group) with m_ij >= 2 that are not constant in it.
   gamma_bar, tau2 (ddof 1) and delta_hat's mean and variance (ddof 1) are taken over the pool.
 * A batch in which no feature has m_ij >= 2 (one person) is adjusted in location only; its pool is
   its features with m_ij == 1.
 * A pool of fewer than two features gives no prior: its group is adjusted there as with 'none'.
 * Parametric. The pool iterates together and stops as neuroCombat does: change = max of
-  max |g' - g| / g (g SIGNED) and max |d' - d| / d, on while change > 1e-4; NaN ends it. Constants
-  iterate in a run of their own, with the same priors. No spread among the pool's delta_hat (s2 = 0)
-  is the limit a -> inf: delta_star is their mean. tau2 = 0 gives gamma_star = gamma_bar.
-* Non-parametric. Leave-one-out kernel over the pool with n = m_ij of the target; constants are
-  targets, never sources.
-* m_ij == 1: location only, gamma_star = (tau2 gamma_hat + gamma_bar) / (tau2 + 1), under both
-  priors. m_ij == 0: gamma_star 0, delta_star 1.
+  max |g' - g| / g (g SIGNED) and max |d' - d| / d, on while change > 1e-4; NaN ends it.
+  No spread among the pool's delta_hat (s2 = 0) is the limit a -> inf: delta_star is their mean. tau2 = 0 gives gamma_star = gamma_bar.
+* Non-parametric. Leave-one-out kernel over the pool with n = m_ij of the target.
+* m_ij == 1, and constants: location only, under both priors,
+  gamma_star = (tau2 m gamma_hat + gamma_bar) / (tau2 m + 1). m_ij == 0: gamma_star 0, delta_star 1.
 * Prior 'none': gamma_hat and delta_hat (delta_hat of 0, or undefined: 1).
-* Adjusting location only: delta_star = 1; parametric as for m_ij == 1 (n replaced by 1);
-  non-parametric with every delta_hat = 1 within the kernel.
+* Adjusting location only: delta_star = 1; parametric, and all constants, as for m_ij == 1 (m
+  replaced by 1); non-parametric with every delta_hat = 1 within the kernel.
 * Reference batch: gamma_star 0, delta_star 1, its rows are returned exactly as given.
 * Missing cells stay missing.
 """
@@ -103,7 +103,7 @@ def fit_features(
         if reference is None:
             a = sum(x.size * b for x, b in zip(values, B[:k], strict=True)) / y.size
             v = squares.mean()
-        elif (own == reference).sum() >= 2:
+        elif len(set(values[labels.index(reference)])) >= 2:
             a, v = B[labels.index(reference)], squares[own == reference].mean()
         else:
             continue
@@ -139,34 +139,31 @@ def batch_effects(
             delta[mine] = delta_hat[mine] if scale else 1.0
             continue
         gamma_bar, tau2 = gamma_hat[pool].mean(), gamma_hat[pool].var(ddof=1)
-        once = mine if prior == "parametric" and not scale else mine[m[mine] == 1]
-        gamma[once] = (tau2 * gamma_hat[once] + gamma_bar) / (tau2 + 1)
+        fixed = constant[mine] | (m[mine] == 1)
+        once = mine if prior == "parametric" and not scale else mine[fixed]
+        weight = tau2 * (m[once] if scale else 1)
+        gamma[once] = (weight * gamma_hat[once] + gamma_bar) / (weight + 1)
         rest = np.setdiff1d(mine, once)
         if not rest.size:
             continue
         if prior == "parametric":
             hyper = gamma_bar, tau2, delta_hat[pool].mean(), delta_hat[pool].var(ddof=1)
-            for own in (pool, rest[constant[rest]]):
-                if own.size:
-                    ss = sum_of_squares(z[:, own], gamma_hat[own], m[own], constant[own])
-                    start = gamma_hat[own], delta_hat[own]
-                    gamma[own], delta[own] = iterate(ss, m[own], *start, *hyper)
+            ss = sum_of_squares(z[:, pool])
+            start = gamma_hat[pool], delta_hat[pool]
+            gamma[pool], delta[pool] = iterate(ss, m[pool], *start, *hyper)
         else:
             for j in rest:
                 others = pool[pool != j]
                 g, d = gamma_hat[others], delta_hat[others] if scale else np.ones(others.size)
                 column = np.repeat(z[:, [j]], others.size, axis=1)
-                own = np.full(others.size, j)
-                ss = sum_of_squares(column, gamma_hat[own], m[own], constant[own])(g)
+                ss = sum_of_squares(column)(g)
                 gamma[j], delta[j] = kernel_mean(ss, m[j], g, d)
     return gamma, delta if scale else np.ones(p)
 
 
-def sum_of_squares(
-    z: np.ndarray, gamma_hat: np.ndarray, m: np.ndarray, constant: np.ndarray
-) -> Callable[[np.ndarray], np.ndarray]:
-    """SS(g) per column: of the data itself, or for constants of their location alone."""
-    return lambda g: np.where(constant, m * (gamma_hat - g) ** 2, np.nansum((z - g) ** 2, axis=0))
+def sum_of_squares(z: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """SS(g) per column, of the data itself."""
+    return lambda g: np.nansum((z - g) ** 2, axis=0)
 
 
 def kernel_mean(ss: np.ndarray, n: int, g: np.ndarray, d: np.ndarray) -> tuple[float, float]:

@@ -32,6 +32,9 @@ def from_arrays(
 ) -> Table:
     """Make a table of arrays in memory; the checks are those of :func:`read_site`.
 
+    Infinite values are not looked for here: an array may be larger than memory, and whoever reads
+    it block by block finds them.
+
     Parameters
     ----------
     values : (N, p) array or DataFrame

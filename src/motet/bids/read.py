@@ -64,7 +64,8 @@ def read_site(
     Raises
     ------
     DataError
-        One or two sentences with site, file, column, person and feature.
+        One or two sentences with site, file, column, person and feature. Infinite values of a
+        features.npy are left to whoever reads it block by block.
     """
     folder = Path(folder)
     check_name(site, "site", place=Place(site=site))

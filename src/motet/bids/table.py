@@ -88,7 +88,7 @@ class Table:
         rows = self.rows
         if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and bool((np.diff(rows) == 1).all()):
             return part[rows[0] : rows[-1] + 1]
-        return np.take(part, rows, axis=0)
+        return part[rows]
 
     def who(self, row: int) -> str:
         """How to name a row in a sentence: the person, and the session where there is one."""

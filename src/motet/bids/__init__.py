@@ -1,0 +1,1 @@
+"""BIDS-like folders: reading, writing derivatives, splitting a pooled table."""
