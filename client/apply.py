@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motet.bids.table import Table
+from motet.bids.table import Table, as_slice
 from motet.client.local_site import LocalSite, silent
 from motet.errors import ModelError, listed
 from motet.harmonizer import Harmonizer, Params, SiteModel
@@ -16,7 +16,8 @@ from motet.phases import walk
 from motet.releases import Arrays
 from motet.schema import Schema
 
-Blocks = Iterator[tuple[slice, NDArray[Any]]]
+Rows = slice | NDArray[np.intp]
+Blocks = Iterator[tuple[Rows, NDArray[Any]]]
 
 
 def check_features(table: Table, schema: Schema) -> None:
@@ -64,36 +65,43 @@ def harmonized(
 
     Yields
     ------
-    columns : slice
-    values : (n, c) float64
-        The buffer may be used again for the next chunk.
+    rows : slice or (r,) int
+    values : (r, p) float64
+        The buffer may be used again for the next rows.
     """
     check_features(table, schema)
     known = np.isin(table.batch, model.batches if model else ())
-    if model is not None and known.all():
-        return method.apply(params, table, model, shared, schema)
-    unseen = table.where(~known)
+    if model is not None and known.any():
+        part = table if known.all() else table.where(known)
+        index = np.flatnonzero(known)
+        for rows, values in method.apply(params, part, model, shared, schema):
+            yield as_slice(index[rows]), values
+    if not known.all():
+        index = np.flatnonzero(~known)
+        for rows, values in _joined(table.where(~known), method, params, schema, shared, seed, say):
+            yield as_slice(index[rows]), values
+
+
+def _joined(
+    unseen: Table,
+    method: Harmonizer,
+    params: Params,
+    schema: Schema,
+    shared: Arrays,
+    seed: int,
+    say: Callable[[str], None],
+) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """Harmonize people of batches that the model does not know."""
     if any(phase.leaves for phase, _ in walk(method.join(params, schema))):
         raise ModelError(
             f"'{method.name}' needs an exchange with the coordinator for a batch it never saw "
             f"({listed(unseen.batches)}).",
-            site=table.site,
+            site=unseen.site,
         )
     say(
         f"{listed(unseen.batches)}: not in the model; fitted on {len(unseen)} people of this "
         "site, nothing leaves."
     )
-    site = LocalSite(name=table.site, schema=schema, data=unseen, seed=seed, say=say)
+    site = LocalSite(name=unseen.site, schema=schema, data=unseen, seed=seed, say=say)
     joined = method.site_model(params, site, shared)
-    new = method.apply(params, unseen, joined, shared, schema)
-    if model is None or not known.any():
-        return new
-    old = method.apply(params, table.where(known), model, shared, schema)
-    return _interleaved(known, old, new)
-
-
-def _interleaved(known: NDArray[np.bool_], old: Blocks, new: Blocks) -> Blocks:
-    for (columns, of_old), (_, of_new) in zip(old, new, strict=True):
-        values = np.empty((len(known), of_old.shape[1]))
-        values[known], values[~known] = of_old, of_new
-        yield columns, values
+    return method.apply(params, unseen, joined, shared, schema)

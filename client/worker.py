@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from motet.bids.table import Table
@@ -31,10 +32,10 @@ log = logging.getLogger("motet.site")
 
 
 class Writer(Protocol):
-    """Takes harmonized values, chunk by chunk of feature columns."""
+    """Takes harmonized values, some people at a time."""
 
-    def write(self, columns: slice, block: NDArray[Any]) -> None:
-        """Take (n, c) values of some columns."""
+    def write(self, rows: slice | NDArray[np.intp], block: NDArray[Any]) -> None:
+        """Take (r, p) values of some people."""
         ...
 
 
@@ -125,7 +126,10 @@ class SiteWorker:
         if self._study is None or self._table is None:
             raise ProtocolError("A plan came before the study.")
         try:
-            schema = Schema.from_json(document["schema"])
+            # The features are this site's own: if the others' differed, so would the plan's hash.
+            schema = Schema.from_json(
+                {**document["schema"], "features": self._table.described.features}
+            )
         except (KeyError, TypeError) as error:
             raise ProtocolError("A plan came without a schema.") from error
         plan = build_plan(self._study, schema)
@@ -196,8 +200,8 @@ class SiteWorker:
             say=self._say,
         )
         with self._sink(run.table, description) as writer:
-            for columns, block in blocks:
-                writer.write(columns, block)
+            for rows, block in blocks:
+                writer.write(rows, block)
         run.keep.remove()
 
     def _running(self, plan_hash: str) -> _Run:

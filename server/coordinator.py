@@ -152,7 +152,10 @@ class Coordinator:
     def _prepare(self, plan: Plan, sites: tuple[str, ...]) -> Progress:
         """Have the sites build the same plan; find where an interrupted run can go on."""
         replies = self._exchange.ask(
-            "query.prepare", sites, Body(document={"schema": plan.schema.to_json()}), plan=plan.hash
+            "query.prepare",
+            sites,
+            Body(document={"schema": plan.schema.without_features()}),
+            plan=plan.hash,
         )
         if replies.failed:
             raise _SitesLostError(replies.failed)

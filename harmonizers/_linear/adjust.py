@@ -9,7 +9,12 @@ from numpy.typing import NDArray
 
 from motet.bids.table import Table
 from motet.harmonizers._linear.estimate import Estimates
-from motet.harmonizers._linear.moments import chunks
+
+ROWS_BUFFER = 2**20
+"""Values of whole rows handled at a time (8 MB): output files are written front to back."""
+
+COLUMNS = 8192
+"""Features of those rows handled at a time."""
 
 Float = NDArray[np.float64]
 
@@ -41,7 +46,7 @@ def adjusted(
     scales: Float,
     shifts: Float,
 ) -> Iterator[tuple[slice, Float]]:
-    """Yield harmonized values, chunk by chunk of features.
+    """Yield harmonized values, some rows at a time.
 
     Parameters
     ----------
@@ -53,23 +58,26 @@ def adjusted(
 
     Yields
     ------
-    columns : slice
-    values : (n, c) float64
-        The buffer is used again for the next chunk.
+    rows : slice
+    values : (r, p) float64
+        The buffer is used again for the next rows.
     """
     n, p = len(table), len(table.features)
     design = np.column_stack([np.ones(n), W])
-    rows = [np.flatnonzero(table.batch == batch) for batch in batches]
-    whole = len(batches) == 1
-    buffer = np.empty((n, min(p, next(chunks(p)).stop)))
-    for columns in chunks(p):
-        y = table.block(columns)
-        out = buffer[:, : y.shape[1]]
-        for k, members in enumerate(rows):
-            if whole:
-                np.multiply(y, scales[0, columns], out=out)
-                out += design @ shifts[0][:, columns]
-            elif len(members):
-                out[members] = y[members] * scales[k, columns]
-                out[members] += design[members] @ shifts[k][:, columns]
-        yield columns, out
+    batch = np.array([batches.index(name) for name in table.batch.tolist()], dtype=np.intp)
+    step = max(1, ROWS_BUFFER // max(p, 1))
+    buffer = np.empty((min(n, step), p))
+    for start in range(0, n, step):
+        rows = slice(start, min(start + step, n))
+        out = buffer[: rows.stop - start]
+        y = table.rows_block(rows)
+        for k in np.unique(batch[rows]):
+            members: slice | NDArray[np.intp] = np.flatnonzero(batch[rows] == k)
+            if len(members) == len(out):
+                members = slice(None)
+            for left in range(0, p, COLUMNS):
+                columns = slice(left, left + COLUMNS)
+                part = y[members, columns] * scales[k, columns]
+                part += design[rows][members] @ shifts[k][:, columns]
+                out[members, columns] = part
+        yield rows, out

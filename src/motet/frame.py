@@ -132,7 +132,7 @@ def pooled_tables(
     params: Mapping[str, Any],
 ) -> tuple[Study, dict[str, Table]]:
     """One table for each batch, over the same values, and the study that harmonizes them."""
-    covariates = _same_rows(features, covariates)
+    covariates = same_rows(features, covariates)
     types = dict(covariate_types or {})
     names = [str(name) for name in covariates.columns]
     study = Study(
@@ -142,33 +142,27 @@ def pooled_tables(
         seed=seed,
         federation=Federation(timeout=24 * 3600.0),
     )
-    wanted = requests(parse_params(study))
-    labels = _labels(batch, len(features))
-    values = features.to_numpy(dtype=np.float64) if isinstance(features, pd.DataFrame) else features
-    columns = list(map(str, features.columns)) if isinstance(features, pd.DataFrame) else None
-    tables = {}
-    for name in np.unique(labels):
-        rows = np.flatnonzero(labels == name)
-        tables[str(name)] = from_arrays(
-            values,
-            site=str(name),
-            covariates=covariates.iloc[rows],
-            requests=wanted,
-            features=columns,
-            people=[f"row {row}" for row in rows],
-            rows=rows,
-        )
+    labels = labels_of(batch, len(features))
+    whole = from_arrays(
+        features if isinstance(features, pd.DataFrame) else np.asarray(features),
+        site="table",
+        batch=labels,
+        covariates=covariates,
+        requests=requests(parse_params(study)),
+        people=[f"row {row}" for row in range(len(features))],
+    )
+    tables = {name: whole.where(labels == name).as_site(name) for name in whole.batches}
+    return study, tables
+
+
+def fit_tables(study: Study, tables: dict[str, Table], values: NDArray[np.float64]) -> Result:
+    """Run the study over tables that share one array; write into `values`."""
     if len(tables) < 2:
         raise DataError(
             f"All rows belong to one batch ('{next(iter(tables), '')}'): there is nothing to "
             "harmonize.",
             do="Pass the scanner or site of every row as 'batch'.",
         )
-    return study, tables
-
-
-def fit_tables(study: Study, tables: dict[str, Table], values: NDArray[np.float64]) -> Result:
-    """Run the study over tables that share one array; write into `values`."""
     return run_sites(
         study,
         tables,
@@ -176,7 +170,8 @@ def fit_tables(study: Study, tables: dict[str, Table], values: NDArray[np.float6
     )
 
 
-def _labels(batch: Labels, n: int) -> NDArray[np.str_]:
+def labels_of(batch: Labels, n: int) -> NDArray[np.str_]:
+    """The batch of every row as text, (n,)."""
     cells = list(batch)
     if len(cells) != n:
         raise DataError(f"'batch' has {len(cells)} entries for {n} rows.")
@@ -186,7 +181,8 @@ def _labels(batch: Labels, n: int) -> NDArray[np.str_]:
     return np.array([level(cell) for cell in cells], dtype=np.str_)
 
 
-def _same_rows(features: Any, covariates: pd.DataFrame | None) -> pd.DataFrame:
+def same_rows(features: Any, covariates: pd.DataFrame | None) -> pd.DataFrame:
+    """The covariates, checked to belong to the rows of `features`."""
     if covariates is None:
         return pd.DataFrame(index=pd.RangeIndex(len(features)))
     if len(covariates) != len(features):

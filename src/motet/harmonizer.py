@@ -113,5 +113,5 @@ class Harmonizer(Protocol):
     def apply(
         self, params: Any, data: Any, model: SiteModel, shared: Arrays, schema: Schema
     ) -> Iterator[tuple[slice, NDArray[Any]]]:
-        """Harmonize `data`, chunk by chunk: yields (feature columns, values (n, columns))."""
+        """Harmonize `data`, some people at a time: yields (rows, values (r, p))."""
         ...

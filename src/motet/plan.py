@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel
@@ -58,7 +59,7 @@ class Plan:
         """The method whose plan this is."""
         return methods().get(self.method)
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """SHA-256 of the plan."""
         return json_hash(self._hashed())
@@ -91,7 +92,7 @@ class Plan:
             "target": self.target,
             "seed": self.seed,
             "held_out": self.held_out,
-            "schema": self.schema.common(),
+            "schema": self.schema.digest,
             "steps": [describe(step) for step in self.steps],
         }
 
@@ -100,7 +101,7 @@ class Plan:
         return {
             "hash": self.hash,
             **self._hashed(),
-            "batches": [str(batch) for batch in self.schema.batches],
+            "schema": {"sha256": self.schema.digest, **self.schema.to_json()},
         }
 
     def releases(self) -> Iterator[Release]:
@@ -197,7 +198,7 @@ def describe(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Schema):
-        return {"schema": json_hash(value.common())}
+        return {"schema": value.digest}
     if isinstance(value, BaseModel):
         return {"params": json_hash(value.model_dump(mode="json"))}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -8,8 +8,10 @@ count of people or a value of anybody.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from motet.errors import SchemaError, listed
@@ -78,6 +80,17 @@ class Schema:
     covariates: tuple[Covariate, ...]
     batches: tuple[Batch, ...]
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the part that does not depend on who takes part; the plan hash covers it."""
+        document = {
+            "features": names_digest(self.features),
+            "units": names_digest(self.units),
+            "covariates": self._covariates(),
+        }
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the design columns, without intercepts, in order; their number is q."""
@@ -102,30 +115,31 @@ class Schema:
         """The batch names of one site, sorted."""
         return tuple(batch.name for batch in self.batches if batch.site == site)
 
-    def common(self) -> dict[str, Any]:
-        """The part that does not depend on who takes part; the plan hash covers it."""
+    def _covariates(self) -> list[dict[str, Any]]:
+        return [{"name": c.name, "kind": c.kind, "levels": list(c.levels)} for c in self.covariates]
+
+    def without_features(self) -> dict[str, Any]:
+        """What a site does not know already: it has the features, since all sites' are equal."""
+        covariates = self._covariates()
+        for covariate, entry in zip(self.covariates, covariates, strict=True):
+            entry["sites_with_level"] = [list(sites) for sites in covariate.sites_with_level]
         return {
-            "features": list(self.features),
-            "units": list(self.units),
-            "covariates": [
-                {"name": c.name, "kind": c.kind, "levels": list(c.levels)} for c in self.covariates
-            ],
+            "units": list(self.units) if any(self.units) else [],
+            "covariates": covariates,
+            "batches": [[b.site, b.name] for b in self.batches],
         }
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as plain lists and dictionaries."""
-        document = self.common()
-        for covariate, entry in zip(self.covariates, document["covariates"], strict=True):
-            entry["sites_with_level"] = [list(sites) for sites in covariate.sites_with_level]
-        return document | {"batches": [[b.site, b.name] for b in self.batches]}
+        return {"features": list(self.features), **self.without_features()}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Schema:
         """Read what :meth:`to_json` wrote."""
         try:
             return cls(
-                features=tuple(map(str, document["features"])),
-                units=tuple(map(str, document["units"])),
+                features=tuple(document["features"]),
+                units=tuple(map(str, document["units"])) or ("",) * len(document["features"]),
                 covariates=tuple(
                     Covariate(
                         name=str(c["name"]),
@@ -143,9 +157,10 @@ class Schema:
             raise SchemaError(f"A schema cannot be read: {error!r}.") from error
 
 
-def names_digest(names: Sequence[str]) -> str:
-    """SHA-256 over an ordered list of names."""
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+@lru_cache(maxsize=64)
+def names_digest(names: tuple[str, ...]) -> str:
+    """SHA-256 over an ordered list of names; kept, since there may be 100,000 of them."""
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()
 
 
 def agree(described: Sequence[SiteSchema]) -> Schema:
@@ -209,6 +224,8 @@ def _equal_features(sites: Sequence[SiteSchema]) -> None:
 def _common_units(sites: Sequence[SiteSchema]) -> tuple[str, ...]:
     units = list(sites[0].units)
     for site in sites[1:]:
+        if site.units == sites[0].units:
+            continue
         for j, unit in enumerate(site.units):
             if unit and units[j] and unit != units[j]:
                 raise SchemaError(

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from flwr.app import Context, RecordDict
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from motet.bids.derivatives import DerivativeWriter
 from motet.bids.read import fingerprint
-from motet.bids.table import Table
+from motet.bids.table import Table, as_slice
 from motet.client.app import client_app
 from motet.client.opening import open_site
 from motet.client.worker import SiteWorker, Sink, Writer, model_document
@@ -80,15 +81,11 @@ class ArrayWriter:
     def __init__(self, values: NDArray[np.float64], rows: NDArray[np.intp] | None = None) -> None:
         self._values, self._rows = values, rows
 
-    def write(self, columns: slice, block: NDArray[Any]) -> None:
-        """Take (n, c) values of some columns."""
-        rows = self._rows
-        if rows is None:
-            self._values[:, columns] = block
-        elif len(rows) and rows[-1] - rows[0] == len(rows) - 1 and bool((np.diff(rows) == 1).all()):
-            self._values[rows[0] : rows[-1] + 1, columns] = block
-        else:
-            self._values[rows, columns] = block
+    def write(self, rows: slice | NDArray[np.intp], block: NDArray[Any]) -> None:
+        """Take (r, p) values of some people."""
+        if self._rows is not None:
+            rows = as_slice(self._rows[rows])
+        self._values[rows] = block
 
 
 @contextmanager
@@ -178,7 +175,10 @@ def run_sites(
     )
     context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={})
     try:
-        server(grid, context)
+        # Sites run side by side; one thread of linear algebra each, whatever the machine, keeps
+        # the last bits of a result from depending on its cores.
+        with threadpool_limits(1, user_api="blas"):
+            server(grid, context)
     except QuorumError as error:
         for site in sorted(watch.errors):
             raise watch.errors[site] from error

@@ -45,12 +45,17 @@ def little_endian(array: NDArray[Any]) -> NDArray[Any]:
 
 def content_hash(arrays: Arrays, document: Any) -> str:
     """SHA-256 over sorted (name, dtype, shape, bytes) and the canonical JSON of `document`."""
+    return bytes_hash(arrays, canonical_json(document))
+
+
+def bytes_hash(arrays: Arrays, text: str) -> str:
+    """SHA-256 over sorted (name, dtype, shape, bytes) and a text."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"{name}\x1f{array.dtype.name}\x1f{array.shape}\x1e".encode())
         digest.update(little_endian(array).reshape(-1).view(np.uint8).data)
-    digest.update(canonical_json(document).encode())
+    digest.update(text.encode())
     return digest.hexdigest()
 
 

@@ -41,11 +41,11 @@ def table_of(folder: Path) -> Table:
 
 
 def write(folder: Path, table: Table, values: np.ndarray, step: int = 2) -> None:
-    """Write in blocks of `step` columns."""
+    """Write in blocks of `step` people."""
     with DerivativeWriter(folder, table, description=ABOUT) as writer:
-        for start in range(0, values.shape[1], step):
-            columns = slice(start, min(start + step, values.shape[1]))
-            writer.write(columns, values[:, columns])
+        for start in range(0, len(values), step):
+            rows = slice(start, min(start + step, len(values)))
+            writer.write(rows, values[rows])
 
 
 def test_tsv_comes_back_exactly_with_sessions_and_missing_cells(raw: Path) -> None:
@@ -136,10 +136,10 @@ def test_a_failure_leaves_the_old_folder_and_no_trace(raw: Path) -> None:
         assert (table_of(out).values == 0).all()
         raise RuntimeError("power cut")
     with (
-        pytest.raises(ValueError, match="not written: b, c"),
+        pytest.raises(ValueError, match="not written: sub-01"),
         DerivativeWriter(out, table, description={}) as writer,
     ):
-        writer.write(slice(0, 1), np.ones((3, 1)))
+        writer.write(slice(0, 1), np.ones((1, 3)))
     assert (table_of(out).values == 0).all()
     assert sorted(path.name for path in raw.parent.iterdir()) == before
 
@@ -188,10 +188,10 @@ def test_blocks_of_a_wrong_shape_or_infinite_are_refused(raw: Path) -> None:
         pytest.raises(ValueError, match="shape"),
         DerivativeWriter(out, table, description={}) as writer,
     ):
-        writer.write(slice(0, 3), np.zeros((1, 3)))
+        writer.write(slice(0, 3), np.zeros((3, 1)))
     with (
-        pytest.raises(DataError, match=r"person sub-01 \(ses-1\), feature c"),
+        pytest.raises(DataError, match=r"feature b"),
         DerivativeWriter(out, table, description={}) as writer,
     ):
-        writer.write(slice(1, 3), np.array([[0, 0], [0, np.inf], [0, 0]]))
+        writer.write(slice(1, 3), np.array([[0, 0, 0], [0, np.inf, 0]]))
     assert not out.exists()

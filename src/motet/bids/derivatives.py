@@ -31,7 +31,7 @@ features.json says with which method, in which study, and from what.
 
 
 class DerivativeWriter:
-    """Write harmonized values column block by column block; a context manager.
+    """Write harmonized values, some people at a time; a context manager.
 
     The folder appears under its name when the block ends without an error, and replaces an
     earlier derivative of Motet; anything else there is left alone.
@@ -55,12 +55,12 @@ class DerivativeWriter:
     Examples
     --------
     >>> with DerivativeWriter(out, table, description={"method": "combat"}) as writer:
-    ...     writer.write(slice(0, 2), table.block(slice(0, 2)))  # doctest: +SKIP
+    ...     writer.write(slice(0, 2), table.rows_block(slice(0, 2)))  # doctest: +SKIP
     """
 
     def __init__(self, folder: Path, like: Table, *, description: Mapping[str, Any]) -> None:
         self.folder, self.like, self.description = Path(folder), like, dict(description)
-        self._done = np.zeros(len(like.features), dtype=np.bool_)
+        self._done = np.zeros(len(like), dtype=np.bool_)
         self._place = Place(site=like.site, file=self.folder)
         self._building: AbstractContextManager[Path] | None = None
 
@@ -75,25 +75,32 @@ class DerivativeWriter:
             raise
         return self
 
-    def write(self, columns: slice, block: NDArray[np.float64]) -> None:
-        """Write the values of some columns.
+    def write(self, rows: slice | NDArray[np.intp], block: NDArray[np.float64]) -> None:
+        """Write the values of some people.
 
         Parameters
         ----------
-        columns : slice
-            Positions among the features.
-        block : (n, c) float64
-            Rows in the order of the input table; NaN where missing.
+        rows : slice or (r,) int
+            Positions among the rows of the input table.
+        block : (r, p) float64
+            NaN where missing.
         """
-        features = self.like.features[columns]
+        index = np.arange(len(self.like))[rows]
+        features = self.like.features
         block = np.asarray(block)
-        if block.shape != (len(self.like), len(features)):
+        if block.shape != (len(index), len(features)):
             raise ValueError(
-                f"The block has shape {block.shape} instead of {(len(self.like), len(features))}."
+                f"The block has shape {block.shape} instead of {(len(index), len(features))}."
             )
-        check_finite(block, None, who=self.like.who, features=features, place=self._place)
-        self._values[:, columns] = block
-        self._done[columns] = True
+        check_finite(
+            block,
+            None,
+            who=lambda row: self.like.who(int(index[row])),
+            features=features,
+            place=self._place,
+        )
+        self._values[rows] = block
+        self._done[rows] = True
 
     def __exit__(
         self,
@@ -145,8 +152,8 @@ class DerivativeWriter:
 
     def _finish(self) -> None:
         if not self._done.all():
-            missing = [self.like.features[j] for j in np.flatnonzero(~self._done)]
-            raise ValueError(f"These features were not written: {listed(missing)}.")
+            missing = [self.like.who(int(row)) for row in np.flatnonzero(~self._done)]
+            raise ValueError(f"These people were not written: {listed(missing)}.")
         like, partial = self.like, self._partial
         if self._form == "tsv":
             write_text(partial / "features.tsv", self._header(), self._rows())

@@ -11,7 +11,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from motet.bids.covariates import describe
 from motet.schema import SiteSchema
+
+
+def as_slice(index: NDArray[np.intp]) -> slice | NDArray[np.intp]:
+    """The same rows as a slice where they follow each other, so that no value is copied."""
+    if len(index) and index[-1] - index[0] == len(index) - 1 and (np.diff(index) == 1).all():
+        return slice(int(index[0]), int(index[-1]) + 1)
+    return index
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,15 +88,29 @@ class Table:
             rows=index if self.rows is None else self.rows[index],
         )
 
+    def as_site(self, site: str) -> Table:
+        """These people as a site of their own, with its public description."""
+        kinds = {c.name: c.kind for c in self.described.covariates}
+        described = replace(
+            self.described,
+            site=site,
+            covariates=describe(self.covariates, kinds, self.batch),
+            batches=self.batches,
+        )
+        return replace(self, site=site, described=described)
+
     def block(self, columns: slice | Sequence[int] | NDArray[np.intp]) -> NDArray[np.float64]:
         """Values of some feature columns, (n, c) float64; a view where the rows are contiguous."""
         part = self.values[:, columns]
         if self.rows is None:
             return part
-        rows = self.rows
-        if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and bool((np.diff(rows) == 1).all()):
-            return part[rows[0] : rows[-1] + 1]
-        return part[rows]
+        return part[as_slice(self.rows)]
+
+    def rows_block(self, rows: slice) -> NDArray[np.float64]:
+        """Values of some rows, (r, p) float64; a view where they are contiguous."""
+        if self.rows is None:
+            return self.values[rows]
+        return self.values[as_slice(self.rows[rows])]
 
     def who(self, row: int) -> str:
         """How to name a row in a sentence: the person, and the session where there is one."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from motet.errors import ProtocolError
 from motet.releases import DTYPES, Arrays
-from motet.store import canonical_json, content_hash, little_endian
+from motet.store import bytes_hash, canonical_json, little_endian
 
 RAW = "motet.little-endian"
 
@@ -48,7 +48,7 @@ def encode(envelope: Envelope, body: Body) -> RecordDict:
     return RecordDict(
         {
             "envelope": ConfigRecord(
-                {**vars(envelope), "sha256": content_hash(body.arrays, body.document)}
+                {**vars(envelope), "sha256": bytes_hash(body.arrays, text)}
             ),
             "document": ConfigRecord({"json": text}),
             "arrays": ArrayRecord(
@@ -71,7 +71,8 @@ def decode(content: RecordDict) -> tuple[Envelope, Body]:
         stated = dict(content["envelope"])
         digest = stated.pop("sha256")
         envelope = Envelope(**stated)  # type: ignore[arg-type]
-        document = json.loads(str(content["document"]["json"]))  # type: ignore[index]
+        text = str(content["document"]["json"])  # type: ignore[index]
+        document = json.loads(text)
         arrays = {
             str(name): _from_flower(str(name), array)
             for name, array in content["arrays"].items()
@@ -81,7 +82,7 @@ def decode(content: RecordDict) -> tuple[Envelope, Body]:
     for name in ("run", "plan", "phase", "status"):
         if not isinstance(getattr(envelope, name), str):
             raise ProtocolError(f"The envelope's '{name}' is not text.")
-    if content_hash(arrays, document) != digest:
+    if bytes_hash(arrays, text) != digest:
         raise ProtocolError("A message's body does not have the hash of its envelope.")
     return envelope, Body(document=document, arrays=arrays)
 
