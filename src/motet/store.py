@@ -40,7 +40,9 @@ def json_hash(document: Any) -> str:
 
 def little_endian(array: NDArray[Any]) -> NDArray[Any]:
     """The same values, C-contiguous and little-endian."""
-    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    # ascontiguousarray alone would make a number without dimensions an array of one.
+    contiguous = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    return contiguous.reshape(array.shape)
 
 
 def content_hash(arrays: Arrays, document: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from motet.bids.memory import from_arrays
 from motet.bids.table import Table
 from motet.client.opening import requests

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from conformance.cases import Case
 from motet.bids.table import Table
 from motet.client.local_site import LocalSite
@@ -84,7 +85,9 @@ def _phase(phase: Phase, sites: dict[str, LocalSite], result: Direct) -> Mapping
     replies = {name: dict(phase.at_site(sites[name], result.shared)) for name in chosen}
     result.sent += [(phase.name, name, arrays) for name, arrays in replies.items()]
     if isinstance(phase, Publish):
-        published = {f"{s}/{name}": a for s, arrays in replies.items() for name, a in arrays.items()}
+        published = {
+            f"{s}/{name}": a for s, arrays in replies.items() for name, a in arrays.items()
+        }
         conclude = phase.at_coordinator
         return published if conclude is None else conclude(published, result.shared)
     sums: dict[str, Any] = {}
@@ -92,3 +95,7 @@ def _phase(phase: Phase, sites: dict[str, LocalSite], result: Direct) -> Mapping
         for array, value in replies[name].items():
             sums[array] = sums[array] + value if array in sums else value
     return phase.at_coordinator(sums, result.shared)
+
+
+def _names(replies: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+    return [(site, name) for site, arrays in replies.items() for name in arrays]

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from conformance.cases import Case
 from flwr.app import Context, Message
+
+from conformance.cases import Case
 from motet.bids.table import Table
 from motet.client.app import client_app
 from motet.client.worker import SiteWorker

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from conformance.cases import BATTERY, METHODS, MISSING_CELLS, Case, battery_id, case
 from conformance.direct import Direct, direct
 from motet.client.apply import harmonized

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from conformance.cases import BATTERY, METHODS, MISSING_CELLS, battery_id, case
 from conformance.direct import direct
 from conformance.federation import run_case

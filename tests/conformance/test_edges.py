@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from conformance.cases import BATTERY, METHODS, MISSING_CELLS, REFERENCE, battery_id, case
 from conformance.direct import direct
 from conformance.federation import Federation, run_case

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+
 from conformance.cases import METHODS, MISSING_CELLS, Case, case
 from conformance.direct import direct
 from motet.client.apply import harmonized

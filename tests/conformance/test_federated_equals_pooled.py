@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.cases import BATTERY, MISSING_CELLS, Case, battery_id, case
-from conformance.direct import direct
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from conformance.cases import BATTERY, MISSING_CELLS, Case, battery_id, case
+from conformance.direct import direct
 from motet.errors import MotetError
 from motet.simulation import array_sink, run_sites
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from conformance.cases import BATTERY, METHODS, battery_id, case
 from conformance.direct import Direct, direct
 from motet.client.worker import model_document

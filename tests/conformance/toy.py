@@ -113,9 +113,7 @@ class ToyMethod:
         return (
             Local(name="start", at_site=start),
             Repeat(name="outer", steps=(inner, count), at_most=params.turns, until=converged),
-            Sum(
-                name="far", when="left", arrays=LEFT, at_site=toy.far, at_coordinator=toy.gather
-            ),
+            Sum(name="far", when="left", arrays=LEFT, at_site=toy.far, at_coordinator=toy.gather),
             Publish(
                 name="largest", arrays=LARGEST, at_site=toy.largest, at_coordinator=publish_all
             ),

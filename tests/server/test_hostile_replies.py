@@ -6,6 +6,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from flwr.app import Message
 
@@ -45,7 +46,7 @@ def left_out(federation: Federation, outcome: Outcome, code: str) -> None:
     lost = [(e.site, e.code) for e in federation.events if e.kind is Kind.LOST]
     assert lost == [(BAD, code)]
     assert outcome.plan.schema.sites == ("site-b0", "site-b1", "site-b3")
-    federation.values[STUDY.batch == "b2"] = float("nan")
+    federation.values[STUDY.batch == "b2"] = np.nan
     shared, values = survivors()
     assert bits(outcome) == shared
     assert federation.values.tobytes() == values
@@ -159,12 +160,17 @@ def test_quorum_not_reached_names_who_and_why() -> None:
     assert "site-b1" in str(error.value)
 
 
-def test_absurd_but_finite_numbers_give_no_silent_nan() -> None:
-    """Catches a finite lie that makes everybody's result NaN without a word."""
-    federation = Federation(STUDY, alter={BAD: on("train.phase", with_entry("ww", -1e308))})
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("name", "value"), [("ww", -1e308), ("ww", 1.7e308), ("sum_y", 1.7e308), ("yy", 1.7e308)]
+)
+def test_absurd_but_finite_numbers_end_in_numbers_or_a_typed_error(name: str, value: float) -> None:
+    """Catches a finite lie that breaks the coordinator, or makes everybody's result NaN."""
+    liar = on("train.phase", with_entry(name, value))
+    federation = Federation(STUDY, alter={"site-b0": liar, BAD: liar})
     try:
         outcome = federation.run()
     except MotetError:
         return
-    for name, array in outcome.shared.items():
-        assert array.dtype.kind != "f" or (array == array).all(), f"{name} holds NaN"
+    for key, array in outcome.shared.items():
+        assert array.dtype.kind != "f" or np.isfinite(array).all(), f"'{key}' is not finite"

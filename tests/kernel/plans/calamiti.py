@@ -34,7 +34,7 @@ LABELS = ArraySpec(
     shape=("batches", 2),
     dtype="int64",
     least=0,
-    meaning="training slices of every batch and contrast: the critic's label frequencies",
+    meaning="training slices of every batch and contrast: frequencies of the critic's labels",
 )
 CRITIC_WEIGHTS = {"joint": 3e-2, "marginal": 3e-2}
 WEIGHTS = {"rec": 4.0, "beta_sim": 3e-2, "kl": 1e-7, "adversarial": 3e-2, "gradient": 4e-2}
@@ -132,6 +132,9 @@ class Calamiti(Declared):
     def plan(self, params: Any, schema: Schema) -> Sequence[Step]:
         """Label frequencies, networks, theta of willing targets, fusion network."""
         fit = Fit(params)
+        groups = tuple(
+            Group(name=g, keeper="local" if g in HEADS else "shared") for g in PARAMETERS
+        )
         released = {name: (n,) for name, n in PARAMETERS.items() if name not in HEADS}
         d, largest = params.theta_dim, params.largest_update
 
@@ -175,10 +178,7 @@ class Calamiti(Declared):
             Train(
                 name="networks",
                 build=Networks(PARAMETERS).build,
-                groups=tuple(
-                    Group(name=name, keeper="local" if name in HEADS else "shared")
-                    for name in PARAMETERS
-                ),
+                groups=groups,
                 updates=(critic, rest),
                 arrays=gradients(released, of="slices", terms=2 + len(WEIGHTS), largest=largest),
                 batch=params.batch_size,

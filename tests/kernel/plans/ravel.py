@@ -179,7 +179,7 @@ class Ravel(Declared):
         )
         return (
             Agree(name="template", equal=("template", "brain_mask")),
-            Local(name="white_stripe", on="all", at_site=fit.white_stripe),
+            Local(name="white_stripe", at_site=fit.white_stripe),
             Sum(
                 name="control_mask",
                 arrays=(count("people"), control),

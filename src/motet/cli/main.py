@@ -1,0 +1,47 @@
+"""The entry point: turns errors into sentences and exit codes."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+from typer import Typer
+
+from motet.cli import apply, demo, methods, plan, simulate, split
+from motet.errors import MotetError
+from motet.version import __version__
+
+app = Typer(
+    name="motet",
+    help="Federated harmonization of brain images and imaging measures across hospitals.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("demo")(demo.demo)
+app.command("split")(split.split)
+app.command("plan")(plan.plan)
+app.command("simulate")(simulate.simulate)
+app.command("apply")(apply.apply)
+app.command("methods")(methods.methods)
+
+
+@app.command("version")
+def version() -> None:
+    """Print the version."""
+    sys.stdout.write(f"motet {__version__}\n")
+
+
+def main() -> None:
+    """Run a command. Exit 2: the input is at fault, and a sentence says how. Exit 130: Ctrl-C."""
+    try:
+        app()
+    except MotetError as error:
+        Console(stderr=True, soft_wrap=True).print(
+            f"error: {error}", markup=False, highlight=False, style="red"
+        )
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped. The same command goes on where this one was.\n")
+        sys.exit(130)

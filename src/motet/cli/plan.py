@@ -1,0 +1,85 @@
+"""``motet plan``: the steps of a study, and every array that would leave a site."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from motet.cli.show import console, size, table
+
+
+def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) -> None:
+    """Print the steps and what would leave each site. Nothing is sent or written."""
+    from motet.client.policy import SitePolicy
+    from motet.config import load_study
+    from motet.phases import Agree, walk
+    from motet.plan import Release, build_plan
+    from motet.schema import agree
+    from motet.simulation import open_sites
+
+    described = load_study(study)
+    tables = open_sites(described)
+    schema = agree([t.described for t in tables.values()])
+    made = build_plan(described, schema)
+    console.print(
+        f"{made.study}: {made.method}, {len(schema.features)} features (p), "
+        f"{len(schema.columns)} covariate columns (q), {len(schema.batches)} batches at "
+        f"{len(schema.sites)} sites\nplan {made.hash}\n",
+        markup=False,
+    )
+    table(
+        ("step", "kind", "who", "leaves", "when"),
+        [
+            (
+                phase.name,
+                type(phase).__name__ + (f", at most {times} times" if times > 1 else ""),
+                phase.who,
+                phase.leaves or "nothing",
+                f"there are any '{phase.when}'" if phase.when else "always",
+            )
+            for phase, times in walk(made.steps)
+        ]
+        + [("harmonize", "Local", "all sites", "nothing", "always")],
+    )
+    agreement = next(phase for phase in made.phases if isinstance(phase, Agree))
+    console.print(
+        f"\n'{agreement.name}' tells the coordinator the names of features, units, covariates, "
+        "levels and batches.\nEach site would send, whatever the number of its people:",
+        markup=False,
+    )
+    by_phase: dict[str, list[Release]] = {}
+    for release in made.releases():
+        by_phase.setdefault(f"{release.phase} ({release.leaves})", []).append(release)
+    for title, releases in by_phase.items():
+        table(
+            ("array", "shape", "type", "at most", "supported by", "meaning"),
+            [
+                (
+                    r.spec.name,
+                    f"({', '.join(map(str, r.spec.shape))})",
+                    r.spec.dtype,
+                    size(r.bytes * r.times),
+                    r.spec.support,
+                    r.spec.meaning,
+                )
+                for r in releases
+            ],
+            title=f"\n{title}",
+        )
+    total = sum(r.bytes * r.times for r in made.releases())
+    console.print(f"\nAt most {size(total)} a site.", markup=False)
+    policy = SitePolicy()
+    refused = {s: policy.refusals(t, schema) for s, t in tables.items()}
+    console.print(
+        f"\nThe default site policy (n of {policy.smallest_n}, cells of {policy.smallest_cell} or "
+        "none) would "
+        + (
+            "refuse:\n"
+            + "\n".join(f"  {site}: {'; '.join(why)}" for site, why in refused.items() if why)
+            if any(refused.values())
+            else "let all of this leave."
+        ),
+        markup=False,
+    )

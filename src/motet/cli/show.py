@@ -1,0 +1,115 @@
+"""What the commands print: progress, tables, bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from motet.evaluation.site_effect import SiteEffect
+from motet.server.events import Event, Kind, Observer
+
+console = Console(soft_wrap=True, highlight=False)
+if not console.is_terminal:
+    console.width = 120  # in a file or a pipe nothing says how wide a page is
+
+WORDS = {
+    Kind.PLANNED: "The sites agree on features, covariates and batches.",
+    Kind.RESUMED: "Going on after '{phase}', where an earlier run stopped.",
+    Kind.PHASE: "Phase '{phase}' …",
+    Kind.LOST: "Site {site} is left out ({code}).",
+    Kind.RESTARTED: "Starting over with the sites that are left.",
+    Kind.HARMONIZING: "Every site harmonizes its own people …",
+}
+
+
+def sentence(event: Event) -> str:
+    """One line for an event; empty where there is nothing to say."""
+    words = WORDS.get(event.kind, "")
+    return words.format(phase=event.phase, site=event.site, code=event.code)
+
+
+@contextmanager
+def progress() -> Iterator[Observer]:
+    """Show a run: a bar in a terminal, one line an event elsewhere."""
+    if not console.is_terminal:
+        yield _print_line
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("Asking the sites …", total=None)
+
+        def observe(event: Event) -> None:
+            if event.kind is Kind.PLANNED:
+                bar.update(task, total=event.steps + 1, completed=1)
+            elif event.kind is Kind.DONE:
+                bar.advance(task)
+            if words := sentence(event):
+                bar.update(task, description=words)
+                if event.kind in (Kind.LOST, Kind.RESTARTED, Kind.RESUMED):
+                    bar.console.print(words)
+
+        yield observe
+
+
+def _print_line(event: Event) -> None:
+    if words := sentence(event):
+        console.print(words, markup=False)
+
+
+def size(count: int) -> str:
+    """Bytes for people: ``2.7 kB``."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return ""
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[object]], *, title: str = "") -> None:
+    """Print a plain table."""
+    grid = Table(title=title, title_justify="left", box=None, pad_edge=False, show_edge=False)
+    for name in header:
+        grid.add_column(escape(name), overflow="fold")
+    for row in rows:
+        grid.add_row(*[escape(str(cell)) for cell in row])
+    console.print(grid)
+
+
+def effect_table(effect: SiteEffect) -> None:
+    """Print site effect and covariate effect before and after."""
+    rows = [
+        (
+            "features whose mean differs between batches (p < 0.05; chance 5 %)",
+            f"{100 * effect.raw.share_significant:.0f} %",
+            f"{100 * effect.harmonized.share_significant:.0f} %",
+        ),
+        (
+            "variance explained by batch (median partial eta²)",
+            f"{effect.raw.batch_eta2:.3f}",
+            f"{effect.harmonized.batch_eta2:.3f}",
+        ),
+    ]
+    if effect.raw.covariates_r2 is not None and effect.harmonized.covariates_r2 is not None:
+        rows.append(
+            (
+                "variance explained by covariates (median partial R²)",
+                f"{effect.raw.covariates_r2:.3f}",
+                f"{effect.harmonized.covariates_r2:.3f}",
+            )
+        )
+    table(
+        (f"{effect.n} people: {effect.people}; {effect.features} features", "raw", "harmonized"),
+        rows,
+    )
+
+
+def warnings(found: Iterable[tuple[str, str]]) -> None:
+    """Print what the sites warned of."""
+    for site, words in found:
+        console.print(f"warning: {site}: {words}", markup=False)

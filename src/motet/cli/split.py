@@ -1,0 +1,60 @@
+"""``motet split``: a pooled table into per-site folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from motet.cli.show import console
+from motet.errors import listed
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def split(
+    table: Annotated[Path, typer.Argument(help="A pooled table, CSV or TSV (.gz too).")],
+    by: Annotated[str, typer.Option(help="Column that names the site.")],
+    out: Annotated[Path, typer.Option(help="Folder to make; one folder a site in it.")],
+    id: Annotated[str, typer.Option(help="Column that names the person.")] = "participant_id",
+    covariates: Annotated[str, typer.Option(help="Columns to keep as covariates: a,b,c.")] = "",
+    batch: Annotated[str, typer.Option(help="Column that names the scanner in a site.")] = "",
+    session: Annotated[str, typer.Option(help="Column that names the session.")] = "",
+    features: Annotated[str, typer.Option(help="Features only: names or '*_thickness'.")] = "",
+    drop: Annotated[str, typer.Option(help="Columns to leave out: a,b,c.")] = "",
+    sites: Annotated[str, typer.Option(help="These sites only: a,b,c.")] = "",
+) -> None:
+    """Turn a pooled table into one BIDS-like folder a site."""
+    from motet.bids.split import split_table
+
+    made = split_table(
+        table,
+        by=by,
+        id=id,
+        covariates=_names(covariates),
+        out=out,
+        session=session or None,
+        batch=batch or None,
+        drop=_names(drop),
+        features=_names(features),
+        sites=_names(sites),
+    )
+    people = ", ".join(f"{site} {n}" for site, n in made.sites.items())
+    console.print(
+        f"{len(made.sites)} sites ({people})\n{made.n_features} features: "
+        f"{listed(made.features, at_most=4)}",
+        markup=False,
+    )
+    if made.text_columns:
+        console.print(f"text, kept in participants.tsv: {listed(made.text_columns)}", markup=False)
+    if made.dropped:
+        console.print(f"left out: {listed(made.dropped)}", markup=False)
+    console.print(
+        "\nA study file for these sites:\n\n"
+        f"study: {out.name}\nmethod: combat\nparams: {{covariates: [{', '.join(_names(covariates))}]}}\n"
+        "sites:\n" + "\n".join(f"  {site}: {out / site}" for site in made.sites),
+        markup=False,
+    )
