@@ -47,7 +47,7 @@ def _handler(
         except MotetError as error:
             worker.fail(error)
             status = error.code
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, only a code may leave
             # The text of an exception can hold a person's name: it stays in this machine's log.
             worker.fail(error)
             status = "site-failed"

@@ -101,7 +101,7 @@ class Exchange:
             pause = 0.0 if arrived else min(pause + 0.01, 0.2)
             if site_of and pause > 0.02:
                 time.sleep(pause)
-        failed.update({site: "timeout" for site in site_of.values()})
+        failed.update(dict.fromkeys(site_of.values(), "timeout"))
         return Replies(accepted=accepted, failed=failed)
 
     @staticmethod

@@ -11,9 +11,7 @@ def publish(phase: Publish, ask: Ask, shared: Arrays) -> Arrays:
     """Ask the phase's sites for their arrays and share them under ``<site>/<name>``."""
     replies = ask(phase, shared)
     published = {
-        f"{site}/{name}": array
-        for site in sorted(replies)
-        for name, array in replies[site].items()
+        f"{site}/{name}": array for site in sorted(replies) for name, array in replies[site].items()
     }
     if phase.at_coordinator is None:
         return published

@@ -19,9 +19,7 @@ COLUMNS = 8192
 Float = NDArray[np.float64]
 
 
-def coefficients(
-    estimates: Estimates, gamma_star: Float, delta_star: Float
-) -> tuple[Float, Float]:
+def coefficients(estimates: Estimates, gamma_star: Float, delta_star: Float) -> tuple[Float, Float]:
     """Write the adjustment of one batch as ``y* = y scale + [1, w] shift``.
 
     From ``y* = sigma (z - gamma*) / sqrt(delta*) + alpha + w beta`` with
@@ -72,9 +70,8 @@ def adjusted(
         out = buffer[: rows.stop - start]
         y = table.rows_block(rows)
         for k in np.unique(batch[rows]):
-            members: slice | NDArray[np.intp] = np.flatnonzero(batch[rows] == k)
-            if len(members) == len(out):
-                members = slice(None)
+            index = np.flatnonzero(batch[rows] == k)
+            members = slice(None) if len(index) == len(out) else index
             for left in range(0, p, COLUMNS):
                 columns = slice(left, left + COLUMNS)
                 part = y[members, columns] * scales[k, columns]

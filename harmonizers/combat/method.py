@@ -188,6 +188,4 @@ def _warn_of(
         site.warn(f"Batch '{batch}' has no value of {listed(none)}: left as they are.")
     constant = [features[j] for j in np.flatnonzero(adjustable & (n > 0) & ~varies)]
     if constant:
-        site.warn(
-            f"{listed(constant)} constant within batch '{batch}': adjusted in location only."
-        )
+        site.warn(f"{listed(constant)} constant within batch '{batch}': adjusted in location only.")

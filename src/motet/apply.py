@@ -88,9 +88,7 @@ def load_site_model(folder: Path, shared: SharedModel) -> SiteModel:
             do="Use the site model and the shared model of one study.",
             file=folder,
         )
-    return SiteModel(
-        site=str(document["site"]), batches=tuple(document["batches"]), arrays=arrays
-    )
+    return SiteModel(site=str(document["site"]), batches=tuple(document["batches"]), arrays=arrays)
 
 
 def apply_model(

@@ -14,7 +14,6 @@ from motet.releases import Arrays
 from motet.schema import Schema
 from motet.site import Site
 
-
 CovariateType = Literal["auto", "continuous", "categorical"] | tuple[str, ...]
 
 

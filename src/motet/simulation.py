@@ -22,7 +22,7 @@ from motet.bids.read import fingerprint
 from motet.bids.table import Table, as_slice
 from motet.client.app import client_app
 from motet.client.opening import open_site
-from motet.client.worker import SiteWorker, Sink, Writer, model_document
+from motet.client.worker import Sink, SiteWorker, Writer, model_document
 from motet.config import Study, load_study, parse_study
 from motet.errors import QuorumError, StudyFileError
 from motet.evaluation.site_effect import SiteEffect, site_effect

@@ -20,8 +20,6 @@ class Site(Protocol):
     name : str
     schema : Schema
         What all sites agreed on.
-    batches : tuple of str
-        This site's batches, sorted.
     data : motet.bids.Table
         The people a phase reads, chunked by the method, float64.
     travelers : mapping
@@ -32,10 +30,14 @@ class Site(Protocol):
 
     name: str
     schema: Schema
-    batches: tuple[str, ...]
     data: Any
     travelers: Mapping[str, str]
     keep: MutableMapping[str, NDArray[Any]]
+
+    @property
+    def batches(self) -> tuple[str, ...]:
+        """Batches of the people in ``data``, sorted."""
+        ...
 
     def rng(self, purpose: str, person: str, step: int = 0) -> np.random.Generator:
         """Return the generator of (seed, purpose, person, step): never of the site."""

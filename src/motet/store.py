@@ -100,7 +100,8 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
     with atomic(path, "wb") as stream:
         # The parameter names of savez are taken by members called "file" or "allow_pickle";
         # methods have no reason to use those names.
-        np.savez(stream, **{name: little_endian(arrays[name]) for name in sorted(arrays)})
+        members: dict[str, Any] = {name: little_endian(arrays[name]) for name in sorted(arrays)}
+        np.savez(stream, **members)
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -172,6 +173,8 @@ def load_model(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any], s
         )
     arrays = read_arrays(folder / "model.npz")
     document = manifest.get("document")
+    if not isinstance(document, dict):
+        raise ModelError("The manifest does not say what the model belongs to.", file=folder)
     digest = content_hash(arrays, document)
     if digest != manifest.get("sha256"):
         raise ModelError(

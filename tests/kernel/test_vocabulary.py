@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -228,58 +229,50 @@ def test_murd_declares_the_parameters_of_the_paper() -> None:
     assert sum(murd.HEADS.values()) == 41_345
 
 
-def conv(kernel: int, i: int, o: int, *, norm: bool = True, dims: int = 2) -> int:
-    return kernel**dims * i * o + o + 2 * o * norm
-
-
-def double(i: int, o: int) -> int:
-    return conv(3, i, o) + conv(3, o, o)
+def conv(kernel: int, *channels: int, norm: bool = True) -> int:
+    """Parameters of convolutions in a row, each with an affine norm or none."""
+    return sum(kernel**2 * i * o + o + 2 * o * norm for i, o in pairwise(channels))
 
 
 def unet(i: int, o: int, base: int) -> int:
-    down = [base * 2**level for level in range(6)]
-    encoder = sum(double(a, b) for a, b in zip(down, down[1:], strict=False))
-    decoder = sum(conv(3, b, b // 2) + double(b, b // 2) for b in down[2:])
-    ends = conv(3, i, base, norm=False) + conv(3, 2 * base, o, norm=False)
-    return ends + encoder + decoder
+    widths = [base * 2**level for level in range(6)]
+    down = sum(conv(3, a, b, b) for a, b in pairwise(widths))
+    up = sum(conv(3, b, b // 2) + conv(3, b, b // 2, b // 2) for b in widths[2:])
+    return conv(3, i, base, norm=False) + down + up + conv(3, 2 * base, o, norm=False)
 
 
 def test_declared_counts_follow_from_the_layers() -> None:
     """Catches a wrong count, which would let a wrong array pass the gate, or stop the right."""
-    heads = 2 * (conv(1, 128, 32) + conv(18, 32, 2, norm=False))
-    widths = [32, 64, 128, 256, 512]
-    blocks = sum(
-        conv(3, a, b, norm=False) + conv(3, b, b, norm=False) + conv(1, a, b, norm=False)
-        for a, b in zip(widths, widths[1:], strict=False)
-    )
-    unit = ((1, 32), (32, 32), (32, 64), (64, 64), (64, 128), (128, 128), (128, 64))
-    unit += ((128, 64), (64, 64), (64, 32), (64, 32), (32, 32), (32, 6))
-    assert calamiti.PARAMETERS == {
+    theta_heads = 2 * (conv(1, 128, 32) + conv(18, 32, 2, norm=False))
+    critic = conv(4, 5, 16, 64, 64) + conv(1, 64, 16) + conv(1, 16, 1, norm=False)
+    counts = {
         "beta_encoder": unet(1, 16, 8),
-        "beta_head": conv(3, 16, 16)
-        + conv(3, 16, 32)
-        + conv(3, 32, 64)
-        + conv(3, 64, 4, norm=False),
-        "theta_encoder": sum(conv(4, a, b) for a, b in ((1, 32), (32, 64), (64, 128), (128, 128))),
-        "theta_heads": heads,
+        "beta_head": conv(3, 16, 16, 32, 64) + conv(3, 64, 4, norm=False),
+        "theta_encoder": conv(4, 1, 32, 64, 128, 128),
+        "theta_heads": theta_heads,
         "decoder": unet(6, 1, 16),
-        "beta_discriminator": conv(4, 5, 16)
-        + conv(4, 16, 64)
-        + conv(4, 64, 64)
-        + conv(1, 64, 16)
-        + conv(1, 16, 1, norm=False),
+        "beta_discriminator": critic,
     }
-    assert murd.TRUNKS["style_encoder"] == conv(4, 3, 32, norm=False) + blocks
-    assert murd.TRUNKS["content_encoder"] == (
-        conv(7, 3, 64) + conv(4, 64, 128) + conv(4, 128, 256) + 4 * double(256, 256)
-    )
-    assert murd.TRUNKS["generator"] == (
-        4 * double(320, 320) + conv(4, 320, 160) + conv(4, 160, 80) + conv(7, 80, 3, norm=False)
-    )
-    assert murd.TRUNKS["discriminator"] == (
-        conv(4, 3, 64, norm=False) + conv(4, 64, 128) + conv(4, 128, 256)
-    )
-    assert mispel_b.UNIT["encoder"] == sum(conv(3, a, b, norm=False) for a, b in unit)
+    assert counts == calamiti.PARAMETERS
+    blocks = [
+        conv(3, a, b, b, norm=False) + conv(1, a, b, norm=False)
+        for a, b in pairwise((32, 64, 128, 256, 512))
+    ]
+    trunks = {
+        "content_encoder": conv(7, 3, 64) + conv(4, 64, 128, 256) + 4 * conv(3, 256, 256, 256),
+        "style_encoder": conv(4, 3, 32, norm=False) + sum(blocks),
+        "style_generator": conv(1, 16, *[128] * 6, norm=False),
+        "generator": 4 * conv(3, 320, 320, 320)
+        + conv(4, 320, 160, 80)
+        + conv(7, 80, 3, norm=False),
+        "discriminator": conv(4, 3, 64, norm=False) + conv(4, 64, 128, 256),
+    }
+    assert trunks == murd.TRUNKS
+    linear = [conv(1, i, o, norm=False) for i, o in ((512, 64), (128, 64), (256, 1))]
+    assert linear == list(murd.HEADS.values())
+    after_skips = conv(3, 128, 64, 64, 32, norm=False) + conv(3, 64, 32, 32, 6, norm=False)
+    encoder = conv(3, 1, 32, 32, 64, 64, 128, 128, 64, norm=False) + after_skips
+    assert encoder == mispel_b.UNIT["encoder"]
 
 
 @each_method

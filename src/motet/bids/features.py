@@ -129,7 +129,7 @@ def _header_of_even_rows(path: Path, place: Place) -> tuple[list[str], bool]:
 def _parsed(
     path: Path, header: Sequence[str], features: Sequence[str], place: Place
 ) -> pd.DataFrame:
-    types: dict[str, Any] = {name: np.float64 for name in features}
+    types: dict[str, Any] = dict.fromkeys(features, np.float64)
     # From version 3.1 the default of pandas reads every float64 back exactly; a test watches it.
     try:
         return pd.read_csv(

@@ -54,7 +54,8 @@ def split(
         console.print(f"left out: {listed(made.dropped)}", markup=False)
     console.print(
         "\nA study file for these sites:\n\n"
-        f"study: {out.name}\nmethod: combat\nparams: {{covariates: [{', '.join(_names(covariates))}]}}\n"
+        f"study: {out.name}\nmethod: combat\n"
+        f"params: {{covariates: [{', '.join(_names(covariates))}]}}\n"
         "sites:\n" + "\n".join(f"  {site}: {out / site}" for site in made.sites),
         markup=False,
     )

@@ -125,7 +125,9 @@ def _effect(Y: Float, batch: NDArray[Any], W: Float) -> Effect:
 
 def _rss(Y: Float, X: Float) -> tuple[Float, int]:
     """Residual sums of squares (p,) and rank, by an orthogonal basis of X's columns."""
-    basis, values, _ = np.linalg.svd(X / np.maximum(np.abs(X).max(axis=0), 1e-300), full_matrices=False)
+    basis, values, _ = np.linalg.svd(
+        X / np.maximum(np.abs(X).max(axis=0), 1e-300), full_matrices=False
+    )
     rank = int((values > values[0] * 1e-10).sum())
     basis = basis[:, :rank]
     centred = Y - Y.mean(axis=0)

@@ -47,9 +47,7 @@ def encode(envelope: Envelope, body: Body) -> RecordDict:
     text = canonical_json(body.document)
     return RecordDict(
         {
-            "envelope": ConfigRecord(
-                {**vars(envelope), "sha256": bytes_hash(body.arrays, text)}
-            ),
+            "envelope": ConfigRecord({**vars(envelope), "sha256": bytes_hash(body.arrays, text)}),
             "document": ConfigRecord({"json": text}),
             "arrays": ArrayRecord(
                 {name: _to_flower(array) for name, array in sorted(body.arrays.items())}
@@ -68,14 +66,13 @@ def decode(content: RecordDict) -> tuple[Envelope, Body]:
         the body does not have the hash that the envelope states.
     """
     try:
-        stated = dict(content["envelope"])
+        stated: dict[str, Any] = dict(content["envelope"])
         digest = stated.pop("sha256")
-        envelope = Envelope(**stated)  # type: ignore[arg-type]
-        text = str(content["document"]["json"])  # type: ignore[index]
+        envelope = Envelope(**stated)
+        text = str(content["document"]["json"])
         document = json.loads(text)
         arrays = {
-            str(name): _from_flower(str(name), array)
-            for name, array in content["arrays"].items()
+            str(name): _from_flower(str(name), array) for name, array in content["arrays"].items()
         }
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ProtocolError(f"A message cannot be read: {type(error).__name__}.") from error

@@ -6,6 +6,7 @@ They prove that the phases can say what every later method needs. A declared cal
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Never
 
 from motet.harmonizer import SiteModel
@@ -18,6 +19,17 @@ from motet.site import Site
 def declared() -> Never:
     """Raise: the plan is there to be read."""
     raise AssertionError("declared, not run")
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Networks at paper size: parameters of each group, of one head where batches own heads."""
+
+    parameters: Mapping[str, int]
+
+    def build(self, sizes: Mapping[str, int]) -> Any:
+        """Public sizes to networks, equal at every site."""
+        declared()
 
 
 def count(of: str) -> ArraySpec:

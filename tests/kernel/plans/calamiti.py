@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from kernel.plans import Declared, count, declared, gradients, summed
+from kernel.plans import Declared, Networks, count, declared, gradients, summed
 from motet.harmonizer import Card, Params
 from motet.phases import Group, Local, Publish, Step, Sum, Train, Update, Who
 from motet.releases import Arrays, ArraySpec
@@ -51,16 +51,6 @@ class CalamitiParams(Params):
     temperature: tuple[float, float] = (0.5, 2e-4)
     largest_update: float = 1e4
     join_steps: int = 2_000
-
-
-@dataclass(frozen=True)
-class Networks:
-    """The networks at paper size: parameters of each group."""
-
-    parameters: Mapping[str, int]
-
-    def build(self, sizes: Mapping[str, int]) -> Any:
-        declared()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """MISPEL (Torbati 2023), mode B: every site holds its own scan of each traveler.
 
-A unit (encoder and six decoder weights) never leaves its site. The consensus embedding of a
-traveler is summed over the sites that scanned this person and read by them alone.
+A unit (encoder, six decoder weights) never leaves its site. A traveler's consensus embedding is
+summed over the sites that scanned this person and read by them alone.
 """
 
 from __future__ import annotations
@@ -23,12 +23,7 @@ UNIT = {"encoder": 518_854, "decoder": MAPS}
 COUPLED = {"reconstruction": 0.3, "coupling": 1.0}
 HARMONIZED = {"reconstruction": 1.0, "harmonization": 4.0}
 SCANNERS = ArraySpec(
-    name="scanners",
-    shape=(),
-    dtype="int64",
-    bound=1,
-    support="person",
-    meaning="1: this site scanned the traveler",
+    name="scanners", shape=(), dtype="int64", bound=1, support="person", meaning="1: scanned here"
 )
 
 
@@ -36,7 +31,7 @@ class MispelParams(Params):
     """Options of mode B. Every ``refresh`` epochs the consensus is summed anew.
 
     Embeddings are clipped to ``largest`` before they leave, on every ``stride``-th pixel.
-    ``sponsor`` is the site from which a ``newcomer`` gets the consensus, sealed.
+    A ``newcomer`` gets the consensus from its ``sponsor``, sealed.
     """
 
     slices: int = 181
@@ -84,7 +79,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Consensus:
-    """The sums over the sites that scanned a traveler; one set of arrays a traveler."""
+    """Sums over the sites that scanned a traveler, one set of arrays a traveler."""
 
     params: MispelParams
 
@@ -130,7 +125,8 @@ class MispelB(Declared):
 
     def plan(self, params: Any, schema: Schema) -> Sequence[Step]:
         """Coupled encoders; then, encoders frozen, the six weights of every decoder."""
-        c, (first, second) = Consensus(params), params.epochs
+        c = Consensus(params)
+        turns = [-(-epochs // params.refresh) for epochs in params.epochs]
 
         def of_traveler(name: str, send: Any, array: ArraySpec) -> Sum:
             return Sum(
@@ -160,7 +156,7 @@ class MispelB(Declared):
             Agree(name="travelers", equal=("template",), union=("travelers",)),
             Repeat(
                 name="coupling_rounds",
-                at_most=-(-first // params.refresh),
+                at_most=turns[0],
                 until=c.settled,
                 steps=(
                     Local(name="units", who=HOLDERS, at_site=units.train),
@@ -170,7 +166,7 @@ class MispelB(Declared):
             ),
             Repeat(
                 name="harmonization_rounds",
-                at_most=-(-second // params.refresh),
+                at_most=turns[1],
                 until=c.settled,
                 steps=(
                     of_traveler("values", c.send_harmonized, image),
@@ -197,4 +193,4 @@ class MispelB(Declared):
             arrays=(consensus,),
             at_site=Consensus(params).send_consensus,
         )
-        return (release, fit)
+        return release, fit

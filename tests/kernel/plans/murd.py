@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from kernel.plans import Declared, declared, gradients, summed
+from kernel.plans import Declared, Networks, declared, gradients, summed
 from motet.harmonizer import Card, Params
 from motet.phases import Group, Local, Publish, Step, Sum, Train, Update, Who
 from motet.releases import Arrays, ArraySpec, Dim
@@ -44,17 +44,6 @@ class MurdParams(Params):
     style_dim: int = 64
     largest_update: float = 1e4
     join_steps: int = 5_000
-
-
-@dataclass(frozen=True)
-class Networks:
-    """The networks at paper size: parameters of every trunk, and of one head."""
-
-    trunks: Mapping[str, int]
-    heads: Mapping[str, int]
-
-    def build(self, sizes: Mapping[str, int]) -> Any:
-        declared()
 
 
 @dataclass(frozen=True)
@@ -129,7 +118,7 @@ class Murd(Declared):
         )
         train = Train(
             name="networks",
-            build=Networks(trunks=TRUNKS, heads=HEADS).build,
+            build=Networks(TRUNKS | HEADS).build,
             groups=tuple(
                 Group(
                     name=name,
