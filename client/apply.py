@@ -99,8 +99,8 @@ def _joined(
             site=unseen.site,
         )
     say(
-        f"{listed(unseen.batches)}: not in the model; fitted on {len(unseen)} people of this "
-        "site, nothing leaves."
+        f"The model does not know batch {listed(unseen.batches)}: its effects are estimated here, "
+        f"from {len(set(unseen.people.tolist()))} people; nothing leaves."
     )
     site = LocalSite(name=unseen.site, schema=schema, data=unseen, seed=seed, say=say)
     joined = method.site_model(params, site, shared)

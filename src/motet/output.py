@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from motet.bids.table import Table
 from motet.client.opening import open_site
 from motet.client.worker import model_document
 from motet.config import Study
-from motet.errors import OutputFolderError
+from motet.errors import OutputFolderError, listed
 from motet.evaluation.site_effect import SiteEffect
 from motet.harmonizer import Params
 from motet.plan import Plan, build_plan
@@ -55,16 +55,19 @@ class OutputFolder:
         if self.path.exists() and not self.path.is_dir():
             raise OutputFolderError("This is a file, not a folder.", file=self.path)
         if self.path.is_dir() and any(self.path.iterdir()):
-            self._check_owner(plan)
+            self._check_owner(plan, study)
         try:
-            write_json(self.path / "plan.json", plan.to_json())
+            self._write_plan(plan, study.sites)
         except OSError as error:
             raise OutputFolderError(
                 f"The folder cannot be written: {error.strerror}.", file=self.path
             ) from error
         return plan
 
-    def _check_owner(self, plan: Plan) -> None:
+    def _write_plan(self, plan: Plan, sites: Iterable[str]) -> None:
+        write_json(self.path / "plan.json", {**plan.to_json(), "sites": sorted(sites)})
+
+    def _check_owner(self, plan: Plan, study: Study) -> None:
         try:
             held = json.loads((self.path / "plan.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -75,6 +78,13 @@ class OutputFolder:
                 do="Name a new folder.",
                 file=self.path,
             )
+        asked = sorted(study.sites)
+        if held["hash"] == plan.hash and held.get("sites") != asked:
+            raise OutputFolderError(
+                f"The folder holds this study with other sites ({listed(held.get('sites') or [])}).",
+                do="Name a new folder: what is left of the others would be mistaken for results.",
+                file=self.path,
+            )
         if held["hash"] != plan.hash:
             raise OutputFolderError(
                 f"The folder holds another study ('{held.get('study')}', plan "
@@ -83,9 +93,9 @@ class OutputFolder:
                 file=self.path,
             )
 
-    def write_model(self, outcome: Outcome) -> None:
-        """Write plan and shared model."""
-        write_json(self.path / "plan.json", outcome.plan.to_json())
+    def write_model(self, outcome: Outcome, study: Study) -> None:
+        """Write plan and shared model; ``sites`` are those asked, ``schema`` has those taking part."""
+        self._write_plan(outcome.plan, study.sites)
         save_model(self.path / "shared", outcome.shared, model_document(outcome.plan))
 
     def harmonized_values(self, tables: Mapping[str, Table]) -> dict[str, NDArray[np.float64]]:

@@ -285,7 +285,7 @@ def simulate(
         folder_of=folder.site,
         fingerprint_of=lambda site: fingerprint(study.sites[site]),
         checkpoint=folder.checkpoint,
-        conclude=folder.write_model,
+        conclude=lambda outcome: folder.write_model(outcome, study),
         observe=observe,
     )
     effect = site_effect(tables, folder.harmonized_values(tables), result.plan)

@@ -42,13 +42,11 @@ def centred(site: Any, shared: Any) -> np.ndarray:
 
 
 def start(site: Any, shared: Any) -> None:
-    """Forget what an attempt before this one may have left."""
-    site.keep["speed"] = np.zeros(len(site.schema.features))
-    site.keep["turns"] = np.zeros((), dtype=np.int64)
+    """A study begins with nothing kept; a method may rely on that."""
 
 
 def count_turn(site: Any, shared: Any) -> None:
-    site.keep["turns"] = site.keep["turns"] + 1
+    site.keep["turns"] = np.asarray(site.keep.get("turns", 0) + 1)
 
 
 def converged(shared: Any) -> bool:
@@ -68,7 +66,8 @@ class Toy:
     def pull(self, site: Any, shared: Any) -> Any:
         total = centred(site, shared).sum(axis=0)
         if self.params.momentum:
-            total = site.keep["speed"] = total + self.params.momentum * site.keep["speed"]
+            total = total + self.params.momentum * site.keep.get("speed", 0.0)
+            site.keep["speed"] = total
         return {"pull": total, "people": np.asarray(len(site.data), dtype=np.int64)}
 
     def move(self, sums: Any, shared: Any) -> Any:
@@ -123,7 +122,7 @@ class ToyMethod:
         return ()
 
     def site_model(self, params: Any, site: Any, shared: Any) -> SiteModel:
-        turns = site.keep.get("turns", np.zeros((), dtype=np.int64))
+        turns = np.asarray(site.keep.get("turns", 0))
         return SiteModel(site=site.name, batches=site.batches, arrays={"turns": turns})
 
     def apply(self, params: Any, data: Any, model: Any, shared: Any, schema: Any) -> Iterator[Any]:

@@ -12,9 +12,11 @@ import pytest
 from conformance.cases import Case, case
 from conformance.direct import direct
 from conformance.federation import Federation
-from conformance.hostile import on, stated
+from conformance.hostile import arrays, on, stated
 from conformance.toy import register_toy
 from motet.client.keep import Keep
+from motet.errors import PlanError
+from motet.flower.records import decode
 from motet.server import Outcome
 from motet.server.checkpoint import Checkpoint
 from motet.server.events import Kind
@@ -80,11 +82,11 @@ def test_repeat_runs_the_declared_number_of_times() -> None:
 
 def test_until_ends_a_repeat() -> None:
     """Catches a condition that is not looked at, or looked at before the turn."""
-    study = toy_case(turns=50, inner=1, tolerance=1e3)
+    study = toy_case(turns=50, inner=1, tolerance=1.0)
     sites, outcome = ran(study)
     assert turns(sites) == [direct(study, sites.tables).models[s].arrays["turns"] for s in SITES]
     assert 1 < turns(sites)[0] < 50
-    assert np.abs(outcome.shared["step"]).max() <= 1e3
+    assert np.abs(outcome.shared["step"]).max() <= 1.0
 
 
 @pytest.mark.parametrize("left", [0, 2])
@@ -99,8 +101,6 @@ def test_when_leaves_a_phase_out(left: int) -> None:
 
 def test_size_above_what_consent_covers_is_refused() -> None:
     """Catches an array longer than the plan said: left is at most p = 3."""
-    from motet.errors import PlanError
-
     with pytest.raises(PlanError, match="left"):
         ran(toy_case(left=4))
 
@@ -108,7 +108,7 @@ def test_size_above_what_consent_covers_is_refused() -> None:
 def test_publish_keeps_sites_apart_and_in_order() -> None:
     """Catches published arrays that are summed or that change places."""
     study = toy_case()
-    sites, outcome = ran(study)
+    _, outcome = ran(study)
     largest = [study.values[study.batch == b].max(axis=0) for b in study.batches]
     np.testing.assert_array_equal(outcome.shared["ranges"], np.array(largest))
 
@@ -163,6 +163,19 @@ def test_restart_without_a_lost_site_does_not_see_the_first_attempt(tmp_path: Pa
     outcome = sites.run(checkpoint=tmp_path / "progress.npz")
     assert outcome.missing == {"site-b2": "site-failed"}
     same(outcome, expected.shared)
+    assert turns(sites)[:2] == [4, 4]
+
+
+def test_run_that_starts_over_does_not_see_what_sites_kept(tmp_path: Path) -> None:
+    """Catches a coordinator without its checkpoint, and sites that still have their state."""
+    study = toy_case(turns=4, inner=2, momentum=0.5)
+    expected, whole = ran(study)
+    killed(study, tmp_path, Checkpoint, 7)
+    (tmp_path / "progress.npz").unlink()
+    sites, outcome = ran(study, tmp_path)
+    assert len(sites.asked("train.phase")) == len(expected.asked("train.phase"))
+    same(outcome, whole.shared)
+    assert turns(sites) == [4, 4, 4]
 
 
 @pytest.mark.parametrize("path", ["start", "outer[1]/count"])
@@ -182,11 +195,7 @@ def test_site_that_fails_in_a_local_phase_is_named(path: str) -> None:
 
 def test_local_phase_sends_nothing() -> None:
     """Catches arrays in the reply of a phase that declares none, even from a hostile site."""
-    from conformance.hostile import arrays
-
     sites, _ = ran(toy_case())
-    from motet.flower.records import decode
-
     for sent in sites.sent:
         if sent.envelope.phase == "start":
             assert not decode(sent.reply.content)[1].arrays

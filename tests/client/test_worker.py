@@ -1,0 +1,186 @@
+"""A site does what its own plan says, whatever the coordinator asks for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conformance.cases import Case, case
+from conformance.direct import Direct, direct
+from conformance.federation import Federation
+from conformance.toy import register_toy
+from motet.client.worker import SiteWorker
+from motet.errors import MotetError, PlanError, ProtocolError, ReleaseRefusedError
+
+STUDY = case(options={"reference": "b1"}, p=4, missing=0.1)
+
+
+def asked(study: Case) -> dict[str, Any]:
+    return {"study": study.study.public()}
+
+
+def prepared(
+    study: Case, folder: Path | None = None, at: str = "site-b0"
+) -> tuple[SiteWorker, Any]:
+    """A worker that has agreed and prepared, and the direct call of the same study."""
+    fit = direct(study, study.tables())
+    worker = Federation(study, folder=folder).workers[at]
+    worker.agree(asked(study))
+    worker.prepare({"schema": fit.plan.schema.to_json()}, fit.plan.hash)
+    return worker, fit
+
+
+def at_start(fit: Direct, upto: str) -> dict[str, np.ndarray]:
+    """The shared model as it is before a phase; ComBat adds to it phase by phase."""
+    return {} if upto == "moments" else dict(fit.shared)
+
+
+def test_plan_of_another_hash_is_refused() -> None:
+    """Catches a coordinator whose package makes another plan of the study."""
+    fit = direct(STUDY, STUDY.tables())
+    worker = Federation(STUDY).workers["site-b0"]
+    worker.agree(asked(STUDY))
+    with pytest.raises(PlanError, match="plan"):
+        worker.prepare({"schema": fit.plan.schema.to_json()}, "0" * 64)
+    with pytest.raises(ProtocolError):
+        worker.phase("moments", {}, "0" * 64)
+
+
+def test_other_options_than_the_site_agreed_to_give_another_plan() -> None:
+    """Catches a study that is changed between the description and the plan."""
+    other = replace(STUDY, options={"reference": "b1", "prior": "none"})
+    fit = direct(other, other.tables())
+    worker = Federation(STUDY).workers["site-b0"]
+    worker.agree(asked(STUDY))
+    with pytest.raises(PlanError):
+        worker.prepare({"schema": fit.plan.schema.to_json()}, fit.plan.hash)
+
+
+@pytest.mark.parametrize("document", [None, {}, [], "study", {"study": None}, {"study": {"a": 1}}])
+def test_request_for_a_description_without_a_study(document: Any) -> None:
+    """Catches a traceback at the site for a message that is not one of ours."""
+    with pytest.raises(MotetError):
+        Federation(STUDY).workers["site-b0"].agree(document)
+
+
+@pytest.mark.parametrize("document", [None, {}, [], {"schema": None}, {"schema": {"units": 3}}])
+def test_plan_without_a_schema(document: Any) -> None:
+    """Catches a traceback at the site for a plan that says nothing."""
+    worker = Federation(STUDY).workers["site-b0"]
+    worker.agree(asked(STUDY))
+    with pytest.raises(MotetError):
+        worker.prepare(document, "0" * 64)
+
+
+def test_messages_out_of_order_are_refused() -> None:
+    """Catches a phase before the plan, and a plan before the study."""
+    worker = Federation(STUDY).workers["site-b0"]
+    with pytest.raises(ProtocolError):
+        worker.prepare({}, "0" * 64)
+    with pytest.raises(ProtocolError):
+        worker.phase("moments", {}, "0" * 64)
+    with pytest.raises(ProtocolError):
+        worker.finish({}, "0" * 64)
+    worker, fit = prepared(STUDY)
+    worker.agree(asked(STUDY))
+    with pytest.raises(ProtocolError):
+        worker.phase("moments", {}, fit.plan.hash)
+
+
+@pytest.mark.parametrize("path", ["", "rows", "schema", "moments[0]", "a/b/moments", "moments/"])
+def test_phase_that_the_plan_does_not_have(path: str) -> None:
+    """Catches a path that is matched by its last word, and a plan's agreement run as a phase."""
+    worker, fit = prepared(STUDY)
+    with pytest.raises(PlanError):
+        worker.phase(path, {}, fit.plan.hash)
+
+
+def test_phase_for_another_site_is_refused() -> None:
+    """Catches a coordinator that asks every site for what only the reference publishes."""
+    worker, fit = prepared(STUDY)
+    with pytest.raises(PlanError, match="not for this site"):
+        worker.phase("reference", dict(fit.shared), fit.plan.hash)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "outer[2]/inner[0]/pull",
+        "outer[0]/inner[2]/pull",
+        "pull",
+        "outer/inner/pull",
+        "outer[x]/pull",
+    ],
+)
+def test_turn_that_consent_does_not_cover(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a coordinator that repeats a release more often than the plan says (at_most)."""
+    register_toy(monkeypatch)
+    study = case("toy", {"turns": 2, "inner": 2}, n=(5, 6), p=3, covariates=())
+    worker, fit = prepared(study)
+    assert worker.phase("outer[1]/inner[1]/pull", {}, fit.plan.hash)
+    with pytest.raises(PlanError):
+        worker.phase(path, {}, fit.plan.hash)
+
+
+def test_phase_that_sends_too_much_is_stopped_at_the_gate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a method whose function returns more than it declares, gate or no gate."""
+    from motet.harmonizers.combat.fit import Fit
+
+    honest = Fit.send_moments
+    worker, fit = prepared(STUDY, tmp_path)
+    monkeypatch.setattr(Fit, "send_moments", lambda *a: {**honest(*a), "rows": np.zeros((9, 4))})
+    with pytest.raises(ReleaseRefusedError, match="rows"):
+        worker.phase("moments", {}, fit.plan.hash)
+    assert not (tmp_path / "site-b0" / "ledger.jsonl").exists()
+
+
+def test_description_is_the_declared_keys(tmp_path: Path) -> None:
+    """Catches counts or values in what a site says of its data."""
+    described = Federation(STUDY).workers["site-b0"].agree(asked(STUDY))
+    assert sorted(described) == ["batches", "covariates", "features", "units"]
+    assert described["batches"] == ["b0"]
+    text = json.dumps(described)
+    assert str(len(STUDY.tables()["site-b0"])) not in text
+    assert "sub-" not in text
+
+
+def test_done_phases_are_told_after_a_restart(tmp_path: Path) -> None:
+    """Catches a site that forgets, or that remembers what belongs to other data."""
+    worker, fit = prepared(STUDY, tmp_path)
+    worker.phase("moments", {}, fit.plan.hash)
+    plan = {"schema": fit.plan.schema.to_json()}
+    for fingerprint, done in (("", ["moments"]), ("edited", [])):
+        again = Federation(STUDY, folder=tmp_path, fingerprints={"site-b0": fingerprint})
+        again.workers["site-b0"].agree(asked(STUDY))
+        assert again.workers["site-b0"].prepare(plan, fit.plan.hash) == {"done": done}
+
+
+def test_kept_arrays_are_readable_by_their_owner_only(tmp_path: Path) -> None:
+    """Catches a batch's own moments open to everybody who has an account on the machine."""
+    worker, fit = prepared(STUDY, tmp_path)
+    worker.phase("moments", {}, fit.plan.hash)
+    mode = (tmp_path / "site-b0" / ".keep.npz").stat().st_mode & 0o777
+    assert mode & 0o077 == 0, oct(mode)
+
+
+def test_held_out_people_are_in_no_release(tmp_path: Path) -> None:
+    """Catches an evaluation that is judged on people the fit has seen."""
+    from motet.config import Evaluation
+
+    study = STUDY.study.model_copy(update={"evaluation": Evaluation(held_out=0.4)})
+    fit = direct(STUDY, STUDY.tables())
+    from motet.plan import build_plan
+
+    plan = build_plan(study, fit.plan.schema)
+    worker = Federation(STUDY).workers["site-b0"]
+    worker.agree({"study": study.public()})
+    worker.prepare({"schema": plan.schema.to_json()}, plan.hash)
+    people = int(worker.phase("moments", {}, plan.hash)["people"])
+    assert 0 < people < len(STUDY.tables()["site-b0"])
