@@ -78,10 +78,10 @@ class OutputFolder:
                 do="Name a new folder.",
                 file=self.path,
             )
-        asked = sorted(study.sites)
-        if held["hash"] == plan.hash and held.get("sites") != asked:
+        before = held.get("sites") or []
+        if held["hash"] == plan.hash and before != sorted(study.sites):
             raise OutputFolderError(
-                f"The folder holds this study with other sites ({listed(held.get('sites') or [])}).",
+                f"The folder holds this study with other sites ({listed(before)}).",
                 do="Name a new folder: what is left of the others would be mistaken for results.",
                 file=self.path,
             )
@@ -94,7 +94,7 @@ class OutputFolder:
             )
 
     def write_model(self, outcome: Outcome, study: Study) -> None:
-        """Write plan and shared model; ``sites`` are those asked, ``schema`` has those taking part."""
+        """Write plan and shared model; ``sites`` are those asked, the schema has those present."""
         self._write_plan(outcome.plan, study.sites)
         save_model(self.path / "shared", outcome.shared, model_document(outcome.plan))
 

@@ -100,6 +100,10 @@ def nbytes(spec: ArraySpec, sizes: Mapping[str, int]) -> int:
     return math.prod(bind(spec.shape, sizes)) * np.dtype(spec.dtype).itemsize
 
 
+def _largest(array: NDArray[Any]) -> float:
+    return float(np.abs(array.astype(np.float64)).max()) if array.size else 0.0
+
+
 def violations(
     arrays: Arrays, specs: Sequence[ArraySpec], sizes: Mapping[str, int]
 ) -> tuple[str, ...]:
@@ -123,7 +127,6 @@ def violations(
             found.append(f"'{name}' holds values that are not finite")
         elif spec.least is not None and array.size and array.min() < spec.least:
             found.append(f"'{name}' holds values below {spec.least:g}")
-        elif isinstance(spec.bound, int | float) and array.size:
-            if np.abs(array.astype(np.float64)).max() > spec.bound:
-                found.append(f"'{name}' exceeds its declared bound {spec.bound:g}")
+        elif isinstance(spec.bound, int | float) and _largest(array) > spec.bound:
+            found.append(f"'{name}' exceeds its declared bound {spec.bound:g}")
     return tuple(found)
