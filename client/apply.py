@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,24 @@ from motet.bids.table import Table, as_slice
 from motet.client.local_site import LocalSite, silent
 from motet.errors import ModelError, listed
 from motet.harmonizer import Harmonizer, Params, SiteModel
-from motet.phases import walk
+from motet.phases import Local, Repeat, Step, walk
 from motet.releases import Arrays
 from motet.schema import Schema
 
 Rows = slice | NDArray[np.intp]
 Blocks = Iterator[tuple[Rows, NDArray[Any]]]
+
+
+def _do(steps: Sequence[Step], site: LocalSite, shared: Arrays) -> None:
+    """Run the local steps of an unseen site."""
+    for step in steps:
+        if isinstance(step, Repeat):
+            for _ in range(step.at_most):
+                _do(step.steps, site, shared)
+                if step.until is not None and step.until(shared):
+                    break
+        elif isinstance(step, Local):
+            step.at_site(site, shared)
 
 
 def check_features(table: Table, schema: Schema) -> None:
@@ -103,5 +115,6 @@ def _joined(
         f"from {len(set(unseen.people.tolist()))} people; nothing leaves."
     )
     site = LocalSite(name=unseen.site, schema=schema, data=unseen, seed=seed, say=say)
+    _do(method.join(params, schema), site, shared)
     joined = method.site_model(params, site, shared)
     return method.apply(params, unseen, joined, shared, schema)

@@ -37,7 +37,8 @@ class Keep(MutableMapping[str, NDArray[Any]]):
 
     def commit(self, phase: str) -> None:
         """Mark a phase as done and write everything, atomically."""
-        self.done.append(phase)
+        if phase not in self.done:
+            self.done.append(phase)
         if self._path is None:
             return
         state = {"plan": self._plan, "data": self._data, "done": self.done}

@@ -163,11 +163,13 @@ class SiteWorker:
         if isinstance(phase, Sum | Publish):
             arrays = phase.at_site(run.site, shared)
         elif isinstance(phase, Local):
-            phase.at_site(run.site, shared)
+            # Once only: it may have trained what it keeps, and twice would be another result.
+            if path not in run.keep.done:
+                phase.at_site(run.site, shared)
         else:
             raise PlanError(f"This version cannot run the phase '{path}'.", site=self.name)
-        # State first, then the release: after a crash in between, the phase is done again and
-        # sends the same bytes, since they depend on the data and the plan alone.
+        # State first, then the release: after a crash in between, a Sum or Publish is done again
+        # and sends the same bytes, since it must not change what it reads.
         run.keep.commit(path)
         sizes = run.plan.sizes(shared)
         return self._gate.release(arrays, plan=run.plan, phase=phase, path=path, sizes=sizes)

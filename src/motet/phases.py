@@ -79,6 +79,10 @@ class Phase:
         """The arrays that leave each site taking part."""
         return ()
 
+    def times(self, array: str) -> int:
+        """How often `array` may leave a site in one run of the phase."""
+        return 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class Agree(Phase):
@@ -108,7 +112,8 @@ class Sum(Phase):
     arrays : tuple of ArraySpec
         What each site sends.
     at_site : callable
-        ``(site, shared) -> arrays``, exactly the declared ones.
+        ``(site, shared) -> arrays``, exactly the declared ones. After a crash it may be called
+        again: what it keeps must not be what it reads.
     at_coordinator : callable
         ``(sums, shared) -> additions`` to the shared model. Raw sums are never broadcast. With
         ``read_by="holders"`` it runs at each holder.
@@ -129,7 +134,8 @@ class Sum(Phase):
 
     @property
     def leaves(self) -> Leaves | None:
-        return Leaves.SUM
+        personal = any(spec.support == "person" for spec in self.arrays)
+        return Leaves.PERSONAL if personal else Leaves.SUM
 
     @property
     def releases(self) -> tuple[ArraySpec, ...]:
@@ -202,9 +208,14 @@ class Train(Phase):
     build : callable
         ``(sizes) -> networks``, seeded, equal at every site.
     arrays : tuple of ArraySpec
-        What an exchange carries: one entry a shared or owned group (flat), and counts.
+        One entry a shared or owned group, of the group's name, and counts. An exchange of an
+        update carries the entries of its groups and all counts.
     batch : int
         The GLOBAL batch: the union of the sites' batches of one step.
+    mode : {"exact", "local"}
+        Summed gradients at every update, or parameters after `local_steps` steps.
+    validate_every : int
+        Steps between validations; needed with `validation`.
     """
 
     build: Callable[[Mapping[str, int]], Any]
@@ -213,6 +224,9 @@ class Train(Phase):
     arrays: tuple[ArraySpec, ...]
     batch: int
     steps: int
+    mode: Literal["exact", "local"] = "exact"
+    local_steps: int = 1
+    validate_every: int = 0
     draw: Literal["shuffle", "poisson"] = "shuffle"
     strata: str = ""
     validation: Sum | None = None
@@ -225,10 +239,33 @@ class Train(Phase):
                 raise PlanError(f"Update '{update.name}' names unknown groups {sorted(unknown)}.")
             if not 0 <= update.offset < update.period:
                 raise PlanError(f"Update '{update.name}' never runs: offset >= period.")
+        trained = {name for update in self.updates for name in update.groups}
+        leaving = {group.name for group in self.groups if group.keeper != "local"}
+        declared = {spec.name for spec in self.arrays}
+        if wrong := (known - trained) | (leaving - declared) | ((known - leaving) & declared):
+            raise PlanError(
+                f"Train '{self.name}': {sorted(wrong)} must be in an update, and among the arrays "
+                "unless they are local."
+            )
+        if min(self.steps, self.batch, self.local_steps) < 1:
+            raise PlanError(f"Train '{self.name}' needs steps, batch and local_steps >= 1.")
+        if self.validation and self.validate_every < 1:
+            raise PlanError(f"Train '{self.name}' does not say how often it validates.")
 
     @property
     def leaves(self) -> Leaves | None:
         return Leaves.UPDATE
+
+    def times(self, array: str) -> int:
+        """Exchanges in which `array` leaves: those of its group, or all for a count."""
+        every = {group.name: group.every or self.local_steps for group in self.groups}
+        if self.mode == "local":
+            return -(-self.steps // every.get(array, min(every.values())))
+        return sum(
+            len(range(update.offset, self.steps, update.period))
+            for update in self.updates
+            if array in update.groups or array not in every
+        )
 
     @property
     def releases(self) -> tuple[ArraySpec, ...]:
@@ -262,3 +299,5 @@ def walk(steps: Sequence[Step], times: int = 1) -> Iterator[tuple[Phase, int]]:
             yield from walk(step.steps, times * step.at_most)
         else:
             yield step, times
+            if isinstance(step, Train) and step.validation:
+                yield step.validation, times * (step.steps // step.validate_every)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from functools import cached_property
 from typing import Any
 
-from pydantic import BaseModel
-
 from motet.config import Study, checked
+from motet.describe import describe
 from motet.errors import PlanError, StudyFileError
 from motet.harmonizer import Harmonizer, Params
-from motet.phases import Agree, Phase, Publish, Step, Sum, walk
+from motet.phases import Agree, Phase, Publish, Repeat, Step, Sum, walk
 from motet.registry import methods
 from motet.releases import Arrays, ArraySpec, Leaves, bind, nbytes
 from motet.schema import Schema
@@ -34,6 +31,7 @@ class Release:
     who: str
     bytes: int
     times: int
+    key: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +113,8 @@ class Plan:
                     leaves=phase.leaves or Leaves.SUM,
                     who=str(phase.who),
                     bytes=nbytes(spec, sizes),
-                    times=times,
+                    times=times * phase.times(spec.name),
+                    key=phase.key if isinstance(phase, Sum) else "",
                 )
             sizes |= largest_sizes(phase, sizes)
 
@@ -168,6 +167,7 @@ def check_steps(steps: Sequence[Step], schema: Schema) -> None:
     sizes = dict(schema.sizes)
     known_sizes: set[str] = set()
     names: set[str] = set()
+    _check_repeats(steps)
     for phase, _ in walk(steps):
         if phase.name in names:
             raise PlanError(f"Two phases are called '{phase.name}'.")
@@ -176,8 +176,12 @@ def check_steps(steps: Sequence[Step], schema: Schema) -> None:
             raise PlanError(f"Phase '{phase.name}' waits for the unknown size '{phase.when}'.")
         if phase.who.site and phase.who.site not in schema.sites:
             raise PlanError(f"Phase '{phase.name}' names the unknown site '{phase.who.site}'.")
-        if isinstance(phase, Publish) and phase.sealed and phase.at_coordinator:
-            raise PlanError(f"Phase '{phase.name}' is sealed: the coordinator cannot read it.")
+        if isinstance(phase, Publish):
+            _check_published(phase, schema)
+        if isinstance(phase, Sum) and phase.key and phase.who.holders != phase.key:
+            raise PlanError(f"Phase '{phase.name}' sums by {phase.key}: its sites are the holders.")
+        if isinstance(phase, Sum) and phase.read_by == "holders" and (not phase.key or phase.sets):
+            raise PlanError(f"Phase '{phase.name}' is read by holders: it has a key, sets no size.")
         if len({spec.name for spec in phase.releases}) < len(phase.releases):
             raise PlanError(f"Phase '{phase.name}' declares one array twice.")
         for spec in phase.releases:
@@ -189,50 +193,24 @@ def check_steps(steps: Sequence[Step], schema: Schema) -> None:
         describe(step)
 
 
-def describe(value: Any) -> Any:
-    """A step as plain data: what the plan hash covers.
-
-    A callable becomes its qualified name; a bound method also describes the frozen dataclass it
-    belongs to. Schema and parameters stand in the plan already and become their digests.
-    """
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Schema):
-        return {"schema": value.digest}
-    if isinstance(value, BaseModel):
-        return {"params": json_hash(value.model_dump(mode="json"))}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {
-            f.name: described
-            for f in dataclasses.fields(value)
-            if (described := describe(getattr(value, f.name))) not in ("", None, [], {})
-        }
-        return {"is": type(value).__name__, **fields}
-    if isinstance(value, Mapping):
-        return {str(key): describe(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [describe(item) for item in value]
-    if callable(value):
-        return _describe_callable(value)
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    raise PlanError(f"A plan cannot hold a {type(value).__name__}.")
+def _check_repeats(steps: Sequence[Step]) -> None:
+    """Two repeats of one name side by side would share their turns in a checkpoint."""
+    repeats = [step for step in steps if isinstance(step, Repeat)]
+    if len({step.name for step in repeats}) < len(repeats):
+        raise PlanError("Two repeats have one name.")
+    for step in repeats:
+        _check_repeats(step.steps)
 
 
-def _describe_callable(function: Any) -> Any:
-    name = f"{function.__module__}:{function.__qualname__}"
-    if "<" in name:
-        raise PlanError(
-            f"{name} is a lambda or a nested function: a plan cannot be rebuilt from it.",
-            do="Use a module-level function or a method of a frozen dataclass.",
-        )
-    owner = getattr(function, "__self__", None)
-    if owner is None:
-        return name
-    parameters = getattr(type(owner), "__dataclass_params__", None)
-    if parameters is None or not parameters.frozen:
-        raise PlanError(f"{name} belongs to an object that is not a frozen dataclass.")
-    return {"call": name, "of": describe(owner)}
+def _check_published(phase: Publish, schema: Schema) -> None:
+    if phase.to.site and phase.to.site not in schema.sites:
+        raise PlanError(f"Phase '{phase.name}' names the unknown site '{phase.to.site}'.")
+    if phase.sealed and phase.at_coordinator:
+        raise PlanError(f"Phase '{phase.name}' is sealed: the coordinator cannot read it.")
+    if phase.sealed and not phase.to.site:
+        raise PlanError(f"Phase '{phase.name}' is sealed, but to no site.")
+    if phase.personal != any(spec.support == "person" for spec in phase.arrays):
+        raise PlanError(f"Phase '{phase.name}': personal arrays have the support 'person'.")
 
 
 __all__ = ["Plan", "Release", "build_plan", "check_steps", "describe", "parse_params"]

@@ -20,7 +20,7 @@ from motet.errors import PlanError
 
 Arrays = Mapping[str, NDArray[Any]]
 Dim = int | str
-DTYPES = ("float64", "float32", "int64", "int32", "uint64", "uint8", "bool")
+DTYPES = ("float64", "float32", "float16", "int64", "int32", "int8", "uint64", "uint8", "bool")
 
 
 class Leaves(StrEnum):
@@ -84,6 +84,8 @@ class ArraySpec:
             raise PlanError(f"Release '{self.name}' has dtype {self.dtype}; known: {DTYPES}.")
         if self.support not in ("n", "cell", "basis", "person"):
             raise PlanError(f"Release '{self.name}' has unknown support '{self.support}'.")
+        if any(isinstance(dim, int) and dim < 0 for dim in self.shape):
+            raise PlanError(f"Release '{self.name}' has a negative length.")
 
 
 def bind(shape: Sequence[Dim], sizes: Mapping[str, int]) -> tuple[int, ...]:

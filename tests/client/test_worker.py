@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 from conformance.cases import Case, case
-from conformance.direct import Direct, direct
+from conformance.direct import direct
 from conformance.federation import Federation
 from conformance.toy import register_toy
 from motet.client.worker import SiteWorker
+from motet.config import Evaluation
 from motet.errors import MotetError, PlanError, ProtocolError, ReleaseRefusedError
+from motet.harmonizers.combat.fit import Fit
+from motet.plan import build_plan
 
 STUDY = case(options={"reference": "b1"}, p=4, missing=0.1)
 
@@ -29,15 +32,10 @@ def prepared(
 ) -> tuple[SiteWorker, Any]:
     """A worker that has agreed and prepared, and the direct call of the same study."""
     fit = direct(study, study.tables())
-    worker = Federation(study, folder=folder).workers[at]
+    worker = Federation(study, folder=folder).workers["site-b0"]
     worker.agree(asked(study))
     worker.prepare({"schema": fit.plan.schema.to_json()}, fit.plan.hash)
     return worker, fit
-
-
-def at_start(fit: Direct, upto: str) -> dict[str, np.ndarray]:
-    """The shared model as it is before a phase; ComBat adds to it phase by phase."""
-    return {} if upto == "moments" else dict(fit.shared)
 
 
 def test_plan_of_another_hash_is_refused() -> None:
@@ -131,11 +129,9 @@ def test_phase_that_sends_too_much_is_stopped_at_the_gate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Catches a method whose function returns more than it declares, gate or no gate."""
-    from motet.harmonizers.combat.fit import Fit
-
     honest = Fit.send_moments
-    worker, fit = prepared(STUDY, tmp_path)
     monkeypatch.setattr(Fit, "send_moments", lambda *a: {**honest(*a), "rows": np.zeros((9, 4))})
+    worker, fit = prepared(STUDY, tmp_path)
     with pytest.raises(ReleaseRefusedError, match="rows"):
         worker.phase("moments", {}, fit.plan.hash)
     assert not (tmp_path / "site-b0" / "ledger.jsonl").exists()
@@ -172,12 +168,8 @@ def test_kept_arrays_are_readable_by_their_owner_only(tmp_path: Path) -> None:
 
 def test_held_out_people_are_in_no_release(tmp_path: Path) -> None:
     """Catches an evaluation that is judged on people the fit has seen."""
-    from motet.config import Evaluation
-
     study = STUDY.study.model_copy(update={"evaluation": Evaluation(held_out=0.4)})
     fit = direct(STUDY, STUDY.tables())
-    from motet.plan import build_plan
-
     plan = build_plan(study, fit.plan.schema)
     worker = Federation(STUDY).workers["site-b0"]
     worker.agree({"study": study.public()})

@@ -432,3 +432,22 @@ def test_combat_is_runnable() -> None:
     plan = build_plan(study, SCHEMA)
     assert issubclass(plan.harmonizer.params_type, Params)
     check_runnable(plan)
+
+
+def test_consent_to_training_covers_every_exchange_and_validation() -> None:
+    """Catches a plan that asks for one exchange and then makes 20,000."""
+    assert release_of("calamiti", "beta_discriminator", "networks").times == 20_000
+    phases = {release.phase for release in plan_of("calamiti").releases()}
+    assert "validation" in phases
+
+
+@pytest.mark.parametrize("name", ["mispel_b"])
+def test_a_sum_that_moves_a_travelers_anatomy_is_classed_as_personal(name: str) -> None:
+    """Catches anatomy that would be printed, and consented to, as an ordinary sum."""
+    sums = [
+        phase
+        for phase, _ in walk(plan_of(name).steps)
+        if isinstance(phase, Sum) and any(s.support == "person" for s in phase.releases)
+    ]
+    assert sums
+    assert {phase.leaves for phase in sums} == {Leaves.PERSONAL}

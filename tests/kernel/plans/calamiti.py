@@ -174,6 +174,7 @@ class Calamiti(Declared):
                 batch=params.batch_size,
                 steps=params.steps,
                 validation=validation("validation"),
+                validate_every=500,
             ),
             Publish(name="theta", who=Who(having="target"), arrays=theta, at_site=fit.send_theta),
             Local(name="reconstructions", on="all", at_site=fit.keep_reconstructions),
@@ -186,6 +187,7 @@ class Calamiti(Declared):
                 batch=1,
                 steps=params.fusion_steps,
                 validation=validation("fusion_validation"),
+                validate_every=500,
             ),
         )
 

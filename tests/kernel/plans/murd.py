@@ -150,6 +150,7 @@ class Murd(Declared):
             steps=params.steps,
             strata="batch",
             validation=validation,
+            validate_every=1_000,
         )
         codes = ArraySpec(
             name="style",
