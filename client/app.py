@@ -29,6 +29,7 @@ def client_app(worker_for: Callable[[Context], SiteWorker]) -> ClientApp:
         (app.query, "prepare", _prepare),
         (app.train, "phase", _phase),
         (app.query, "finish", _finish),
+        (app.query, "close", _close),
     ):
         category(name)(_handler(worker_for, action))
     return app
@@ -82,4 +83,9 @@ def _phase(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
 
 def _finish(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
     worker.finish(body.arrays, envelope.plan)
+    return Body()
+
+
+def _close(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
+    worker.close()
     return Body()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.errors import ModelError
-from motet.store import canonical_json, read_arrays, write_arrays
+from motet.store import OWNER, canonical_json, read_arrays, write_arrays
 
 STATE = "__state__"
 
 
+@dataclass(kw_only=True)
+class _Version:
+    """What was kept after the phases in ``done``."""
+
+    done: list[str] = field(default_factory=list)
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
 class Keep(MutableMapping[str, NDArray[Any]]):
-    """A mapping of arrays, committed to one file after every phase.
+    """A mapping of arrays with a version a phase: the last committed, and the one before it.
+
+    Arrays are kept read-only, so that going back one version undoes a phase completely. A phase
+    that was committed but not recorded by the coordinator before a crash is undone and done again,
+    and sends the same bytes.
 
     Parameters
     ----------
@@ -26,52 +39,102 @@ class Keep(MutableMapping[str, NDArray[Any]]):
     data : str
         Fingerprint of the site's files: arrays made from other data are not taken up again.
     path : Path or None
-        None keeps everything in memory.
+        File of the last version; the one before it lies beside it. None keeps both in memory.
     """
 
     def __init__(self, *, plan: str, data: str = "", path: Path | None = None) -> None:
         self._plan, self._data, self._path = plan, data, path
-        self._arrays: dict[str, NDArray[Any]] = {}
-        self.done: list[str] = []
-        self._take_up()
+        self._working: dict[str, NDArray[Any]] = {}
+        self._last, self._before = _Version(), _Version()
+        self._in_file: list[str] | None = None  # what the file of the last version holds
+
+    @property
+    def done(self) -> list[str]:
+        """Paths of the committed phases, in order."""
+        return self._last.done
+
+    def begin(self) -> None:
+        """Forget everything: a run starts from its first phase."""
+        self._last, self._before, self._working = _Version(), _Version(), {}
+        self._in_file = None
+        for path in self._paths():
+            path.unlink(missing_ok=True)
+
+    def resume(self, done: Sequence[str]) -> bool:
+        """Take up the state after the phases in `done`; False where it is not to be had."""
+        versions = [self._read(path) for path in self._paths()] or [self._last, self._before]
+        self._in_file = versions[0].done if versions[0] else None
+        found = [v for v in versions if v is not None and v.done == list(done)]
+        if not found:
+            return False
+        self._last, self._before = found[0], _Version()
+        self._working = dict(found[0].arrays)
+        return True
+
+    def undo(self, phase: str) -> bool:
+        """Go back to before `phase` if it is the last committed; say whether that is so."""
+        if not self.done or self.done[-1] != phase:
+            return False
+        if self._before.done != self.done[:-1]:
+            return False
+        self._last = self._before
+        self._working = dict(self._last.arrays)
+        return True
 
     def commit(self, phase: str) -> None:
-        """Mark a phase as done and write everything, atomically."""
-        if phase not in self.done:
-            self.done.append(phase)
-        if self._path is None:
-            return
-        state = {"plan": self._plan, "data": self._data, "done": self.done}
-        text = np.frombuffer(canonical_json(state).encode(), dtype=np.uint8)
-        write_arrays(self._path, {**self._arrays, STATE: text})
+        """Mark a phase as done and write its version, atomically."""
+        new = _Version(done=[*self.done, phase], arrays=dict(self._working))
+        if self._path is not None:
+            last, before = self._paths()
+            if self._in_file == self.done and last.is_file():
+                last.replace(before)
+            self._write(last, new)
+            self._in_file = new.done
+        self._before, self._last = self._last, new
 
     def remove(self) -> None:
-        """Delete the file: the run is complete."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+        """Delete the files: the run is complete."""
+        for path in self._paths():
+            path.unlink(missing_ok=True)
 
-    def _take_up(self) -> None:
-        if self._path is None or not self._path.is_file():
-            return
+    def _paths(self) -> tuple[Path, ...]:
+        if self._path is None:
+            return ()
+        return self._path, self._path.with_name(f"{self._path.name}.before")
+
+    def _write(self, path: Path, version: _Version) -> None:
+        state = {"plan": self._plan, "data": self._data, "done": version.done}
+        text = np.frombuffer(canonical_json(state).encode(), dtype=np.uint8)
+        write_arrays(path, {**version.arrays, STATE: text}, readable_by=OWNER)
+
+    def _read(self, path: Path) -> _Version | None:
+        """A version of this plan and these data; None where it is missing or damaged."""
         try:
-            arrays = read_arrays(self._path)
+            arrays = read_arrays(path)
             state = json.loads(arrays.pop(STATE).tobytes().decode())
-        except (ModelError, KeyError, ValueError):
-            return  # damaged: the site says it has done nothing, and the run starts over
-        if state.get("plan") == self._plan and state.get("data") == self._data:
-            self._arrays, self.done = arrays, list(state["done"])
+            if (state["plan"], state["data"]) != (self._plan, self._data):
+                return None
+            done = [str(phase) for phase in state["done"]]
+        except (ModelError, KeyError, TypeError, ValueError):
+            return None
+        for array in arrays.values():
+            array.setflags(write=False)
+        return _Version(done=done, arrays=arrays)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        return self._arrays[name]
+        return self._working[name]
 
     def __setitem__(self, name: str, array: NDArray[Any]) -> None:
-        self._arrays[name] = np.asarray(array)
+        # A read-only view: what is kept can only be replaced, never changed in place.
+        kept = np.asarray(array).view()
+        kept.setflags(write=False)
+        self._working[name] = kept
 
     def __delitem__(self, name: str) -> None:
-        del self._arrays[name]
+        del self._working[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
+        return iter(self._working)
 
     def __len__(self) -> int:
-        return len(self._arrays)
+        return len(self._working)

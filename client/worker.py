@@ -21,7 +21,7 @@ from motet.cohort import in_fit
 from motet.config import Study, parse_study
 from motet.errors import MotetError, PlanError, ProtocolError
 from motet.harmonizer import Params, SiteModel
-from motet.phases import Local, Phase, Publish, Sum
+from motet.phases import Local, Publish, Sum
 from motet.plan import AGREE, Plan, build_plan, parse_params
 from motet.releases import Arrays
 from motet.schema import Schema, SiteSchema
@@ -121,8 +121,12 @@ class SiteWorker:
             _public(self._table.described), (*AGREE.equal, "covariates", "batches")
         )
 
-    def prepare(self, document: Any, plan_hash: str) -> dict[str, list[str]]:
-        """Build the plan from this site's own package; refuse one that differs."""
+    def prepare(self, document: Any, plan_hash: str) -> dict[str, bool]:
+        """Build the plan from this site's own package; refuse one that differs.
+
+        Take up what was kept after the phases that the coordinator has recorded (``done``), and
+        say whether that could be done. Without any, begin with nothing kept.
+        """
         if self._study is None or self._table is None:
             raise ProtocolError("A plan came before the study.")
         try:
@@ -130,6 +134,7 @@ class SiteWorker:
             schema = Schema.from_json(
                 {**document["schema"], "features": self._table.described.features}
             )
+            done = [str(path) for path in document["done"]]
         except (KeyError, TypeError) as error:
             raise ProtocolError("A plan came without a schema.") from error
         plan = build_plan(self._study, schema)
@@ -151,25 +156,29 @@ class SiteWorker:
             say=self._say,
         )
         self._run = _Run(plan=plan, keep=keep, site=site, table=self._table)
-        return {"done": keep.done}
+        mine = [path for path in done if plan.phase_at(path).who.site in ("", self.name)]
+        if mine:
+            return {"resumed": keep.resume(mine)}
+        keep.begin()
+        return {"resumed": True}
 
     def phase(self, path: str, shared: Arrays, plan_hash: str) -> Arrays:
         """Do one phase and return what may leave."""
         run = self._running(plan_hash)
-        phase = run.phase(path)
+        phase = run.plan.phase_at(path)
         if phase.who.site not in ("", self.name):
             raise PlanError(f"The phase '{path}' is not for this site.", site=self.name)
+        if path in run.keep.done and not run.keep.undo(path):
+            raise ProtocolError(f"The phase '{path}' is long done here.", site=self.name)
         arrays: Arrays = {}
         if isinstance(phase, Sum | Publish):
             arrays = phase.at_site(run.site, shared)
         elif isinstance(phase, Local):
-            # Once only: it may have trained what it keeps, and twice would be another result.
-            if path not in run.keep.done:
-                phase.at_site(run.site, shared)
+            phase.at_site(run.site, shared)
         else:
             raise PlanError(f"This version cannot run the phase '{path}'.", site=self.name)
-        # State first, then the release: after a crash in between, a Sum or Publish is done again
-        # and sends the same bytes, since it must not change what it reads.
+        # State first, then the release: after a crash in between the phase is undone and done
+        # again from the same state, and sends the same bytes.
         run.keep.commit(path)
         sizes = run.plan.sizes(shared)
         return self._gate.release(arrays, plan=run.plan, phase=phase, path=path, sizes=sizes)
@@ -204,7 +213,11 @@ class SiteWorker:
         with self._sink(run.table, description) as writer:
             for rows, block in blocks:
                 writer.write(rows, block)
-        run.keep.remove()
+
+    def close(self) -> None:
+        """Forget what was kept: the coordinator has written the result."""
+        if self._run is not None:
+            self._run.keep.remove()
 
     def _running(self, plan_hash: str) -> _Run:
         if self._run is None or self._run.plan.hash != plan_hash:
@@ -218,13 +231,6 @@ class _Run:
     keep: Keep
     site: LocalSite
     table: Table
-
-    def phase(self, path: str) -> Phase:
-        name = path.rpartition("/")[2]
-        for phase in self.plan.phases:
-            if phase.name == name:
-                return phase
-        raise PlanError(f"The plan has no phase '{path}'.")
 
 
 def model_document(plan: Plan) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from motet.errors import SchemaError
+from motet.errors import SchemaError, is_plain_name
 from motet.schema import Kind, SiteCovariate, SiteSchema
 
 
@@ -28,8 +29,16 @@ class _Described(BaseModel):
     batches: tuple[str, ...] = Field(min_length=1)
 
 
-def read_site_schema(site: str, document: Any) -> SiteSchema:
+def read_site_schema(site: str, document: Any, covariates: Sequence[str]) -> SiteSchema:
     """Check a site's description and read it.
+
+    Parameters
+    ----------
+    site : str
+    document : Any
+        What the site sent.
+    covariates : sequence of str
+        Those of the study, in its order.
 
     Raises
     ------
@@ -42,6 +51,14 @@ def read_site_schema(site: str, document: Any) -> SiteSchema:
         raise SchemaError("The description of its data is not valid.", site=site) from error
     if len(described.units) != len(described.features):
         raise SchemaError("Not every feature has a unit entry.", site=site)
+    if [c.name for c in described.covariates] != list(covariates):
+        raise SchemaError("It describes other covariates than the study's.", site=site)
+    if len(set(described.features)) < len(described.features):
+        raise SchemaError("It describes a feature twice.", site=site)
+    if len(set(described.batches)) < len(described.batches):
+        raise SchemaError("It describes a batch twice.", site=site)
+    if not all(is_plain_name(name) for name in described.batches):
+        raise SchemaError("A batch has a name that cannot be used.", site=site)
     return SiteSchema(
         site=site,
         features=described.features,

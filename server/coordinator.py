@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from motet.config import Study
-from motet.errors import QuorumError, SchemaError, listed
+from motet.errors import DesignError, QuorumError, SchemaError, listed
 from motet.flower.records import Body
 from motet.phases import Local, Phase, Repeat, Step
-from motet.plan import Plan, build_plan
+from motet.plan import Plan, build_plan, parse_params
 from motet.releases import Arrays, violations
 from motet.schema import SiteSchema, agree
 from motet.server.agreement import read_site_schema
@@ -83,6 +84,7 @@ class Coordinator:
         self._checkpoint = Checkpoint(checkpoint)
         self._observe = observe
         self._missing: dict[str, str] = {}
+        self._present: tuple[str, ...] = ()
 
     def run(self) -> Outcome:
         """Run the study.
@@ -105,8 +107,9 @@ class Coordinator:
                 self._observe(Event(kind=Kind.RESTARTED))
 
     def finished(self) -> None:
-        """Forget the checkpoint: everything has been written."""
+        """Forget the checkpoint: everything has been written. The sites may forget, too."""
         self._checkpoint.remove()
+        self._exchange.ask("query.close", self._present, Body())
 
     def _gather(self) -> tuple[str, ...]:
         replies = self._exchange.hello()
@@ -124,7 +127,9 @@ class Coordinator:
         plan = build_plan(self._study, agree(self._describe(sites)))
         check_runnable(plan)
         progress = self._prepare(plan, sites)
-        runner = _Runner(self._exchange, self._checkpoint, plan, progress, self._observe)
+        runner = _Runner(
+            self._exchange, self._checkpoint, plan, progress, self._observe, self._lose
+        )
         runner.run(plan.steps[1:])
         self._observe(Event(kind=Kind.HARMONIZING))
         replies = self._exchange.ask(
@@ -132,6 +137,7 @@ class Coordinator:
         )
         self._lose(replies.failed)
         self._check_quorum(tuple(replies.accepted))
+        self._present = tuple(replies.accepted)
         return Outcome(plan=plan, shared=progress.shared, missing=dict(self._missing))
 
     def _describe(self, sites: Sequence[str]) -> list[SiteSchema]:
@@ -140,9 +146,10 @@ class Coordinator:
             "query.agree", sites, Body(document={"study": self._study.public()})
         )
         described, failed = [], dict(replies.failed)
+        covariates = tuple(parse_params(self._study).covariates)
         for site, body in replies.accepted.items():
             try:
-                described.append(read_site_schema(site, body.document))
+                described.append(read_site_schema(site, body.document, covariates))
             except SchemaError as error:
                 failed[site] = error.code
         if failed:
@@ -150,27 +157,31 @@ class Coordinator:
         return described
 
     def _prepare(self, plan: Plan, sites: tuple[str, ...]) -> Progress:
-        """Have the sites build the same plan; find where an interrupted run can go on."""
+        """Have the sites build the same plan; go on where an interrupted run stopped, if all can.
+
+        A site that lost its state, or whose data changed, cannot go on from the middle: then
+        everybody begins anew.
+        """
+        self._observe(Event(kind=Kind.PLANNED, steps=len(plan.phases)))
+        progress = self._checkpoint.load(plan=plan.hash, sites=sites)
+        if progress is not None and self._resumed(plan, sites, progress):
+            self._observe(Event(kind=Kind.RESUMED, phase=progress.done[-1]))
+            return progress
+        fresh = Progress(plan=plan.hash, sites=sites)
+        self._resumed(plan, sites, fresh)
+        return fresh
+
+    def _resumed(self, plan: Plan, sites: tuple[str, ...], progress: Progress) -> bool:
+        document = {"schema": plan.schema.without_features(), "done": phases_of(progress.done)}
         replies = self._exchange.ask(
-            "query.prepare",
-            sites,
-            Body(document={"schema": plan.schema.without_features()}),
-            plan=plan.hash,
+            "query.prepare", sites, Body(document=document), plan=plan.hash
         )
         if replies.failed:
             raise _SitesLostError(replies.failed)
-        progress = self._checkpoint.load(plan=plan.hash, sites=sites)
-        self._observe(Event(kind=Kind.PLANNED, steps=len(plan.phases)))
-        fresh = Progress(plan=plan.hash, sites=sites)
-        if progress is None or not progress.done:
-            return fresh
-        for body in replies.accepted.values():
-            kept = body.document.get("done", []) if isinstance(body.document, dict) else []
-            # A site that lost its state, or whose data changed, cannot go on from the middle.
-            if not set(runs_at_site(progress.done)) <= set(kept):
-                return fresh
-        self._observe(Event(kind=Kind.RESUMED, phase=progress.done[-1]))
-        return progress
+        return all(
+            isinstance(body.document, dict) and body.document.get("resumed") is True
+            for body in replies.accepted.values()
+        )
 
     def _lose(self, lost: Mapping[str, str]) -> None:
         for site, code in sorted(lost.items()):
@@ -191,9 +202,19 @@ class Coordinator:
         )
 
 
-def runs_at_site(done: Sequence[str]) -> list[str]:
-    """The paths of a progress that sites took part in; a bare Repeat is the coordinator's."""
+def phases_of(done: Sequence[str]) -> list[str]:
+    """The paths of a progress that are phases; turns and ends of repeats are the coordinator's."""
     return [path for path in done if not path.endswith("]") and not path.startswith("=")]
+
+
+def _check_finite(additions: Arrays, path: str) -> None:
+    """Refuse a conclusion that is not a number: every site would go on with it."""
+    for name, array in additions.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise DesignError(
+                f"The phase '{path}' came to values of '{name}' that are not finite.",
+                do="Look for features with extreme values.",
+            )
 
 
 class _Runner:
@@ -206,9 +227,10 @@ class _Runner:
         plan: Plan,
         progress: Progress,
         observe: Observer,
+        lose: Callable[[Mapping[str, str]], None],
     ) -> None:
         self._exchange, self._checkpoint, self._plan = exchange, checkpoint, plan
-        self._progress, self._observe = progress, observe
+        self._progress, self._observe, self._lose = progress, observe, lose
         self._count = 0
 
     def run(self, steps: Sequence[Step], within: str = "") -> None:
@@ -243,7 +265,9 @@ class _Runner:
         def ask(phase: Phase, shared: Arrays) -> Mapping[str, Arrays]:
             return self._ask(phase, shared, path, sizes)
 
-        self._progress.shared |= strategy(phase, ask, self._progress.shared)
+        additions = strategy(phase, ask, self._progress.shared)
+        _check_finite(additions, path)
+        self._progress.shared |= additions
         self._done(path)
         self._observe(Event(kind=Kind.DONE, phase=path, step=self._count))
 
@@ -259,8 +283,7 @@ class _Runner:
         )
         if replies.failed and not isinstance(phase, Local):
             raise _SitesLostError(replies.failed)
-        for site, code in sorted(replies.failed.items()):
-            self._observe(Event(kind=Kind.LOST, site=site, code=code, phase=path))
+        self._lose(replies.failed)
         return {site: body.arrays for site, body in replies.accepted.items()}
 
     def _done(self, path: str) -> None:

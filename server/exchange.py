@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from motet.errors import ProtocolError
+from motet.errors import ProtocolError, is_plain_name, known_codes
 from motet.flower.records import Body, Envelope, decode, encode
 
 Check = Callable[[str, Body], str]
@@ -49,7 +49,7 @@ class Exchange:
         accepted, failed = {}, dict(replies.failed)
         for node, body in replies.accepted.items():
             site = body.document.get("site") if isinstance(body.document, dict) else None
-            if not isinstance(site, str) or not site or site in accepted:
+            if not isinstance(site, str) or not is_plain_name(site) or site in accepted:
                 failed[node] = "site-name"
                 continue
             accepted[site] = body
@@ -122,7 +122,9 @@ class Exchange:
             failed[site] = error.code
             return
         if envelope.status != "ok":
-            failed[site] = safe_code(envelope.status)
+            # No words of a site reach the coordinator's log: a code that is not ours is not kept.
+            known = envelope.status in known_codes()
+            failed[site] = envelope.status if known else "unknown"
         elif (envelope.run, envelope.plan, envelope.phase, envelope.round) != (
             sent.run,
             sent.plan,
@@ -134,9 +136,3 @@ class Exchange:
             failed[site] = code
         else:
             accepted[site] = body
-
-
-def safe_code(status: str) -> str:
-    """A site's code, if it looks like one: no words of a site reach the coordinator's log."""
-    plain = status.replace("-", "")
-    return status if len(status) <= 40 and plain.isascii() and plain.isalnum() else "unknown"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,8 +78,10 @@ def _unique_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any
     keys: set[Any] = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
+        line = key_node.start_mark.line + 1
+        if not isinstance(key, str | int | float | bool | None):
+            raise StudyFileError(f"A key is not a name (line {line}).")
         if key in keys:
-            line = key_node.start_mark.line + 1
             raise StudyFileError(f"'{key}' is given twice (line {line}).", key=key)
         keys.add(key)
     return loader.construct_mapping(node, deep=True)
@@ -102,18 +105,28 @@ def load_study(path: Path) -> Study:
     except (OSError, UnicodeDecodeError) as error:
         raise StudyFileError(f"The study file cannot be read: {error}.", file=path) from error
     try:
-        document = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
+        with naming(path):
+            document = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "it is not valid"
         raise StudyFileError(f"The YAML cannot be read{where}: {problem}.", file=path) from error
-    except StudyFileError as error:
-        raise StudyFileError(error.what, file=path, **error.where) from error
     study = parse_study(document, file=path)
     base = path.resolve().parent
     sites = {name: base / folder for name, folder in study.sites.items()}
     return study.model_copy(update={"sites": sites})
+
+
+@contextmanager
+def naming(file: Path | None) -> Iterator[None]:
+    """Let errors about a study name the file it was read from."""
+    try:
+        yield
+    except StudyFileError as error:
+        if file is None or "file" in error.where:
+            raise
+        raise type(error)(error.what, do=error.do, file=file, **error.where) from error
 
 
 def parse_study(document: Any, *, file: Path | None = None) -> Study:

@@ -8,6 +8,7 @@ was raised.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -109,6 +110,32 @@ class SourceTreeError(MotetError):
     """The checkout lost the symbolic links that the import paths rely on."""
 
     code = "source-tree"
+
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Characters that break a line or are no characters."""
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a site or batch may have this name: it becomes part of paths."""
+    return bool(
+        name.strip()
+        and len(name) <= 100
+        and name not in (".", "..")
+        and "/" not in name
+        and "\\" not in name
+        and not CONTROL.search(name)
+    )
+
+
+def known_codes() -> frozenset[str]:
+    """The codes that a site may send: those of our errors, and of a failure without one."""
+    found, kinds = {"site-failed"}, [MotetError]
+    while kinds:
+        kind = kinds.pop()
+        found.add(kind.code)
+        kinds += kind.__subclasses__()
+    return frozenset(found)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -4,17 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from motet.errors import nearest
 from motet.phases import Step
 from motet.releases import Arrays
 from motet.schema import Schema
 from motet.site import Site
 
+TYPES = ("auto", "continuous", "categorical")
 CovariateType = Literal["auto", "continuous", "categorical"] | tuple[str, ...]
+
+
+def _covariate_type(kind: Any) -> Any:
+    if isinstance(kind, list | tuple):
+        return tuple(_level(value) for value in kind)
+    if kind in TYPES:
+        return kind
+    raise ValueError(
+        f"'{kind}' is no type of a covariate: it is continuous, categorical, or the list of its "
+        f"levels. {nearest(str(kind), TYPES)}".rstrip()
+    )
+
+
+def _level(value: Any) -> str:
+    """YAML reads ``[1, 2]`` as numbers and ``[no, yes]`` as booleans; levels are text."""
+    if isinstance(value, bool):
+        raise ValueError(f"a level reads as the boolean {value}: put it in quotes")
+    return str(value)
 
 
 class Params(BaseModel):
@@ -31,7 +51,9 @@ class Params(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    covariates: dict[str, CovariateType] = Field(default_factory=dict)
+    covariates: dict[str, Annotated[CovariateType, BeforeValidator(_covariate_type)]] = Field(
+        default_factory=dict
+    )
     batch: str = "scanner"
 
     @field_validator("covariates", mode="before")
@@ -45,18 +67,8 @@ class Params(BaseModel):
                 raise ValueError("a covariate is listed twice")
             return {str(name): "auto" for name in value}
         if isinstance(value, dict):
-            return {
-                str(name): tuple(_level(v) for v in kind) if isinstance(kind, list) else kind
-                for name, kind in value.items()
-            }
-        return value
-
-
-def _level(value: Any) -> str:
-    """YAML reads ``[1, 2]`` as numbers and ``[no, yes]`` as booleans; levels are text."""
-    if isinstance(value, bool):
-        raise ValueError(f"a level reads as the boolean {value}: put it in quotes")
-    return str(value)
+            return {str(name): kind for name, kind in value.items()}
+        raise ValueError("covariates are a list of names, or names with their types")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,15 @@ from motet.bids.table import Table
 from motet.client.opening import open_site
 from motet.client.worker import model_document
 from motet.config import Study
-from motet.errors import OutputFolderError, listed
+from motet.errors import (
+    DataError,
+    DesignError,
+    OutputFolderError,
+    PlanError,
+    SchemaError,
+    StudyFileError,
+    listed,
+)
 from motet.evaluation.site_effect import SiteEffect
 from motet.harmonizer import Params
 from motet.plan import Plan, build_plan
@@ -43,7 +53,25 @@ class OutputFolder:
         """The BIDS derivative of one site."""
         return self.site(site) / "harmonized"
 
-    def claim(self, study: Study, schema: Schema) -> Plan:
+    @contextmanager
+    def claimed(self, study: Study, schema: Schema) -> Iterator[None]:
+        """Make the folder this study's for a run; leave nothing behind that says otherwise.
+
+        When the study turns out to be impossible, what was begun is taken away. What an
+        interrupted run has done stays, for the next to go on with.
+        """
+        existed = self.path.exists()
+        fresh = not existed or (self.path.is_dir() and not any(self.path.iterdir()))
+        self._claim(study, schema)
+        try:
+            yield
+        except (DataError, DesignError, PlanError, SchemaError, StudyFileError):
+            self._discard(everything=fresh)
+            if not existed:
+                self.path.rmdir()
+            raise
+
+    def _claim(self, study: Study, schema: Schema) -> None:
         """Make the folder this study's, or refuse.
 
         Raises
@@ -52,17 +80,29 @@ class OutputFolder:
             When it holds another study, or files that are not Motet's.
         """
         plan = build_plan(study, schema)
-        if self.path.exists() and not self.path.is_dir():
-            raise OutputFolderError("This is a file, not a folder.", file=self.path)
-        if self.path.is_dir() and any(self.path.iterdir()):
-            self._check_owner(plan, study)
         try:
+            if self.path.exists() and not self.path.is_dir():
+                raise OutputFolderError("This is a file, not a folder.", file=self.path)
+            if self.path.is_dir() and any(self.path.iterdir()):
+                self._check_owner(plan, study)
             self._write_plan(plan, study.sites)
         except OSError as error:
             raise OutputFolderError(
                 f"The folder cannot be written: {error.strerror}.", file=self.path
             ) from error
-        return plan
+
+    def _discard(self, *, everything: bool) -> None:
+        """Take away what a run that cannot succeed has begun.
+
+        Everything where the folder was this run's own; else only its progress, so that an earlier
+        result stays as it was.
+        """
+        if everything:
+            for entry in self.path.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            return
+        for left in (self.checkpoint, *self.path.glob("sites/*/.keep.npz*")):
+            left.unlink(missing_ok=True)
 
     def _write_plan(self, plan: Plan, sites: Iterable[str]) -> None:
         write_json(self.path / "plan.json", {**plan.to_json(), "sites": sorted(sites)})

@@ -112,8 +112,7 @@ class Sum(Phase):
     arrays : tuple of ArraySpec
         What each site sends.
     at_site : callable
-        ``(site, shared) -> arrays``, exactly the declared ones. After a crash it may be called
-        again: what it keeps must not be what it reads.
+        ``(site, shared) -> arrays``, exactly the declared ones.
     at_coordinator : callable
         ``(sums, shared) -> additions`` to the shared model. Raw sums are never broadcast. With
         ``read_by="holders"`` it runs at each holder.

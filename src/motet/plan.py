@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ from motet.schema import Schema
 from motet.store import json_hash
 from motet.version import __version__
 
+TURN = re.compile(r"(?P<name>.+)\[(?P<number>0|[1-9][0-9]{0,8})\]")
 AGREE = Agree(name="schema", equal=("features", "units"), union=("levels", "batches"))
 
 
@@ -66,6 +68,27 @@ class Plan:
     def phases(self) -> tuple[Phase, ...]:
         """Every phase once, in order."""
         return tuple(phase for phase, _ in walk(self.steps))
+
+    def phase_at(self, path: str) -> Phase:
+        """The phase that a path such as ``refine[2]/gram`` names, within what was consented to.
+
+        Raises
+        ------
+        PlanError
+            When the plan has no such phase, or does not repeat it that often.
+        """
+        *turns, name = path.split("/")
+        steps: Sequence[Step] = self.steps
+        for turn in turns:
+            repeat, number = _parse_turn(turn)
+            found = [s for s in steps if isinstance(s, Repeat) and s.name == repeat]
+            if not found or number >= found[0].at_most:
+                raise PlanError(f"The plan has no turn '{turn}' in '{path}'.")
+            steps = found[0].steps
+        for step in steps:
+            if isinstance(step, Phase) and step.name == name:
+                return step
+        raise PlanError(f"The plan has no phase '{path}'.")
 
     def sizes(self, shared: Arrays) -> dict[str, int]:
         """The public sizes, with those that the shared model has settled by now."""
@@ -117,6 +140,14 @@ class Plan:
                     key=phase.key if isinstance(phase, Sum) else "",
                 )
             sizes |= largest_sizes(phase, sizes)
+
+
+def _parse_turn(turn: str) -> tuple[str, int]:
+    """``refine[2]`` -> ``("refine", 2)``."""
+    match = TURN.fullmatch(turn)
+    if match is None:
+        raise PlanError(f"'{turn}' is not a turn of a repeat.")
+    return match["name"], int(match["number"])
 
 
 def largest_sizes(phase: Phase, sizes: Mapping[str, int]) -> dict[str, int]:

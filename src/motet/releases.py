@@ -23,6 +23,10 @@ Dim = int | str
 DTYPES = ("float64", "float32", "float16", "int64", "int32", "int8", "uint64", "uint8", "bool")
 
 
+LARGEST = 1e120
+"""Largest entry of any release: products of two, summed over sites, must stay finite."""
+
+
 class Leaves(StrEnum):
     """Class of a release, weakest promise last."""
 
@@ -129,6 +133,8 @@ def violations(
             found.append(f"'{name}' holds values that are not finite")
         elif spec.least is not None and array.size and array.min() < spec.least:
             found.append(f"'{name}' holds values below {spec.least:g}")
+        elif array.dtype == np.float64 and _largest(array) > LARGEST:
+            found.append(f"'{name}' holds values beyond {LARGEST:g}, which no sum survives")
         elif isinstance(spec.bound, int | float) and _largest(array) > spec.bound:
             found.append(f"'{name}' exceeds its declared bound {spec.bound:g}")
     return tuple(found)

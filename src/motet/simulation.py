@@ -23,7 +23,7 @@ from motet.bids.table import Table, as_slice
 from motet.client.app import client_app
 from motet.client.opening import open_site
 from motet.client.worker import Sink, SiteWorker, Writer, model_document
-from motet.config import Study, load_study, parse_study
+from motet.config import Study, load_study, naming, parse_study
 from motet.errors import QuorumError, StudyFileError
 from motet.evaluation.site_effect import SiteEffect, site_effect
 from motet.flower.inprocess import InProcessGrid
@@ -259,20 +259,31 @@ def simulate(
     MotetError
         A sentence that names site, file, column, person or feature.
     """
-    study = as_study(study)
-    tables = open_sites(study)
-    if out is None:
-        values = {s: np.empty((len(t), len(t.features))) for s, t in tables.items()}
-        result = run_sites(
-            study,
-            tables,
-            sink_of=lambda site: lambda table, about: array_sink(table, values[site]),
-            observe=observe,
-        )
-        return replace(result, values=values)
-    folder = OutputFolder(Path(out))
-    folder.claim(study, agree([table.described for table in tables.values()]))
+    with naming(Path(study) if isinstance(study, str | Path) else None):
+        read = as_study(study)
+        tables = open_sites(read)
+        if out is None:
+            return _in_memory(read, tables, observe)
+        folder = OutputFolder(Path(out))
+        with folder.claimed(read, agree([table.described for table in tables.values()])):
+            return _into(folder, read, tables, observe)
 
+
+def _in_memory(study: Study, tables: Mapping[str, Table], observe: Observer) -> Result:
+    values = {s: np.empty((len(t), len(t.features))) for s, t in tables.items()}
+    result = run_sites(
+        study,
+        tables,
+        sink_of=lambda site: lambda table, about: array_sink(table, values[site]),
+        observe=observe,
+    )
+    effect = site_effect(tables, values, result.plan)
+    return replace(result, values=values, site_effect=effect)
+
+
+def _into(
+    folder: OutputFolder, study: Study, tables: Mapping[str, Table], observe: Observer
+) -> Result:
     def sink_of(site: str) -> Sink:
         return lambda table, about: DerivativeWriter(
             folder.harmonized(site), table, description=about
@@ -290,4 +301,4 @@ def simulate(
     )
     effect = site_effect(tables, folder.harmonized_values(tables), result.plan)
     folder.write_metrics(result.plan, effect, missing=result.missing, warnings=result.warnings)
-    return replace(result, out=Path(out), site_effect=effect)
+    return replace(result, out=folder.path, site_effect=effect)

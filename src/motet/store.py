@@ -11,6 +11,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,8 +62,12 @@ def bytes_hash(arrays: Arrays, text: str) -> str:
     return digest.hexdigest()
 
 
+EVERYBODY, OWNER = 0o644, 0o600
+"""Who may read a file: what is published, and what is a site's own."""
+
+
 @contextmanager
-def atomic(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+def atomic(path: Path, mode: str = "w", *, readable_by: int = EVERYBODY) -> Iterator[IO[Any]]:
     """Open a file that appears under its name only when it is complete and on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -71,7 +76,7 @@ def atomic(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, readable_by)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -95,24 +100,45 @@ def read_json(path: Path) -> Any:
         raise ModelError(f"The file is not valid JSON: {error}.", file=path) from error
 
 
-def write_arrays(path: Path, arrays: Arrays) -> None:
-    """Write an npz file atomically, members in sorted order."""
-    with atomic(path, "wb") as stream:
+def write_arrays(path: Path, arrays: Arrays, *, readable_by: int = EVERYBODY) -> None:
+    """Write an npz file atomically, members in sorted order, never a pickle."""
+    with atomic(path, "wb", readable_by=readable_by) as stream:
         # The parameter names of savez are taken by members called "file" or "allow_pickle";
         # methods have no reason to use those names.
         members: dict[str, Any] = {name: little_endian(arrays[name]) for name in sorted(arrays)}
-        np.savez(stream, **members)
+        np.savez(stream, allow_pickle=False, **members)
+
+
+DAMAGED = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    OSError,
+    EOFError,
+    KeyError,
+    RuntimeError,  # NotImplementedError too: a flipped bit can name another compression
+    SyntaxError,
+    MemoryError,
+    OverflowError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy and zipfile raise for a file that is not what it seems."""
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Read an npz file without pickle."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        # Opened here: np.load leaves a file open that it finds to be damaged.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            members = {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise ModelError("The file is missing.", file=path) from error
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise ModelError(f"The arrays cannot be read ({error}).", file=path) from error
+    if not all(isinstance(member, np.ndarray) for member in members.values()):
+        raise ModelError("A member is not an array: the file was damaged.", file=path)
+    return members
 
 
 def save_model(folder: Path, arrays: Arrays, document: Mapping[str, Any]) -> str:

@@ -38,6 +38,14 @@ def prepared(
     return worker, fit
 
 
+HONEST = Fit.send_moments
+
+
+def send_too_much(self: Fit, site: Any, shared: Any) -> Any:
+    """A method's function that returns a row a person beside what it declares."""
+    return {**HONEST(self, site, shared), "rows": np.zeros((9, 4))}
+
+
 def test_plan_of_another_hash_is_refused() -> None:
     """Catches a coordinator whose package makes another plan of the study."""
     fit = direct(STUDY, STUDY.tables())
@@ -112,7 +120,7 @@ def test_phase_for_another_site_is_refused() -> None:
         "outer[0]/inner[2]/pull",
         "pull",
         "outer/inner/pull",
-        "outer[x]/pull",
+        "outer[-1]/inner[0]/pull",
     ],
 )
 def test_turn_that_consent_does_not_cover(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,8 +137,7 @@ def test_phase_that_sends_too_much_is_stopped_at_the_gate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Catches a method whose function returns more than it declares, gate or no gate."""
-    honest = Fit.send_moments
-    monkeypatch.setattr(Fit, "send_moments", lambda *a: {**honest(*a), "rows": np.zeros((9, 4))})
+    monkeypatch.setattr(Fit, "send_moments", send_too_much)
     worker, fit = prepared(STUDY, tmp_path)
     with pytest.raises(ReleaseRefusedError, match="rows"):
         worker.phase("moments", {}, fit.plan.hash)

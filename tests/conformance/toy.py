@@ -1,7 +1,7 @@
 """A made-up method with every kind of step: Local, Sum, Publish, nested Repeat, `when`, `until`.
 
 It finds the mean of every feature by slow steps, so that the number of turns can be told from the
-result. With ``momentum`` a site's release depends on what it kept in earlier turns.
+result. With ``momentum`` a site's release depends on what its Local phases kept in earlier turns.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def start(site: Any, shared: Any) -> None:
 
 def count_turn(site: Any, shared: Any) -> None:
     site.keep["turns"] = np.asarray(site.keep.get("turns", 0) + 1)
+    site.keep["seen"] = site.keep.get("seen", 0.0) + shared["centre"]
 
 
 def converged(shared: Any) -> bool:
@@ -66,8 +67,7 @@ class Toy:
     def pull(self, site: Any, shared: Any) -> Any:
         total = centred(site, shared).sum(axis=0)
         if self.params.momentum:
-            total = total + self.params.momentum * site.keep.get("speed", 0.0)
-            site.keep["speed"] = total
+            total = total + self.params.momentum * site.keep.get("seen", 0.0)
         return {"pull": total, "people": np.asarray(len(site.data), dtype=np.int64)}
 
     def move(self, sums: Any, shared: Any) -> Any:
@@ -122,8 +122,8 @@ class ToyMethod:
         return ()
 
     def site_model(self, params: Any, site: Any, shared: Any) -> SiteModel:
-        turns = np.asarray(site.keep.get("turns", 0))
-        return SiteModel(site=site.name, batches=site.batches, arrays={"turns": turns})
+        kept = {name: np.asarray(site.keep.get(name, 0)) for name in ("turns", "seen")}
+        return SiteModel(site=site.name, batches=site.batches, arrays=kept)
 
     def apply(self, params: Any, data: Any, model: Any, shared: Any, schema: Any) -> Iterator[Any]:
         yield slice(0, len(data)), data.block(slice(None)) - shared["centre"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ from motet.cli import main
 
 SITES = ("ash", "birch", "cedar")
 FEATURES = ("lh_cuneus", "lh_insula", "rh_cuneus", "rh_insula")
-LINE = "{:<12}".format
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,25 @@ def succeeded(*words: object) -> str:
     assert ran.code == 0, ran.err
     assert ran.err == ""
     return ran.out
+
+
+def refused(ran: Ran, *named: str) -> str:
+    """Assert that a command was refused in one line that names all of `named`; the line."""
+    assert ran.code == 2, f"exit code {ran.code}: {ran.out}{ran.err}"
+    assert "Traceback" not in ran.err + ran.out
+    assert ran.err.startswith("error: ")
+    assert ran.err.count("\n") == 1, f"more than a line: {ran.err}"
+    for word in named:
+        assert word in ran.err, f"does not name '{word}': {ran.err}"
+    # A sentence of ours, not the text of somebody's exception.
+    assert not re.search(r"\b(KeyError|ValueError|TypeError|IndexError|nan\b)", ran.err), ran.err
+    return ran.err
+
+
+def applied(folder: Path, site: str = "dune", model: str = "out", *more: object) -> Ran:
+    """Apply the model of a finished study to a site's folder, into ``new/``."""
+    data = folder / site if site == "dune" else folder / "data" / site
+    return motet("apply", data, folder / "new", "participant", "--model", folder / model, *more)
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -62,6 +62,10 @@ LEFT_OUT = {
     "covariates in another order": covariates(lambda c: [c[0], c[2], c[1]]),
     "no covariates": covariates(lambda c: []),
     "a feature twice": change(features=["f0", "f1", "f1"]),
+    "a batch that is half a character": change(batches=["\ud800"]),
+    "a batch that breaks the line": change(batches=["b2\nINFO all is well"]),
+    "a batch that is a path": change(batches=["../../b2"]),
+    "a feature that is half a character": change(features=["f0", "f1", "\ud800"]),
     "a batch twice": change(batches=["b2", "b2"]),
 }
 

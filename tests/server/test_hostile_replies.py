@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from pathlib import Path
@@ -25,6 +26,7 @@ from conformance.hostile import (
 from motet.errors import MotetError, QuorumError
 from motet.server import Outcome
 from motet.server.events import Kind
+from motet.version import __version__
 
 STUDY = case(n=(9, 12, 8, 10), p=5)
 BAD = "site-b2"
@@ -89,8 +91,18 @@ def test_garbage_at_hello(reply: Reply) -> None:
 
 def test_two_sites_of_one_name() -> None:
     """Catches a site that takes another's place: only one of them can be believed."""
-    impostor = on("query.hello", document('{"site": "site-b1", "motet": "0.1.0"}'))
+    impostor = on("query.hello", document(f'{{"site": "site-b1", "motet": "{__version__}"}}'))
     federation = Federation(STUDY, alter={BAD: impostor})
+    outcome = federation.run()
+    assert outcome.missing == {"node 3": "site-name"}
+    assert bits(outcome) == survivors()[0]
+
+
+@pytest.mark.parametrize("name", ["", "../../etc", "a/b", "\ud800", "a\nb", 3, None])
+def test_site_name_that_is_none(name: object) -> None:
+    """Catches a name that becomes a folder, a line of a log, or half a character."""
+    greeting = json.dumps({"site": name, "motet": __version__})
+    federation = Federation(STUDY, alter={BAD: on("query.hello", document(greeting))})
     outcome = federation.run()
     assert outcome.missing == {"node 3": "site-name"}
     assert bits(outcome) == survivors()[0]

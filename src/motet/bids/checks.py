@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,10 +11,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from motet.errors import DataError, listed
+from motet.errors import CONTROL, DataError, is_plain_name, listed
 
 T = TypeVar("T", bound=Hashable)
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 CELLS_AT_ONCE = 1 << 20
 
 
@@ -33,11 +31,9 @@ class Place:
 
 def check_name(name: str, kind: str, *, place: Place) -> None:
     """Refuse a site or batch name that cannot be part of a path or of ``site/batch``."""
-    if not name.strip():
-        raise place.error(f"The {kind} has no name.")
-    if name in (".", "..") or "/" in name or "\\" in name or CONTROL.search(name):
+    if not is_plain_name(name):
         raise place.error(
-            f"The {kind} name {name!r} holds a slash or a control character, or is a dot.",
+            f"The {kind} name {name!r} is empty or too long, or holds a slash or control character.",
             do="Rename it with letters, digits, '-' and '_'.",
         )
 

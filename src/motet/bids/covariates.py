@@ -104,8 +104,8 @@ def resolve(
             raise place.error(
                 f"The covariate '{name}' is not a column.",
                 do=nearest(name, columns)
-                or f"The columns are: {listed(columns, at_most=12)}. Add it, or take it out of "
-                "the study file.",
+                or f"The columns are: {listed(columns, at_most=12)}. Add it, or leave it out of "
+                "the study.",
                 column=name,
             )
         column = _Column(name, columns[name], people, place)
@@ -169,7 +169,7 @@ class _Column:
                     raise self.place.error(
                         f"'{value}' is not one of the levels {listed(request.levels)}.",
                         do=nearest(value, request.levels)
-                        or "Correct the value, or add the level to the study file.",
+                        or "Correct the value: the study has these levels only.",
                         column=self.name,
                         person=self.people[i],
                     )

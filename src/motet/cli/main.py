@@ -42,6 +42,9 @@ def main() -> None:
             f"error: {error}", markup=False, highlight=False, style="red"
         )
         sys.exit(2)
+    except OSError as error:
+        sys.stderr.write(f"error: {error.filename or 'a file'}: {error.strerror or error}.\n")
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.stderr.write("Stopped. The same command goes on where this one was.\n")
         sys.exit(130)

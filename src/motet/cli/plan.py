@@ -13,16 +13,17 @@ from motet.cli.show import console, size, table
 def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) -> None:
     """Print the steps and what would leave each site. Nothing is sent or written."""
     from motet.client.policy import SitePolicy
-    from motet.config import load_study
+    from motet.config import load_study, naming
     from motet.phases import Agree, walk
     from motet.plan import Release, build_plan
     from motet.schema import agree
     from motet.simulation import open_sites
 
-    described = load_study(study)
-    tables = open_sites(described)
-    schema = agree([t.described for t in tables.values()])
-    made = build_plan(described, schema)
+    with naming(study):
+        described = load_study(study)
+        tables = open_sites(described)
+        schema = agree([t.described for t in tables.values()])
+        made = build_plan(described, schema)
     console.print(
         f"{made.study}: {made.method}, {len(schema.features)} features (p), "
         f"{len(schema.columns)} covariate columns (q), {len(schema.batches)} batches at "

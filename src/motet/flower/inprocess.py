@@ -6,7 +6,6 @@ shared between sites but the thread pool they run on.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from uuid import uuid4
@@ -43,7 +42,8 @@ class InProcessGrid(Grid):
                 run_config={},
             )
             self._apps[node] = (apps[site], context)
-        self._pool = ThreadPoolExecutor(min(len(apps), os.cpu_count() or 1) or 1)
+        # A thread a site: one that never answers must not keep another from being heard.
+        self._pool = ThreadPoolExecutor(max(1, len(apps)))
         self._replies: dict[str, Future[Message]] = {}
 
     def set_run(self, run: Run) -> None:

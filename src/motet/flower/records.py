@@ -1,7 +1,8 @@
 """How a Motet message lies in a Flower message: an envelope, a JSON document, and arrays.
 
-Arrays travel as raw little-endian bytes behind a declared dtype and shape, so nothing that could
-run code is ever parsed, and their lengths are checked before anything is allocated.
+Arrays travel as raw little-endian bytes, one behind the other, beside a layout of their names,
+dtypes and shapes: nothing that could run code is ever parsed, and lengths are checked before
+anything is allocated.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from motet.releases import DTYPES, Arrays
 from motet.store import bytes_hash, canonical_json, little_endian
 
 RAW = "motet.little-endian"
+PACKED = "packed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +50,8 @@ def encode(envelope: Envelope, body: Body) -> RecordDict:
     return RecordDict(
         {
             "envelope": ConfigRecord({**vars(envelope), "sha256": bytes_hash(body.arrays, text)}),
-            "document": ConfigRecord({"json": text}),
-            "arrays": ArrayRecord(
-                {name: _to_flower(array) for name, array in sorted(body.arrays.items())}
-            ),
+            "document": ConfigRecord({"json": text, "layout": _layout(body.arrays)}),
+            "arrays": ArrayRecord({PACKED: _packed(body.arrays)} if body.arrays else {}),
         }
     )
 
@@ -71,9 +71,9 @@ def decode(content: RecordDict) -> tuple[Envelope, Body]:
         envelope = Envelope(**stated)
         text = str(content["document"]["json"])
         document = json.loads(text)
-        arrays = {
-            str(name): _from_flower(str(name), array) for name, array in content["arrays"].items()
-        }
+        if "\\ud" in text.lower():
+            canonical_json(document).encode()  # refuses halves of characters
+        arrays = _unpacked(str(content["document"]["layout"]), content["arrays"])
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ProtocolError(f"A message cannot be read: {type(error).__name__}.") from error
     for name in ("run", "plan", "phase", "status"):
@@ -84,20 +84,43 @@ def decode(content: RecordDict) -> tuple[Envelope, Body]:
     return envelope, Body(document=document, arrays=arrays)
 
 
-def _to_flower(array: NDArray[Any]) -> Array:
-    raw = little_endian(np.asarray(array))
-    return Array(
-        dtype=raw.dtype.name, shape=tuple(map(int, array.shape)), stype=RAW, data=raw.tobytes()
-    )
+def _layout(arrays: Arrays) -> str:
+    """``name dtype shape`` of every array, in the order of their bytes."""
+    return canonical_json([[n, arrays[n].dtype.name, *arrays[n].shape] for n in sorted(arrays)])
 
 
-def _from_flower(name: str, array: Any) -> NDArray[Any]:
-    if not isinstance(array, Array) or array.stype != RAW or array.dtype not in DTYPES:
-        raise ProtocolError(f"The array '{name}' is not in a form that is read here.")
-    if any(not isinstance(side, int) or side < 0 for side in array.shape):
-        raise ProtocolError(f"The array '{name}' has an impossible shape.")
-    dtype = np.dtype(array.dtype).newbyteorder("<")
-    if math.prod(array.shape) * dtype.itemsize != len(array.data):
-        raise ProtocolError(f"The bytes of the array '{name}' do not fit its shape.")
-    values = np.frombuffer(array.data, dtype=dtype).reshape(array.shape)
-    return values.astype(np.dtype(array.dtype), copy=False)
+def _packed(arrays: Arrays) -> Array:
+    """All arrays behind each other: Flower adds some 400 bytes an array, and we have eight."""
+    data = b"".join(little_endian(arrays[name]).tobytes() for name in sorted(arrays))
+    return Array(dtype="uint8", shape=(len(data),), stype=RAW, data=data)
+
+
+def _unpacked(layout: str, record: Any) -> dict[str, NDArray[Any]]:
+    entries = json.loads(layout)
+    if not isinstance(entries, list) or not isinstance(record, ArrayRecord):
+        raise ProtocolError("A message has no layout of its arrays.")
+    if set(record) != ({PACKED} if entries else set()):
+        raise ProtocolError("A message's arrays are not packed as expected.")
+    if not entries:
+        return {}
+    packed = record[PACKED]
+    if packed.stype != RAW or not isinstance(packed.data, bytes):
+        raise ProtocolError("A message's arrays are not in a form that is read here.")
+    arrays: dict[str, NDArray[Any]] = {}
+    start = 0
+    for name, dtype, *shape in entries:
+        if not isinstance(name, str) or name in arrays or dtype not in DTYPES:
+            raise ProtocolError("An array has a name or type that is not read here.")
+        if any(type(side) is not int or side < 0 for side in shape):
+            raise ProtocolError(f"The array '{name}' has an impossible shape.")
+        little = np.dtype(dtype).newbyteorder("<")
+        count = math.prod(shape)
+        stop = start + count * little.itemsize
+        if stop > len(packed.data):
+            raise ProtocolError(f"The bytes of the array '{name}' are not all there.")
+        values = np.frombuffer(packed.data, dtype=little, count=count, offset=start)
+        arrays[name] = values.reshape(shape).astype(np.dtype(dtype), copy=False)
+        start = stop
+    if start != len(packed.data):
+        raise ProtocolError("A message holds bytes that no array claims.")
+    return arrays

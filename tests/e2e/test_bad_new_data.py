@@ -1,0 +1,90 @@
+"""New data that do not fit the model: a sentence, and no derivative appears."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from e2e.consortium import FEATURES, applied, files, motet, refused
+from e2e.spoil import Spoil
+
+
+def reshaped(change: Callable[[pd.DataFrame], pd.DataFrame], name: str = "features.tsv") -> Spoil:
+    def spoil(folder: Path) -> None:
+        path = folder / "dune" / name
+        frame = pd.read_csv(path, sep="\t", dtype="str", keep_default_na=False)
+        change(frame).to_csv(path, sep="\t", index=False)
+
+    return spoil
+
+
+def with_cell(column: str, value: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    def change(frame: pd.DataFrame) -> pd.DataFrame:
+        frame.loc[2, column] = value
+        return frame
+
+    return change
+
+
+PEOPLE = "participants.tsv"
+NEW_DATA: dict[str, tuple[Spoil, tuple[str, ...]]] = {
+    "a feature less": (reshaped(lambda f: f.drop(columns="lh_insula")), ("dune", "lh_insula")),
+    "a feature more": (reshaped(lambda f: f.assign(extra="1")), ("dune", "extra")),
+    "another feature": (
+        reshaped(lambda f: f.rename(columns={"lh_insula": "lh_Insula"})),
+        ("dune", "lh_insula", "lh_Insula"),
+    ),
+    "another order": (
+        reshaped(lambda f: f[["participant_id", *FEATURES[::-1]]]),
+        ("dune", FEATURES[0], FEATURES[-1], "order"),
+    ),
+    "infinite value": (
+        reshaped(with_cell("rh_insula", "inf")),
+        ("dune", "features.tsv", "sub-dune03", "rh_insula"),
+    ),
+    "unknown level": (
+        reshaped(with_cell("sex", "male"), PEOPLE),
+        ("dune", PEOPLE, "sex", "'male'", "sub-dune03", "F, M"),
+    ),
+    "covariate missing": (reshaped(lambda f: f.drop(columns="age"), PEOPLE), ("dune", "'age'")),
+    "covariate of nobody": (
+        reshaped(with_cell("age", "n/a"), PEOPLE),
+        ("dune", PEOPLE, "age", "sub-dune03"),
+    ),
+    "covariate as text": (
+        reshaped(with_cell("age", "old"), PEOPLE),
+        ("dune", PEOPLE, "age", "'old'", "sub-dune03"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "named"), NEW_DATA.values(), ids=NEW_DATA)
+def test_new_data_of_another_kind(spoil: Spoil, named: tuple[str, ...], folder: Path) -> None:
+    """Catches a column, level or order of the model's being guessed."""
+    spoil(folder)
+    before = files(folder)
+    line = refused(applied(folder), *named)
+    assert "study file" not in line, f"there is no study file at apply: {line}"
+    assert files(folder) == before
+
+
+def test_unknown_participant(folder: Path) -> None:
+    """Catches a misspelled label that writes an empty derivative, or everybody."""
+    words = ("--participant-label", "dune03", "--participant-label", "dune99")
+    refused(applied(folder, "dune", "out", *words), "dune", "dune99")
+    assert not (folder / "new").exists()
+
+
+def test_output_over_the_input_or_foreign_files(folder: Path) -> None:
+    """Catches raw data replaced by harmonized ones, and foreign files lost."""
+    before = files(folder)
+    data, model = folder / "dune", folder / "out"
+    for out in (data, folder):
+        refused(motet("apply", data, out, "participant", "--model", model), str(out))
+    (folder / "new").mkdir()
+    (folder / "new" / "notes.txt").write_text("mine")
+    refused(applied(folder), str(folder / "new"))
+    assert files(folder) == before | {"new/notes.txt": b"mine"}

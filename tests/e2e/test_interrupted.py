@@ -1,0 +1,180 @@
+"""A run that is killed (SIGKILL) goes on, or starts over, and ends as if nothing had been."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from e2e.consortium import SITES, consortium, files, people_of, succeeded, write_site
+
+# Runs the real command; where it gets to a given point, it says so and stops there.
+CHILD = """
+import os, sys, time
+from pathlib import Path
+
+point, flag = sys.argv[1], Path(sys.argv[2])
+sys.argv = ["motet", *sys.argv[3:]]
+kind, _, place = point.partition(" ")
+
+def stopping(honest, here):
+    def replacement(*args, **keywords):
+        if here(*args):
+            flag.touch()
+            time.sleep(120)
+        return honest(*args, **keywords)
+    return replacement
+
+if kind in ("replace", "rename"):
+    # Files and folders appear under their names by these two.
+    setattr(os, kind, stopping(getattr(os, kind), lambda old, new: str(new).endswith(place)))
+elif kind == "write":
+    from motet.bids.derivatives import DerivativeWriter as W
+    W._finish = stopping(W._finish, lambda writer: writer.like.site == place)
+elif kind == "finish":
+    from motet.client.worker import SiteWorker as W
+    W.finish = stopping(W.finish, lambda worker, *rest: place in ("", worker.name))
+from motet.cli import main
+main()
+"""
+
+POINTS = (
+    "replace plan.json",
+    "replace birch/.keep.npz",
+    "replace .progress.npz",
+    "finish birch",
+    "write birch",
+    "rename birch/harmonized",
+    "replace shared/manifest.json",
+    "replace metrics.json",
+)
+
+
+def killed(arguments: list[str], come: Callable[[], bool]) -> None:
+    """Start a process and kill it as soon as `come`."""
+    child = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    until = time.monotonic() + 60
+    while not come():
+        assert child.poll() is None, f"it ended by itself: {child.communicate()[1].decode()}"
+        assert time.monotonic() < until, "it never came to this point"
+        time.sleep(0.001)
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    assert child.returncode == -signal.SIGKILL
+
+
+def killed_at(point: str, *command: object, also: Callable[[], bool] = lambda: True) -> None:
+    """Run ``motet COMMAND`` until `point`, and kill it there."""
+    with tempfile.TemporaryDirectory() as folder:
+        flag = Path(folder) / "flag"
+        words = [sys.executable, "-c", CHILD, point, str(flag), *map(str, command)]
+        killed(words, lambda: flag.exists() and also())
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of arrays, and beside it ``whole/``, what an uninterrupted run writes."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    scanners = {"birch": ("prisma", "vida")}
+    path = consortium(folder, form="npy", scanners=scanners, n=24, evaluation={"held_out": 0.2})
+    succeeded("simulate", path, "--out", folder / "whole")
+    return path
+
+
+def same(out: Path, whole: Path) -> None:
+    """Assert that two output folders are equal, but for a release that left twice."""
+    here, there = files(out), files(whole)
+    assert sorted(here.keys() - there.keys()) == [], "left over"
+    assert sorted(there.keys() - here.keys()) == [], "missing"
+    ledgers = {name for name in here if name.endswith("ledger.jsonl")}
+    assert [name for name in here if here[name] != there[name] and name not in ledgers] == []
+    for name in ledgers:
+        entries = [set(ledger[name].decode().splitlines()) for ledger in (here, there)]
+        assert entries[0] == entries[1]
+        assert all(json.loads(entry)["arrays"] for entry in entries[0])
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_and_run_again(point: str, study: Path, tmp_path: Path) -> None:
+    """Catches half a file taken for a whole one, state that makes the next run fail or differ,
+    and temporary files that stay for ever."""
+    out = tmp_path / "out"
+    killed_at(point, "simulate", study, "--out", out)
+    succeeded("simulate", study, "--out", out)
+    same(out, study.parent / "whole")
+
+
+@pytest.mark.parametrize("finished", [(), ("ash", "cedar")], ids=["nobody", "two sites"])
+def test_resumed_phase_is_not_sent_again(
+    finished: tuple[str, ...], study: Path, tmp_path: Path
+) -> None:
+    """Catches a checkpoint that is not used: after hours of training, all of it would be done
+    again because one machine went down while the last site wrote its files."""
+    out = tmp_path / "out"
+    killed_at(
+        "finish birch" if finished else "finish ",
+        *("simulate", study, "--out", out),
+        also=lambda: all((out / "sites" / site / "harmonized").is_dir() for site in finished),
+    )
+    assert "Going on after 'moments'" in succeeded("simulate", study, "--out", out)
+    for site in SITES:
+        assert len((out / "sites" / site / "ledger.jsonl").read_text().splitlines()) == 1
+    same(out, study.parent / "whole")
+
+
+def test_killed_while_replacing_what_an_earlier_run_wrote(study: Path, tmp_path: Path) -> None:
+    """Catches the moment between two renames, when a folder has no name at all."""
+    command = ("simulate", study, "--out", tmp_path / "out")
+    succeeded(*command)
+    killed_at("rename birch/harmonized", *command)
+    assert not (tmp_path / "out/sites/birch/harmonized").exists()
+    succeeded(*command)
+    same(tmp_path / "out", study.parent / "whole")
+
+
+def test_data_that_changed_while_the_run_was_down(tmp_path: Path) -> None:
+    """Catches sums of the old data finished with effects of the new."""
+    study, out = consortium(tmp_path, form="npy"), tmp_path / "out"
+    killed_at("finish ", "simulate", study, "--out", out)
+    assert (out / ".progress.npz").exists()
+    people, values = people_of("birch", 16, seed=9)
+    write_site(tmp_path / "data/birch", people, values, form="npy")
+    stamp = time.time_ns() + 10**9
+    os.utime(tmp_path / "data/birch/features.npy", ns=(stamp, stamp))
+    succeeded("simulate", study, "--out", out)
+    succeeded("simulate", study, "--out", tmp_path / "fresh")
+    assert files(out / "shared") == files(tmp_path / "fresh/shared")
+    for site in SITES:
+        name = f"sites/{site}/harmonized/features.npy"
+        assert (out / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+def test_killed_at_any_moment(pause: float, tmp_path: Path) -> None:
+    """Catches what the points above do not think of: the real command, killed when it pleases."""
+    study, out = consortium(tmp_path, form="npy"), tmp_path / "out"
+    features = [f"voxel{j}" for j in range(5_000)]
+    for site in SITES:
+        people, _ = people_of(site, 40)
+        values = np.random.default_rng([3, *site.encode()]).normal(2, 0.1, (40, len(features)))
+        write_site(tmp_path / "data" / site, people, values, form="npy", features=features)
+    succeeded("simulate", study, "--out", tmp_path / "whole")
+    words = ["from motet.cli import main; main()", "simulate", str(study), "--out", str(out)]
+    child = subprocess.Popen([sys.executable, "-c", *words], stdout=subprocess.DEVNULL)
+    while not (out / "plan.json").exists():
+        assert child.poll() is None
+        time.sleep(0.001)
+    time.sleep(pause)
+    child.kill()
+    assert child.wait() in (-signal.SIGKILL, 0)
+    succeeded("simulate", study, "--out", out)
+    same(out, tmp_path / "whole")
