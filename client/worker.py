@@ -134,7 +134,7 @@ class SiteWorker:
             schema = Schema.from_json(
                 {**document["schema"], "features": self._table.described.features}
             )
-            done = [str(path) for path in document["done"]]
+            done = [str(path) for path in document.get("done", ())]
         except (KeyError, TypeError) as error:
             raise ProtocolError("A plan came without a schema.") from error
         plan = build_plan(self._study, schema)

@@ -78,6 +78,6 @@ def reference_batch(params: ComBatParams, schema: Schema) -> Batch | None:
         )
     raise StudyFileError(
         f"The reference batch '{params.reference}' is not among the batches that take part.",
-        do=nearest(params.reference, known) or f"Batches: {listed(known, at_most=12)}.",
+        do=f"They are: {listed(known, at_most=24)}.",
         key="params.reference",
     )

@@ -123,12 +123,22 @@ def apply_model(
     """
     site_folder = model if (model / "model").is_dir() else None
     shared = load_shared(model.resolve().parent.parent if site_folder else model)
-    site = site or (model.resolve().name if site_folder else data.resolve().name)
+    named = data.resolve().name
+    if not site:
+        # A folder that is called like another site of the study is that site's, not this one's.
+        other = named in shared.schema.sites
+        site = named if other or not site_folder else model.resolve().name
     own = _own_model(model, site_folder, site, shared)
     table = read_site(
         data, site=site, covariates=_requests(shared.schema), batch=shared.params.batch
     )
     warnings: list[str] = []
+    if own is None:
+        warnings.append(
+            f"'{site}' is not a site of the study ({listed(shared.schema.sites)}). If these people "
+            "are of one of them, name it with --site."
+        )
+        say(warnings[0])
 
     def note(sentence: str) -> None:
         warnings.append(sentence)

@@ -59,6 +59,15 @@ class Study(_Section):
     federation: Federation = Federation()
     seed: int = Field(default=0, ge=0)
 
+    @field_validator("sites", mode="before")
+    @classmethod
+    def _names_and_folders(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping | None):
+            raise ValueError("sites are names with their folders: {hospital_a: path/to/a}")
+        if wrong := [key for key in value or () if not isinstance(key, str)]:
+            raise ValueError(f"the site name {wrong[0]!r} is not text to YAML: put it in quotes")
+        return value
+
     @field_validator("params", "sites", mode="before")
     @classmethod
     def _empty_section(cls, value: Any) -> Any:

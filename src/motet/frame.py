@@ -14,7 +14,7 @@ from motet.bids.memory import from_arrays
 from motet.bids.table import Table
 from motet.client.opening import requests
 from motet.config import Federation, Study
-from motet.errors import DataError
+from motet.errors import DataError, nearest
 from motet.harmonizer import CovariateType
 from motet.plan import parse_params
 from motet.simulation import Result, array_sink, run_sites
@@ -134,6 +134,11 @@ def pooled_tables(
     """One table for each batch, over the same values, and the study that harmonizes them."""
     covariates = same_rows(features, covariates)
     types = dict(covariate_types or {})
+    if unknown := [name for name in types if name not in covariates.columns]:
+        raise DataError(
+            f"'covariate_types' names '{unknown[0]}', which is no column of 'covariates'.",
+            do=nearest(unknown[0], map(str, covariates.columns)),
+        )
     names = [str(name) for name in covariates.columns]
     study = Study(
         study="harmonize",

@@ -31,7 +31,7 @@ from motet.harmonizer import Params
 from motet.plan import Plan, build_plan
 from motet.schema import Schema
 from motet.server import Outcome
-from motet.store import save_model, write_json
+from motet.store import PARTIAL, save_model, write_json
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,15 @@ class OutputFolder:
         When the study turns out to be impossible, what was begun is taken away. What an
         interrupted run has done stays, for the next to go on with.
         """
+        for site, data in study.sites.items():
+            if self.path.resolve().is_relative_to(data.resolve()):
+                raise OutputFolderError(
+                    f"The folder lies within the data of site '{site}'.",
+                    do="Name a folder outside of every site's data.",
+                    file=self.path,
+                )
         existed = self.path.exists()
-        fresh = not existed or (self.path.is_dir() and not any(self.path.iterdir()))
+        fresh = not existed or (self.path.is_dir() and not self._entries())
         self._claim(study, schema)
         try:
             yield
@@ -83,13 +90,19 @@ class OutputFolder:
         try:
             if self.path.exists() and not self.path.is_dir():
                 raise OutputFolderError("This is a file, not a folder.", file=self.path)
-            if self.path.is_dir() and any(self.path.iterdir()):
+            if self.path.is_dir() and self._entries():
                 self._check_owner(plan, study)
+            for partial in self.path.rglob(f"*{PARTIAL}"):
+                partial.unlink()
             self._write_plan(plan, study.sites)
         except OSError as error:
             raise OutputFolderError(
                 f"The folder cannot be written: {error.strerror}.", file=self.path
             ) from error
+
+    def _entries(self) -> list[Path]:
+        """What is in the folder, without what a crash before plan.json left."""
+        return [entry for entry in self.path.iterdir() if not entry.name.endswith(PARTIAL)]
 
     def _discard(self, *, everything: bool) -> None:
         """Take away what a run that cannot succeed has begun.

@@ -239,12 +239,14 @@ def _common_units(sites: Sequence[SiteSchema]) -> tuple[str, ...]:
 
 
 def _covariate(i: int, sites: Sequence[SiteSchema]) -> Covariate:
-    first = sites[0].covariates[i]
-    for site in sites[1:]:
-        if site.covariates[i].kind != first.kind:
+    kinds = [site.covariates[i].kind for site in sites]
+    usual = max(kinds, key=kinds.count)
+    first = next(site.covariates[i] for site in sites if site.covariates[i].kind == usual)
+    for site in sites:
+        if site.covariates[i].kind != usual:
+            others = listed(s.site for s in sites if s.covariates[i].kind == usual)
             raise SchemaError(
-                f"'{first.name}' is {site.covariates[i].kind} here and {first.kind} at "
-                f"{sites[0].site}.",
+                f"'{first.name}' is {site.covariates[i].kind} here and {usual} at {others}.",
                 do="Code it the same way everywhere, or state its type in the study file: "
                 f"covariates: {{{first.name}: continuous}}.",
                 site=site.site,

@@ -103,7 +103,7 @@ class _Watch:
 
     def say(self, site: str) -> Callable[[str], None]:
         def say(sentence: str) -> None:
-            if (site, sentence) not in self.warnings:
+            if (site, sentence) not in self.warnings:  # a run that starts over says it again
                 self.warnings.append((site, sentence))
 
         return say
@@ -192,7 +192,7 @@ def run_sites(
         sha256=content_hash(outcome.shared, model_document(outcome.plan)),
         models={site: w.model for site, w in workers.items() if w.model is not None},
         missing=outcome.missing,
-        warnings=tuple(watch.warnings),
+        warnings=tuple(sorted(watch.warnings, key=lambda warning: warning[0])),
     )
 
 
@@ -227,10 +227,31 @@ def open_sites(study: Study) -> dict[str, Table]:
             do="Add a site, or harmonize the scanners of one site with motet.harmonize.",
             key="sites",
         )
+    if (study.federation.quorum or 2) > len(study.sites):
+        raise StudyFileError(
+            f"A quorum of {study.federation.quorum} cannot be reached with {len(study.sites)} "
+            "sites.",
+            key="federation.quorum",
+        )
+    _check_folders(study)
     return {
         site: open_site(folder, site=site, params=params)
         for site, folder in sorted(study.sites.items())
     }
+
+
+def _check_folders(study: Study) -> None:
+    """Refuse one folder under two names: its people would count twice."""
+    seen: dict[Path, str] = {}
+    for site, folder in sorted(study.sites.items()):
+        place = folder.resolve()
+        if place in seen:
+            raise StudyFileError(
+                f"'{seen[place]}' and '{site}' are one folder ({folder}): its people would count "
+                "twice.",
+                key=f"sites.{site}",
+            )
+        seen[place] = site
 
 
 def simulate(

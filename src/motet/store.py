@@ -62,6 +62,9 @@ def bytes_hash(arrays: Arrays, text: str) -> str:
     return digest.hexdigest()
 
 
+PARTIAL = ".partial"
+"""End of the name of a file that is being written; after a crash it is of no use."""
+
 EVERYBODY, OWNER = 0o644, 0o600
 """Who may read a file: what is published, and what is a site's own."""
 
@@ -70,7 +73,7 @@ EVERYBODY, OWNER = 0o644, 0o600
 def atomic(path: Path, mode: str = "w", *, readable_by: int = EVERYBODY) -> Iterator[IO[Any]]:
     """Open a file that appears under its name only when it is complete and on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
     try:
         with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as stream:
             yield stream

@@ -14,6 +14,7 @@ from conformance.cases import case
 from conformance.direct import direct
 from motet.client.gate import Gate
 from motet.errors import ReleaseRefusedError
+from motet.flower.records import PACKED, Body, Envelope, encode
 from motet.plan import AGREE
 
 STUDY = case(p=4)
@@ -100,14 +101,16 @@ def test_what_passes_is_what_was_given_and_stands_in_the_ledger(tmp_path: Path) 
 
 def test_ledger_digest_of_a_strided_array_is_of_the_bytes_that_leave(tmp_path: Path) -> None:
     """Catches a digest over the memory of a transposed array instead of over what is encoded."""
-    from motet.flower.records import Body, Envelope, encode
-
     arrays = edited("wy", lambda a: np.asfortranarray(a))
     gate = Gate("hull", ledger=tmp_path / "ledger.jsonl")
     content = encode(Envelope(run="r"), Body(arrays=release(gate, arrays)))
     written = json.loads((tmp_path / "ledger.jsonl").read_text())["arrays"]
-    digest = next(entry["sha256"] for entry in written if entry["name"] == "wy")
-    assert digest == hashlib.sha256(content["arrays"]["wy"].data).hexdigest()
+    sent, start = content["arrays"][PACKED].data, 0
+    for entry in written:
+        left = sent[start : start + entry["bytes"]]
+        assert entry["sha256"] == hashlib.sha256(left).hexdigest(), entry["name"]
+        start += entry["bytes"]
+    assert start == len(sent)
 
 
 def test_description_with_an_undeclared_key_is_refused() -> None:

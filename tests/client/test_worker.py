@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from conformance.cases import Case, case
-from conformance.direct import direct
+from conformance.direct import Direct, direct
 from conformance.federation import Federation
 from conformance.toy import register_toy
 from motet.client.worker import SiteWorker
@@ -34,8 +35,13 @@ def prepared(
     fit = direct(study, study.tables())
     worker = Federation(study, folder=folder).workers["site-b0"]
     worker.agree(asked(study))
-    worker.prepare({"schema": fit.plan.schema.to_json()}, fit.plan.hash)
+    worker.prepare(plan_of(fit), fit.plan.hash)
     return worker, fit
+
+
+def plan_of(fit: Direct, done: Sequence[str] = ()) -> dict[str, Any]:
+    """What the coordinator sends before the first phase, or to go on after some."""
+    return {"schema": fit.plan.schema.to_json(), "done": list(done)}
 
 
 HONEST = Fit.send_moments
@@ -52,7 +58,7 @@ def test_plan_of_another_hash_is_refused() -> None:
     worker = Federation(STUDY).workers["site-b0"]
     worker.agree(asked(STUDY))
     with pytest.raises(PlanError, match="plan"):
-        worker.prepare({"schema": fit.plan.schema.to_json()}, "0" * 64)
+        worker.prepare(plan_of(fit), "0" * 64)
     with pytest.raises(ProtocolError):
         worker.phase("moments", {}, "0" * 64)
 
@@ -64,7 +70,7 @@ def test_other_options_than_the_site_agreed_to_give_another_plan() -> None:
     worker = Federation(STUDY).workers["site-b0"]
     worker.agree(asked(STUDY))
     with pytest.raises(PlanError):
-        worker.prepare({"schema": fit.plan.schema.to_json()}, fit.plan.hash)
+        worker.prepare(plan_of(fit), fit.plan.hash)
 
 
 @pytest.mark.parametrize("document", [None, {}, [], "study", {"study": None}, {"study": {"a": 1}}])
@@ -154,15 +160,35 @@ def test_description_is_the_declared_keys(tmp_path: Path) -> None:
     assert "sub-" not in text
 
 
-def test_done_phases_are_told_after_a_restart(tmp_path: Path) -> None:
-    """Catches a site that forgets, or that remembers what belongs to other data."""
+def again(folder: Path, fit: Direct, done: Sequence[str], fingerprint: str = "") -> Any:
+    """What another process of the site says when it is asked to go on after some phases."""
+    sites = Federation(STUDY, folder=folder, fingerprints={"site-b0": fingerprint})
+    worker = sites.workers["site-b0"]
+    worker.agree(asked(STUDY))
+    return worker.prepare(plan_of(fit, done), fit.plan.hash)
+
+
+def test_site_goes_on_after_what_it_has_done_and_not_after_anything_else(tmp_path: Path) -> None:
+    """Catches a site that forgets, that remembers what belongs to other data, or that says yes
+    to phases it has not done."""
     worker, fit = prepared(STUDY, tmp_path)
     worker.phase("moments", {}, fit.plan.hash)
-    plan = {"schema": fit.plan.schema.to_json()}
-    for fingerprint, done in (("", ["moments"]), ("edited", [])):
-        again = Federation(STUDY, folder=tmp_path, fingerprints={"site-b0": fingerprint})
-        again.workers["site-b0"].agree(asked(STUDY))
-        assert again.workers["site-b0"].prepare(plan, fit.plan.hash) == {"done": done}
+    both = ["moments", "moments_of_incomplete"]
+    assert again(tmp_path, fit, both[:1]) == {"resumed": True}
+    assert again(tmp_path, fit, both) == {"resumed": False}
+    assert again(tmp_path, fit, both[:1], fingerprint="edited") == {"resumed": False}
+    # The reference phase is another site's: it is not asked of this one.
+    assert again(tmp_path, fit, [both[0], "reference"]) == {"resumed": True}
+    assert again(tmp_path, fit, []) == {"resumed": True}
+    assert again(tmp_path, fit, both[:1]) == {"resumed": False}
+
+
+@pytest.mark.parametrize("done", [None, 3, "moments", ["nonsense"], [["moments"]], [None]])
+def test_impossible_progress_is_refused(done: Any) -> None:
+    """Catches a traceback at the site, or a word taken for a list of its letters."""
+    worker, fit = prepared(STUDY)
+    with pytest.raises(MotetError):
+        worker.prepare({"schema": fit.plan.schema.to_json(), "done": done}, fit.plan.hash)
 
 
 def test_kept_arrays_are_readable_by_their_owner_only(tmp_path: Path) -> None:
@@ -180,6 +206,6 @@ def test_held_out_people_are_in_no_release(tmp_path: Path) -> None:
     plan = build_plan(study, fit.plan.schema)
     worker = Federation(STUDY).workers["site-b0"]
     worker.agree({"study": study.public()})
-    worker.prepare({"schema": plan.schema.to_json()}, plan.hash)
+    worker.prepare(plan_of(fit), plan.hash)
     people = int(worker.phase("moments", {}, plan.hash)["people"])
     assert 0 < people < len(STUDY.tables()["site-b0"])

@@ -92,9 +92,9 @@ class Federation:
         coordinator = Coordinator(grid, study, checkpoint=checkpoint, observe=self.events.append)
         try:
             outcome = coordinator.run()
+            coordinator.finished()
         finally:
             grid.close()
-        coordinator.finished()
         return outcome
 
     def asked(self, action: str) -> list[tuple[str, str]]:

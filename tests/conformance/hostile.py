@@ -10,7 +10,10 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 
 from conformance.federation import Alter, Answer
-from motet.flower.records import RAW, Body, Envelope, decode, encode
+from motet.flower.records import PACKED, RAW, Body, Envelope, decode, encode
+from motet.store import bytes_hash
+
+HONEST = '[["x","float64",2]]'
 
 NAME = "Erika Mustermann"
 """A made-up patient: wherever this turns up, an exception's text left its site."""
@@ -55,19 +58,21 @@ def with_entry(name: str, value: float) -> Reply:
 
 
 def wrong_hash(request: Message, envelope: Envelope, body: Body) -> RecordDict:
-    """The envelope of the honest body around another."""
-    content = encode(envelope, body)
-    content["arrays"] = encode(envelope, Body(arrays={"x": np.zeros(2)}))["arrays"]
+    """The envelope of the honest body around another of the same layout."""
+    zeros = {name: np.zeros_like(array) for name, array in body.arrays.items()}
+    content = encode(envelope, Body(document=body.document, arrays=zeros))
+    content["envelope"] = encode(envelope, body)["envelope"]
     return content
 
 
-def raw_array(**changes: Any) -> Reply:
-    """One array whose bytes do not go with what is said of them."""
+def packed(layout: str, *, data: bytes = bytes(16), name: str = PACKED, stype: str = RAW) -> Reply:
+    """Bytes that do not go with what is said of them."""
 
     def reply(request: Message, envelope: Envelope, body: Body) -> RecordDict:
         content = encode(envelope, body)
-        honest = {"dtype": "float64", "shape": (2,), "stype": RAW, "data": bytes(16)}
-        content["arrays"] = ArrayRecord({"sum_y": Array(**(honest | changes))})
+        content["document"] = ConfigRecord({"json": "null", "layout": layout})
+        array = Array(dtype="uint8", shape=(len(data),), stype=stype, data=data)
+        content["arrays"] = ArrayRecord({name: array})
         return content
 
     return reply
@@ -75,11 +80,11 @@ def raw_array(**changes: Any) -> Reply:
 
 def document(text: str) -> Reply:
     """Any text where JSON should be, under a hash that fits it."""
-    from motet.store import bytes_hash
 
     def reply(request: Message, envelope: Envelope, body: Body) -> RecordDict:
         content = encode(envelope, body)
-        content["document"] = ConfigRecord({"json": text})
+        layout = content["document"]["layout"]
+        content["document"] = ConfigRecord({"json": text, "layout": layout})
         sealed = {**vars(envelope), "sha256": bytes_hash(body.arrays, text)}
         content["envelope"] = ConfigRecord(sealed)
         return content
@@ -146,12 +151,35 @@ IN_A_PHASE: dict[str, tuple[Alter, str]] = {
     "other run": (on("train.phase", stated(run="another")), "stale"),
     "other plan": (on("train.phase", stated(plan="0" * 64)), "stale"),
     "other phase": (on("train.phase", stated(phase="reference")), "stale"),
-    "bytes too few": (on("train.phase", raw_array(data=bytes(8))), "protocol"),
-    "pickle": (on("train.phase", raw_array(stype="numpy.ndarray")), "protocol"),
-    "objects": (on("train.phase", raw_array(dtype="object")), "protocol"),
-    "negative side": (on("train.phase", raw_array(shape=(-2,))), "protocol"),
-    "huge side": (on("train.phase", raw_array(shape=(0, 2**70), data=b"")), "protocol"),
-    "many sides": (on("train.phase", raw_array(shape=(1,) * 80, data=bytes(8))), "protocol"),
+    "pickle": (on("train.phase", packed(HONEST, stype="numpy.ndarray")), "protocol"),
+    "not packed": (on("train.phase", packed(HONEST, name="sum_y")), "protocol"),
+    "layout that fits, for another hash": (on("train.phase", packed(HONEST)), "protocol"),
+    **{
+        f"layout {layout[:40]}": (on("train.phase", packed(layout)), "protocol")
+        for layout in (
+            "",
+            "{}",
+            "[3]",
+            "[[]]",
+            '[["x"]]',
+            '[["x", "float64", 1]]',
+            '[["x", "float64", 3]]',
+            '[["x", "object", 2]]',
+            '[["x", ["float64"], 2]]',
+            '[[["x"], "float64", 2]]',
+            '[["x", "float64", 1], ["x", "float64", 1]]',
+            '[["x", "float64", -2, -1]]',
+            '[["x", "float64", 2.0]]',
+            '[["x", "float64", true, 2]]',
+            '[["x", "float64", "2"]]',
+            '[["x", "float64", 1180591620717411303424]]',
+            '[["x", "float64", 0, 1180591620717411303424], ["y", "float64", 2]]',
+            f'[["many sides", "float64", 2{", 1" * 80}]]',
+            '[["\\ud800", "float64", 2]]',
+            '[["x", "float64", NaN]]',
+            "[" * 100_000,
+        )
+    },
     "no JSON": (on("train.phase", document("{")), "protocol"),
     "deep JSON": (on("train.phase", document("[" * 100_000)), "protocol"),
     "words as a status": (on("train.phase", stated(status=f"no value for {NAME}")), "unknown"),

@@ -59,7 +59,7 @@ def federated(study: Case, site_of: dict[str, str]) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("method", "options"), BATTERY, ids=battery_id)
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_any_assignment_of_batches_to_sites_equals_pooled(
     method: str, options: dict[str, Any], data: st.DataObject

@@ -14,7 +14,8 @@ from motet.flower.records import decode
 from motet.phases import Publish, Sum, walk
 from motet.releases import bind, violations
 
-PLATFORM = {"query.hello", "query.agree", "query.prepare", "query.finish"}
+ACTIONS = ("hello", "agree", "prepare", "finish", "close")
+PLATFORM = {f"query.{action}" for action in ACTIONS}
 
 
 def leaving(study: Case) -> dict[tuple[str, str], dict[str, np.ndarray]]:

@@ -129,6 +129,8 @@ def write_site(
         names = {"features": list(features), "units": dict.fromkeys(features, "mm")}
         (folder / "features.json").write_text(json.dumps(names))
         return folder
+    units = {feature: {"Units": "mm"} for feature in features}
+    (folder / "features.json").write_text(json.dumps(units))
     frame = pd.DataFrame(values, columns=list(features))
     frame.insert(0, "participant_id", people["participant_id"])
     frame.to_csv(folder / "features.tsv", sep="\t", index=False, na_rep="n/a")

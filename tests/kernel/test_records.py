@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from motet.errors import ProtocolError
 from motet.flower.inprocess import InProcessGrid
-from motet.flower.records import RAW, Body, Envelope, decode, encode
+from motet.flower.records import PACKED, RAW, Body, Envelope, decode, encode
 from motet.releases import DTYPES
 from motet.store import bytes_hash
 
@@ -102,11 +103,22 @@ def test_garbage_is_a_protocol_error(content: Any) -> None:
         decode(RecordDict(content))
 
 
-@given(array=flower_arrays, envelope=st.dictionaries(text, flower_values, max_size=3))
-def test_nearly_right_message_is_read_or_a_protocol_error(array: Any, envelope: Any) -> None:
+layouts = st.lists(
+    st.lists(st.sampled_from([*DTYPES, "object", "x"]) | st.integers(-2, 2**70) | json_values),
+    max_size=3,
+)
+
+
+@given(
+    array=flower_arrays,
+    layout=layouts.map(json.dumps) | text,
+    envelope=st.dictionaries(text, flower_values, max_size=3),
+)
+def test_nearly_right_message_is_a_protocol_error(array: Any, layout: str, envelope: Any) -> None:
     """Catches shapes that overflow, sides that do not multiply out, keys too many."""
-    content = encode(Envelope(run="r"), Body())
-    content["arrays"] = ArrayRecord({"a": array})
+    content = encode(Envelope(run="r"), Body(arrays={"a": np.zeros(3)}))
+    content["arrays"] = ArrayRecord({PACKED: array})
+    content["document"] = ConfigRecord({"json": "null", "layout": layout})
     content["envelope"] = ConfigRecord(dict(content["envelope"]) | envelope)
     with pytest.raises(ProtocolError):
         decode(content)
@@ -116,7 +128,7 @@ def test_nearly_right_message_is_read_or_a_protocol_error(array: Any, envelope: 
 def test_document_that_is_no_json_is_a_protocol_error(document: str) -> None:
     """Catches RecursionError and the like under a hash that fits."""
     content = encode(Envelope(run="r"), Body())
-    content["document"] = ConfigRecord({"json": document})
+    content["document"] = ConfigRecord({"json": document, "layout": "[]"})
     sealed = dict(content["envelope"]) | {"sha256": bytes_hash({}, document)}
     content["envelope"] = ConfigRecord(sealed)
     with pytest.raises(ProtocolError, match="cannot be read"):
@@ -127,18 +139,22 @@ def test_one_flipped_bit_of_the_body_is_noticed() -> None:
     """Catches a hash that does not cover names, shapes, dtypes or the document."""
     body = Body(document={"a": 1}, arrays={"x": np.arange(4.0)})
     envelope = Envelope(run="r")
-    raw = encode(envelope, body)["arrays"]["x"]
-    for changes in ({"shape": (2, 2)}, {"dtype": "int64"}, {"data": b"\1" + raw.data[1:]}):
+    honest = encode(envelope, body)
+    assert decode(honest)[1].arrays["x"].tolist() == [0, 1, 2, 3]
+    for text, layout in (
+        ('{"a":2}', '[["x","float64",4]]'),
+        ('{"a":1}', '[["x","float64",2,2]]'),
+        ('{"a":1}', '[["x","int64",4]]'),
+        ('{"a":1}', '[["y","float64",4]]'),
+        ('{"a":1}', '[["x","float64",3],["y","float64",1]]'),
+    ):
         content = encode(envelope, body)
-        stated = {"dtype": raw.dtype, "shape": raw.shape, "stype": raw.stype, "data": raw.data}
-        content["arrays"] = ArrayRecord({"x": Array(**(stated | changes))})
+        content["document"] = ConfigRecord({"json": text, "layout": layout})
         with pytest.raises(ProtocolError, match="hash"):
             decode(content)
+    raw = honest["arrays"][PACKED]
     content = encode(envelope, body)
-    content["arrays"] = ArrayRecord({"y": raw})
-    with pytest.raises(ProtocolError, match="hash"):
-        decode(content)
-    content = encode(envelope, body)
-    content["document"] = ConfigRecord({"json": '{"a":2}'})
+    changed = Array(dtype="uint8", shape=(32,), stype=RAW, data=b"\1" + raw.data[1:])
+    content["arrays"] = ArrayRecord({PACKED: changed})
     with pytest.raises(ProtocolError, match="hash"):
         decode(content)

@@ -81,7 +81,8 @@ def test_impossible_description(what: str) -> None:
         left_out = federation.run().missing
     except SchemaError as error:
         left_out = {error.where.get("site"): error.code}
-    assert left_out == {BAD: "schema"}
+    # Half a character cannot be written as UTF-8: the message itself is refused.
+    assert left_out == {BAD: "protocol" if "half" in what else "schema"}
 
 
 @pytest.mark.parametrize(
@@ -112,5 +113,5 @@ def test_other_type_of_a_covariate_stops_the_study() -> None:
 def test_the_error_does_not_repeat_what_was_sent() -> None:
     """Catches a validation message with the site's own words in the coordinator's log."""
     with pytest.raises(SchemaError) as error:
-        read_site_schema("a", honest() | {"people": ["Erika Mustermann"]})
+        read_site_schema("a", honest() | {"people": ["Erika Mustermann"]}, ("age", "sex", "dx"))
     assert "Erika" not in str(error.value)

@@ -33,7 +33,7 @@ def check_name(name: str, kind: str, *, place: Place) -> None:
     """Refuse a site or batch name that cannot be part of a path or of ``site/batch``."""
     if not is_plain_name(name):
         raise place.error(
-            f"The {kind} name {name!r} is empty or too long, or holds a slash or control character.",
+            f"The {kind} name {name!r} holds a slash or control character, or is empty or long.",
             do="Rename it with letters, digits, '-' and '_'.",
         )
 

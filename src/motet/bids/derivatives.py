@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -174,6 +175,10 @@ class DerivativeWriter:
             description=f"Harmonized measures{f' ({method})' if method else ''}.",
             source=like.source,
         )
+        for person in participants[PERSON]:
+            # A dataset lists only participants that have a folder in it, says the BIDS validator.
+            if re.fullmatch(r"sub-[0-9A-Za-z+]+", person):
+                (partial / person).mkdir(exist_ok=True)
         title = f"Harmonized measures of {like.site}"
         (partial / "README").write_text(
             README.format(title=title, line="=" * len(title), version=__version__, form=self._form),

@@ -17,7 +17,6 @@ app = Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
 )
 app.command("demo")(demo.demo)
 app.command("split")(split.split)

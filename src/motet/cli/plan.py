@@ -14,7 +14,7 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
     """Print the steps and what would leave each site. Nothing is sent or written."""
     from motet.client.policy import SitePolicy
     from motet.config import load_study, naming
-    from motet.phases import Agree, walk
+    from motet.phases import ALL, Agree, walk
     from motet.plan import Release, build_plan
     from motet.schema import agree
     from motet.simulation import open_sites
@@ -52,7 +52,8 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
     )
     by_phase: dict[str, list[Release]] = {}
     for release in made.releases():
-        by_phase.setdefault(f"{release.phase} ({release.leaves})", []).append(release)
+        title = f"{release.phase}: {release.leaves}, {release.who}"
+        by_phase.setdefault(title, []).append(release)
     for title, releases in by_phase.items():
         table(
             ("array", "shape", "type", "at most", "supported by", "meaning"),
@@ -69,8 +70,8 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
             ],
             title=f"\n{title}",
         )
-    total = sum(r.bytes * r.times for r in made.releases())
-    console.print(f"\nAt most {size(total)} a site.", markup=False)
+    total = sum(r.bytes * r.times for r in made.releases() if r.who == str(ALL))
+    console.print(f"\nAt most {size(total)} from every site.", markup=False)
     policy = SitePolicy()
     refused = {s: policy.refusals(t, schema) for s, t in tables.items()}
     console.print(

@@ -81,28 +81,24 @@ def table(header: Iterable[str], rows: Iterable[Iterable[object]], *, title: str
     console.print(grid)
 
 
+def _figure(name: str, value: float | None) -> str:
+    if value is None:
+        return "too few people"
+    return f"{100 * value:.0f} %" if name == "share_significant" else f"{value:.3f}"
+
+
 def effect_table(effect: SiteEffect) -> None:
     """Print site effect and covariate effect before and after."""
+    lines = (
+        ("features whose mean differs between batches (p < 0.05; chance 5 %)", "share_significant"),
+        ("variance explained by batch (median partial eta²)", "batch_eta2"),
+        ("variance explained by covariates (median partial R²)", "covariates_r2"),
+    )
     rows = [
-        (
-            "features whose mean differs between batches (p < 0.05; chance 5 %)",
-            f"{100 * effect.raw.share_significant:.0f} %",
-            f"{100 * effect.harmonized.share_significant:.0f} %",
-        ),
-        (
-            "variance explained by batch (median partial eta²)",
-            f"{effect.raw.batch_eta2:.3f}",
-            f"{effect.harmonized.batch_eta2:.3f}",
-        ),
+        (words, *(_figure(name, getattr(of, name)) for of in (effect.raw, effect.harmonized)))
+        for words, name in lines
+        if getattr(effect.raw, name) is not None or name != "covariates_r2"
     ]
-    if effect.raw.covariates_r2 is not None and effect.harmonized.covariates_r2 is not None:
-        rows.append(
-            (
-                "variance explained by covariates (median partial R²)",
-                f"{effect.raw.covariates_r2:.3f}",
-                f"{effect.harmonized.covariates_r2:.3f}",
-            )
-        )
     table(
         (f"{effect.n} people: {effect.people}; {effect.features} features", "raw", "harmonized"),
         rows,

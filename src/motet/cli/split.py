@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 
 from motet.cli.show import console
 from motet.errors import listed
@@ -52,10 +53,11 @@ def split(
         console.print(f"text, kept in participants.tsv: {listed(made.text_columns)}", markup=False)
     if made.dropped:
         console.print(f"left out: {listed(made.dropped)}", markup=False)
-    console.print(
-        "\nA study file for these sites:\n\n"
-        f"study: {out.name}\nmethod: combat\n"
-        f"params: {{covariates: [{', '.join(_names(covariates))}]}}\n"
-        "sites:\n" + "\n".join(f"  {site}: {out / site}" for site in made.sites),
-        markup=False,
-    )
+    study = {
+        "study": out.name,
+        "method": "combat",
+        "params": {"covariates": _names(covariates)},
+        "sites": {site: str(out / site) for site in made.sites},
+    }
+    text = yaml.safe_dump(study, sort_keys=False, allow_unicode=True)
+    console.print(f"\nA study file for these sites:\n\n{text.rstrip()}", markup=False)

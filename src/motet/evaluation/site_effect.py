@@ -29,17 +29,19 @@ class Effect:
 
     Attributes
     ----------
-    share_significant : float
+    All are None where there are too few people, batches or features to say.
+
+    share_significant : float or None
         Share of features with p < 0.05 for a difference of batch means after the covariates.
         0.05 is what chance gives.
-    batch_eta2 : float
+    batch_eta2 : float or None
         Median partial eta squared of the batches.
     covariates_r2 : float or None
         Median partial R squared of the covariates after the batches.
     """
 
-    share_significant: float
-    batch_eta2: float
+    share_significant: float | None
+    batch_eta2: float | None
     covariates_r2: float | None
 
 
@@ -88,39 +90,61 @@ def site_effect(
         raw.append(part.block(slice(None)))
         after.append(np.asarray(harmonized[site])[chosen])
     W, Y, Z = np.vstack(designs), np.vstack(raw), np.vstack(after)
-    complete = np.isfinite(Y).all(axis=0) & (Y.max(axis=0) > Y.min(axis=0))
+    seen = np.isfinite(Y)
+    varies = np.array(
+        [bool(np.ptp(Y[m, j]) > 0) if m.any() else False for j, m in enumerate(seen.T)]
+    )
     labels = np.array(batch)
     return SiteEffect(
         people=people,
         n=len(labels),
-        features=int(complete.sum()),
-        raw=_effect(Y[:, complete], labels, W),
-        harmonized=_effect(Z[:, complete], labels, W),
+        features=int(varies.sum()),
+        raw=_effect(Y[:, varies], labels, W),
+        harmonized=_effect(Z[:, varies], labels, W),
     )
 
 
 def _effect(Y: Float, batch: NDArray[Any], W: Float) -> Effect:
-    """Effects of one table: Y (n, p), batch (n,), W (n, q)."""
+    """Effects of one table: Y (n, p), NaN where missing, batch (n,), W (n, q)."""
+    complete = np.isfinite(Y).all(axis=0)
+    found = [_features(Y[:, complete], batch, W)] if complete.any() else []
+    for j in np.flatnonzero(~complete):
+        seen = np.isfinite(Y[:, j])
+        found.append(_features(Y[seen, j : j + 1], batch[seen], W[seen]))
+    if not found:
+        return Effect(share_significant=None, batch_eta2=None, covariates_r2=None)
+    p, eta2, r2 = (np.concatenate([part[i] for part in found]) for i in range(3))
+    if not np.isfinite(p).any():
+        return Effect(share_significant=None, batch_eta2=None, covariates_r2=None)
+    known = np.isfinite(p)
+    return Effect(
+        share_significant=float(np.mean(p[known] < 0.05)),
+        batch_eta2=float(np.median(eta2[known])),
+        covariates_r2=float(np.median(r2[known])) if W.shape[1] else None,
+    )
+
+
+def _features(Y: Float, batch: NDArray[Any], W: Float) -> tuple[Float, Float, Float]:
+    """P value and partial eta squared of the batches, partial R squared of W; (p,) each.
+
+    NaN where the people are too few. Y (n, p) without missing values.
+    """
     names = np.unique(batch)
     onehot = (batch[:, None] == names[None, :]).astype(np.float64)
-    ones = np.ones((len(Y), 1))
     full, rank = _rss(Y, np.hstack([onehot, W]))
-    covariates_only, smaller = _rss(Y, np.hstack([ones, W]))
+    covariates_only, smaller = _rss(Y, np.hstack([np.ones((len(Y), 1)), W]))
     batches_only, _ = _rss(Y, onehot)
+    df1, df2 = rank - smaller, len(Y) - rank
+    if df1 < 1 or df2 < 1:
+        nothing = np.full(Y.shape[1], np.nan)
+        return nothing, nothing, nothing
     # What rounding leaves of a perfect fit must not become an infinite F.
     floor = 1e-12 * Y.var(axis=0) * len(Y) + np.finfo(float).tiny
     full = np.maximum(full, floor)
-    df1, df2 = rank - smaller, len(Y) - rank
-    if df1 < 1 or df2 < 1:
-        return Effect(share_significant=float("nan"), batch_eta2=float("nan"), covariates_r2=None)
     between = np.maximum(covariates_only - full, 0.0)
     p = f_distribution.sf(between / df1 / (full / df2), df1, df2)
     kept = np.maximum(batches_only - full, 0.0) / np.maximum(batches_only, floor)
-    return Effect(
-        share_significant=float(np.mean(p < 0.05)),
-        batch_eta2=float(np.median(between / (between + full))),
-        covariates_r2=float(np.median(kept)) if W.shape[1] else None,
-    )
+    return p, between / (between + full), kept
 
 
 def _rss(Y: Float, X: Float) -> tuple[Float, int]:
