@@ -42,8 +42,8 @@ def test_plan_prints_every_array_that_leaves(tmp_path: Path) -> None:
     phase = ""
     for line in printed.splitlines():
         words = line.split()
-        if len(words) == 2 and words[1] in ("(sum)", "(published)"):
-            phase = words[0]
+        if len(words) > 1 and words[0].endswith(":") and words[1] in ("sum,", "published,"):
+            phase = words[0].removesuffix(":")
         elif phase and " B " in line:
             shown[phase, words[0]] = line
     left = 0
