@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from motet.config import Study
 from motet.errors import DesignError, QuorumError, SchemaError, listed
 from motet.flower.records import Body
-from motet.phases import Local, Phase, Repeat, Step
+from motet.phases import Phase, Repeat, Step
 from motet.plan import Plan, build_plan, parse_params
 from motet.releases import Arrays, violations
 from motet.schema import SiteSchema, agree
@@ -45,7 +45,7 @@ class Outcome:
 
 
 class _SitesLostError(Exception):
-    """Sites dropped out of a phase that collects: what they gave before must not count."""
+    """Sites dropped out of a phase: what they gave before must not count."""
 
     def __init__(self, lost: Mapping[str, str]) -> None:
         self.lost = dict(lost)
@@ -54,8 +54,7 @@ class _SitesLostError(Exception):
 class Coordinator:
     """Runs a study over a Flower grid.
 
-    A site that fails in a phase that collects something is left out, and the run starts over
-    without it (ComBat: one round more), so that the result is the pooled harmonization of the
+    A site that fails in a phase of the plan is left out, and the run starts over without it (ComBat: one round more), so that the result is the pooled harmonization of the
     sites that remain, to the last bit, and never a mixture.
 
     Parameters
@@ -227,10 +226,9 @@ class _Runner:
         plan: Plan,
         progress: Progress,
         observe: Observer,
-        lose: Callable[[Mapping[str, str]], None],
     ) -> None:
         self._exchange, self._checkpoint, self._plan = exchange, checkpoint, plan
-        self._progress, self._observe, self._lose = progress, observe, lose
+        self._progress, self._observe = progress, observe
         self._count = 0
 
     def run(self, steps: Sequence[Step], within: str = "") -> None:
@@ -281,9 +279,8 @@ class _Runner:
         replies: Replies = self._exchange.ask(
             "train.phase", sites, Body(arrays=shared), plan=self._plan.hash, phase=path, check=check
         )
-        if replies.failed and not isinstance(phase, Local):
+        if replies.failed:
             raise _SitesLostError(replies.failed)
-        self._lose(replies.failed)
         return {site: body.arrays for site, body in replies.accepted.items()}
 
     def _done(self, path: str) -> None:
