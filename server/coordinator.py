@@ -54,8 +54,9 @@ class _SitesLostError(Exception):
 class Coordinator:
     """Runs a study over a Flower grid.
 
-    A site that fails in a phase of the plan is left out, and the run starts over without it (ComBat: one round more), so that the result is the pooled harmonization of the
-    sites that remain, to the last bit, and never a mixture.
+    A site that fails in a phase of the plan is left out, and the run starts over without it
+    (ComBat: one round more), so that the result is the pooled harmonization of the sites that
+    remain, to the last bit, and never a mixture.
 
     Parameters
     ----------
@@ -126,9 +127,7 @@ class Coordinator:
         plan = build_plan(self._study, agree(self._describe(sites)))
         check_runnable(plan)
         progress = self._prepare(plan, sites)
-        runner = _Runner(
-            self._exchange, self._checkpoint, plan, progress, self._observe, self._lose
-        )
+        runner = _Runner(self._exchange, self._checkpoint, plan, progress, self._observe)
         runner.run(plan.steps[1:])
         self._observe(Event(kind=Kind.HARMONIZING))
         replies = self._exchange.ask(

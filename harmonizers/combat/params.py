@@ -78,6 +78,6 @@ def reference_batch(params: ComBatParams, schema: Schema) -> Batch | None:
         )
     raise StudyFileError(
         f"The reference batch '{params.reference}' is not among the batches that take part.",
-        do=f"{nearest(params.reference, known)} They are: {listed(known, at_most=24)}.".lstrip(),
+        do=f"{nearest(params.reference, known, cutoff=0.7)} They are: {listed(known, at_most=24)}.".lstrip(),
         key="params.reference",
     )

@@ -138,11 +138,11 @@ def known_codes() -> frozenset[str]:
     return frozenset(found)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.5) -> str:
     """Return the sentence ``Did you mean 'x'?`` for the known word closest to `word`, or ``""``."""
     known = list(known)
     by_lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=cutoff)
     return f"Did you mean '{by_lower[close[0]]}'?" if close else ""
 
 

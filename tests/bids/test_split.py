@@ -188,5 +188,5 @@ def test_persons_with_two_rows_are_named(tmp_path: Path) -> None:
     if not REAL.is_dir():
         pytest.skip(f"the real tables are not here: {REAL}")
     table = REAL / "openneuro_transfer_destrieux_6sites_n546.csv"
-    with pytest.raises(DataError, match="and 22 more.*--session"):
+    with pytest.raises(DataError, match=r"and 22 more.*--session"):
         split_table(table, by="site", id="sub_id", covariates=["age"], out=tmp_path / "out")

@@ -19,7 +19,8 @@ The rules, where tables are irregular (m_ij people of batch i have feature j; m_
 * A pool of fewer than two features gives no prior: its group is adjusted there as with 'none'.
 * Parametric. The pool iterates together and stops as neuroCombat does: change = max of
   max |g' - g| / g (g SIGNED) and max |d' - d| / d, on while change > 1e-4; NaN ends it.
-  No spread among the pool's delta_hat (s2 = 0) is the limit a -> inf: delta_star is their mean. tau2 = 0 gives gamma_star = gamma_bar.
+  No spread among the pool's delta_hat (s2 = 0) is the limit a -> inf: delta_star is their mean.
+  tau2 = 0 gives gamma_star = gamma_bar.
 * Non-parametric. Leave-one-out kernel over the pool with n = m_ij of the target.
 * m_ij == 1, and constants: location only, under both priors,
   gamma_star = (tau2 m gamma_hat + gamma_bar) / (tau2 m + 1). m_ij == 0: gamma_star 0, delta_star 1.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from reference import golden
 from reference.dense_combat import dense_combat
 

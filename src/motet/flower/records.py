@@ -109,9 +109,9 @@ def _unpacked(layout: str, record: Any) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {}
     start = 0
     for name, dtype, *shape in entries:
-        plain = isinstance(name, str) and name.isprintable()
-        if not plain or name in arrays or dtype not in DTYPES:
+        if not isinstance(name, str) or name in arrays or dtype not in DTYPES:
             raise ProtocolError("An array has a name or type that is not read here.")
+        name.encode()  # refuses halves of characters
         if any(type(side) is not int or side < 0 for side in shape):
             raise ProtocolError(f"The array '{name}' has an impossible shape.")
         little = np.dtype(dtype).newbyteorder("<")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import motet
 import numpy as np
 import pandas as pd
 import pytest
+
+import motet
 from reference import golden
 
 

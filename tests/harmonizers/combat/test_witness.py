@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import motet
 import numpy as np
 import pytest
+
+import motet
 from reference import golden
 from reference.dense_combat import dense_combat
 
