@@ -70,6 +70,7 @@ def reference_batch(params: ComBatParams, schema: Schema) -> Batch | None:
     if len(named) == 1:
         return named[0]
     known = [str(b) for b in schema.batches]
+    close = nearest(params.reference, known, cutoff=0.7)
     if named:
         raise StudyFileError(
             f"'{params.reference}' can mean {listed(named)}.",
@@ -78,6 +79,6 @@ def reference_batch(params: ComBatParams, schema: Schema) -> Batch | None:
         )
     raise StudyFileError(
         f"The reference batch '{params.reference}' is not among the batches that take part.",
-        do=f"{nearest(params.reference, known, cutoff=0.7)} They are: {listed(known, at_most=24)}.".lstrip(),
+        do=f"{close} They are: {listed(known, at_most=24)}.".lstrip(),
         key="params.reference",
     )
