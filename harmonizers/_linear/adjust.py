@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from motet.bids.table import Table
 from motet.harmonizers._linear.estimate import Estimates
 
-ROWS_BUFFER = 2**20
-"""Values of whole rows handled at a time (8 MB): output files are written front to back."""
+ROWS_BUFFER = 2**17
+"""Values of whole rows handled at a time (1 MB): output files are written front to back."""
 
 COLUMNS = 8192
 """Features of those rows handled at a time."""
