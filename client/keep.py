@@ -125,8 +125,8 @@ class Keep(MutableMapping[str, NDArray[Any]]):
         return self._working[name]
 
     def __setitem__(self, name: str, array: NDArray[Any]) -> None:
-        # A read-only view: what is kept can only be replaced, never changed in place.
-        kept = np.asarray(array).view()
+        # A read-only copy: what is kept can only be replaced, never changed in place.
+        kept = np.array(array)
         kept.setflags(write=False)
         self._working[name] = kept
 

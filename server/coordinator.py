@@ -25,6 +25,9 @@ from motet.server.exchange import Exchange, Replies
 from motet.strategies import check_runnable, strategy_for
 from motet.version import __version__
 
+GOODBYE = 10.0
+"""Seconds to wait for sites to forget their state. One that does not keeps a file more."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -109,7 +112,7 @@ class Coordinator:
     def finished(self) -> None:
         """Forget the checkpoint: everything has been written. The sites may forget, too."""
         self._checkpoint.remove()
-        self._exchange.ask("query.close", self._present, Body())
+        self._exchange.ask("query.close", self._present, Body(), timeout=GOODBYE)
 
     def _gather(self) -> tuple[str, ...]:
         replies = self._exchange.hello()

@@ -45,7 +45,9 @@ class Exchange:
     def hello(self) -> Replies:
         """Ask every connected node for its site's name and version."""
         names = {f"node {node}": node for node in self._grid.get_node_ids()}
-        replies = self._round_trip("query.hello", names, Envelope(run=self._run), Body())
+        replies = self._round_trip(
+            "query.hello", names, Envelope(run=self._run), Body(), None, self._timeout
+        )
         accepted, failed = {}, dict(replies.failed)
         for node, body in replies.accepted.items():
             site = body.document.get("site") if isinstance(body.document, dict) else None
@@ -65,12 +67,16 @@ class Exchange:
         plan: str = "",
         phase: str = "",
         check: Check | None = None,
+        timeout: float | None = None,
     ) -> Replies:
-        """Send `body` to `sites` and return their replies, each accepted by `check` or failed."""
+        """Send `body` to `sites` and return their replies, each accepted by `check` or failed.
+
+        `timeout`, seconds, where another than the run's is wanted.
+        """
         self._round += 1
         envelope = Envelope(run=self._run, plan=plan, phase=phase, round=self._round)
         nodes = {site: self._nodes[site] for site in sorted(sites)}
-        return self._round_trip(action, nodes, envelope, body, check)
+        return self._round_trip(action, nodes, envelope, body, check, timeout or self._timeout)
 
     def _round_trip(
         self,
@@ -78,18 +84,19 @@ class Exchange:
         nodes: Mapping[str, int],
         envelope: Envelope,
         body: Body,
-        check: Check | None = None,
+        check: Check | None,
+        timeout: float,
     ) -> Replies:
         content = encode(envelope, body)
         messages = [
-            Message(content, node, action, ttl=self._timeout, group_id=str(envelope.round))
+            Message(content, node, action, ttl=timeout, group_id=str(envelope.round))
             for node in nodes.values()
         ]
         identifiers = list(self._grid.push_messages(messages))
         site_of = dict(zip(identifiers, nodes, strict=True))
         accepted: dict[str, Body] = {}
         failed: dict[str, str] = {}
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + timeout
         pause = 0.0
         while site_of and time.monotonic() < deadline:
             arrived = list(self._grid.pull_messages(list(site_of)))
