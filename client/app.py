@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from motet.client.worker import SiteWorker
+from motet.client.worker import SiteWorker, log_failure
 from motet.errors import MotetError
 from motet.flower.records import Body, Envelope, decode, encode
 
@@ -39,30 +40,27 @@ def _handler(
     worker_for: Callable[[Context], SiteWorker], action: Action
 ) -> Callable[[Message, Context], Message]:
     def handle(message: Message, context: Context) -> Message:
-        envelope, reply = Envelope(run=""), Body()
-        worker = worker_for(context)
+        worker: SiteWorker | None = None
+        envelope = Envelope(run="")
         try:
+            worker = worker_for(context)
             envelope, body = decode(message.content)
-            reply = action(worker, envelope, body)
-            status = "ok"
-        except MotetError as error:
-            worker.fail(error)
-            status = error.code
+            content = encode(_answer(envelope, "ok"), action(worker, envelope, body))
         except Exception as error:  # noqa: BLE001 - whatever it is, only a code may leave
             # The text of an exception can hold a person's name: it stays in this machine's log.
-            worker.fail(error)
-            status = "site-failed"
-        answer = Envelope(
-            run=envelope.run,
-            plan=envelope.plan,
-            phase=envelope.phase,
-            round=envelope.round,
-            attempt=envelope.attempt,
-            status=status,
-        )
-        return Message(encode(answer, reply), reply_to=message)
+            code = error.code if isinstance(error, MotetError) else "site-failed"
+            content = encode(_answer(envelope, code), Body())
+            if worker is None:
+                log_failure("", error)
+            else:
+                worker.fail(error)
+        return Message(content, reply_to=message)
 
     return handle
+
+
+def _answer(to: Envelope, status: str) -> Envelope:
+    return replace(to, status=status)
 
 
 def _hello(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from motet.bids.table import Table, as_slice
 from motet.client.local_site import LocalSite, silent
-from motet.errors import ModelError, listed
+from motet.errors import DataError, ModelError, listed
 from motet.harmonizer import Harmonizer, Params, SiteModel
 from motet.phases import Local, Repeat, Step, walk
 from motet.releases import Arrays
@@ -87,11 +87,28 @@ def harmonized(
         part = table if known.all() else table.where(known)
         index = np.flatnonzero(known)
         for rows, values in method.apply(params, part, model, shared, schema):
+            _refuse_infinite(values, part, rows)
             yield as_slice(index[rows]), values
     if not known.all():
-        index = np.flatnonzero(~known)
-        for rows, values in _joined(table.where(~known), method, params, schema, shared, seed, say):
+        index, part = np.flatnonzero(~known), table.where(~known)
+        for rows, values in _joined(part, method, params, schema, shared, seed, say):
+            _refuse_infinite(values, part, rows)
             yield as_slice(index[rows]), values
+
+
+def _refuse_infinite(values: NDArray[Any], table: Table, rows: slice) -> None:
+    """Refuse an infinite value of the input, which stays one: harmonization is linear in it."""
+    if np.isfinite(values.sum()) or not np.isinf(values).any():
+        return
+    row, column = (int(i) for i in np.argwhere(np.isinf(values))[0])
+    raise DataError(
+        "The value is infinite.",
+        do="Correct it, or mark it as missing (n/a).",
+        site=table.site,
+        file=table.source,
+        person=table.who(rows.start + row),
+        feature=table.features[column],
+    )
 
 
 def _joined(

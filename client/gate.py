@@ -13,7 +13,7 @@ from motet.errors import ReleaseRefusedError
 from motet.phases import Phase
 from motet.plan import Plan
 from motet.releases import Arrays, violations
-from motet.store import little_endian
+from motet.store import json_hash, little_endian
 
 
 class Gate:
@@ -50,18 +50,27 @@ class Gate:
             self._record(plan, path, str(phase.leaves), arrays)
         return arrays
 
-    def describe(self, description: Mapping[str, Any], declared: tuple[str, ...]) -> Any:
+    def describe(
+        self, description: Mapping[str, Any], declared: tuple[str, ...], *, study: str = ""
+    ) -> Any:
         """Return a public description if it holds nothing but the declared keys."""
         if undeclared := sorted(set(description) - set(declared)):
             raise ReleaseRefusedError(
                 f"The description would hold undeclared keys: {', '.join(undeclared)}.",
                 site=self._site,
             )
+        self._append(
+            {
+                "study": study,
+                "phase": "schema",
+                "class": "schema",
+                "keys": sorted(description),
+                "sha256": json_hash(description),
+            }
+        )
         return description
 
     def _record(self, plan: Plan, path: str, leaves: str, arrays: Arrays) -> None:
-        if self._ledger is None:
-            return
         entry = {
             "study": plan.study,
             "plan": plan.hash,
@@ -78,6 +87,11 @@ class Gate:
                 for name, array in sorted(arrays.items())
             ],
         }
+        self._append(entry)
+
+    def _append(self, entry: Mapping[str, Any]) -> None:
+        if self._ledger is None:
+            return
         self._ledger.parent.mkdir(parents=True, exist_ok=True)
         with self._ledger.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(entry, ensure_ascii=False) + "\n")

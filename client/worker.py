@@ -118,7 +118,7 @@ class SiteWorker:
         self._study, self._run = study, None
         self._table = self._open_table(parse_params(study))
         return self._gate.describe(
-            _public(self._table.described), (*AGREE.equal, "covariates", "batches")
+            _public(self._table.described), (*AGREE.equal, *AGREE.union), study=study.study
         )
 
     def prepare(self, document: Any, plan_hash: str) -> dict[str, bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,10 @@ class Outcome:
     missing: dict[str, str]
 
 
+def unstored(plan: Plan, shared: Arrays) -> None:
+    """Store nothing: the caller takes the outcome."""
+
+
 class _SitesLostError(Exception):
     """Sites dropped out of a phase: what they gave before must not count."""
 
@@ -69,6 +73,8 @@ class Coordinator:
         Sites needed where the study file does not say.
     checkpoint : Path, optional
         File for the progress. The same study resumes from it.
+    store : callable
+        Gets plan and shared model as soon as it is complete, before the sites harmonize with it.
     observe : Observer
     """
 
@@ -79,9 +85,10 @@ class Coordinator:
         *,
         quorum: int = 2,
         checkpoint: Path | None = None,
+        store: Callable[[Plan, Arrays], None] = unstored,
         observe: Observer = unobserved,
     ) -> None:
-        self._study = study
+        self._study, self._store = study, store
         self._quorum = study.federation.quorum or quorum
         self._exchange = Exchange(grid, run=study.study, timeout=study.federation.timeout)
         self._checkpoint = Checkpoint(checkpoint)
@@ -132,6 +139,7 @@ class Coordinator:
         progress = self._prepare(plan, sites)
         runner = _Runner(self._exchange, self._checkpoint, plan, progress, self._observe)
         runner.run(plan.steps[1:])
+        self._store(plan, progress.shared)
         self._observe(Event(kind=Kind.HARMONIZING))
         replies = self._exchange.ask(
             "query.finish", sites, Body(arrays=progress.shared), plan=plan.hash

@@ -21,6 +21,9 @@ Estimator = Callable[["Evidence"], tuple[Float, Float]]
 CONVERGENCE = 1e-4
 """Stop rule of neuroCombat and sva; the result depends on it by about 1e-6 sd."""
 
+MOST_ITERATIONS = 10_000
+"""Three to five are usual. The reference implementations have no limit."""
+
 NONPARAMETRIC_LIMIT = 20_000
 """Features in one prior pool. The kernel compares every pair: 20,000 take about 10 s a batch."""
 
@@ -74,7 +77,9 @@ def parametric(evidence: Evidence) -> tuple[Float, Float]:
     gamma, delta = gamma_hat, delta_hat
     change = np.inf
     with np.errstate(divide="ignore", invalid="ignore"):
-        while change > CONVERGENCE:
+        for _ in range(MOST_ITERATIONS):
+            if not change > CONVERGENCE:  # a change that is not a number ends it, too
+                break
             new_gamma = (tau2 * n * gamma_hat + delta * gamma_bar) / (tau2 * n + delta)
             ss = (n - 1.0) * delta_hat + n * (gamma_hat - new_gamma) ** 2
             new_delta = (weight * 0.5 * ss + rate) / (weight * n / 2.0 + shape - 1.0)

@@ -39,7 +39,15 @@ class Estimates:
 
 
 def pooled(
-    *, n: Float, sum_y: Float, sum_w: Float, ww: Float, wy: Float, yy: Float, schema: Schema
+    *,
+    n: Float,
+    sum_y: Float,
+    sum_w: Float,
+    ww: Float,
+    wy: Float,
+    yy: Float,
+    batches: int,
+    schema: Schema,
 ) -> Estimates:
     """Grand mean, covariate effects and residual variance from sums over all batches.
 
@@ -53,6 +61,8 @@ def pooled(
     sum_w : (q,) float64
     ww : (q, q) float64
     wy : (q, p) float64
+    batches : int
+        Batches with anybody in them.
     schema : Schema
         Names the covariates in errors.
 
@@ -61,7 +71,7 @@ def pooled(
     DesignError
         When the covariates are collinear or confounded with the batches, or people are too few.
     """
-    check_people(float(n), schema)
+    check_people(float(n), batches, schema)
     beta = solve(ww, wy, schema)
     residual = residual_ss(yy, wy, ww, beta)
     return Estimates(alpha=(sum_y - sum_w @ beta) / n, beta=beta, var_pooled=residual / n)
@@ -82,12 +92,12 @@ def residual_ss(yy: Float, wy: Float, ww: Float, beta: Float) -> Float:
     return np.where(residual > RESIDUAL_TOLERANCE * size, residual, 0.0)
 
 
-def check_people(n: float, schema: Schema) -> None:
+def check_people(n: float, batches: int, schema: Schema) -> None:
     """Refuse a study with no residual degree of freedom."""
-    needed = len(schema.batches) + len(schema.columns)
+    needed = batches + len(schema.columns)
     if n <= needed:
         raise DesignError(
-            f"{n:.0f} people are too few for {len(schema.batches)} batches and "
+            f"{n:.0f} people are too few for {batches} batches and "
             f"{len(schema.columns)} covariate columns: at least {needed + 1} are needed."
         )
 
@@ -119,9 +129,11 @@ def confounded(columns: list[str], schema: Schema) -> DesignError:
     name, _, level = columns[0].partition("=")
     covariate = next(c for c in schema.covariates if c.name == name)
     if level:
-        at = covariate.sites_with_level[covariate.levels.index(level)]
-        where = f"'{level}' of '{name}' occurs only at {listed(at)}, where nobody in the same batch"
-        what = f"{where} has another level: it is confounded with site."
+        at = dict(zip(covariate.levels, covariate.sites_with_level, strict=False)).get(level, ())
+        what = (
+            f"Among the people of the fit, no batch has '{level}' of '{name}' (at {listed(at)}) "
+            "beside another level: it is confounded with site, or everybody with it is held out."
+        )
     else:
         what = (
             f"'{name}' is constant within every batch ({listed(schema.batches)}): it is constant "

@@ -97,7 +97,7 @@ def batch_moments(
         part, w = table.where(members), W[members]
         m.n[k] = len(w)
         m.mean_w[k, 0] = w.mean(axis=0)
-        centred_w = w - m.mean_w[k, 0]
+        centred_w = centred_columns(w, m.mean_w[k, 0])
         m.ww[k, 0] = centred_w.T @ centred_w
         # The leading 1 sums the centred values: what rounding left of their mean.
         left = np.ascontiguousarray(np.column_stack([np.ones(len(w)), centred_w]).T)
@@ -122,6 +122,14 @@ def batch_moments(
     for array in (m.mean_y, m.wy, m.yy, m.varies):
         array[..., incomplete] = 0
     return m, incomplete
+
+
+def centred_columns(w: Float, mean: Float) -> Float:
+    """Centre columns (n, q); a constant one becomes exactly 0, not what rounding leaves of it."""
+    centred = w - mean
+    if len(w):
+        centred[:, w.max(axis=0) == w.min(axis=0)] = 0.0
+    return np.asarray(centred)
 
 
 def _varies(
@@ -192,7 +200,7 @@ def observed_moments(
                 continue
             m.n[k, j] = len(y)
             m.mean_w[k, j] = w_seen.mean(axis=0)
-            centred_w = w_seen - m.mean_w[k, j]
+            centred_w = centred_columns(w_seen, m.mean_w[k, j])
             m.ww[k, j] = centred_w.T @ centred_w
             m.varies[k, j] = y.max() != y.min()
             if not m.varies[k, j]:

@@ -25,7 +25,13 @@ from motet.site import Site
 Float = NDArray[np.float64]
 
 MOMENTS = (
-    ArraySpec(name="people", shape=(), dtype="int64", least=0, meaning="number of people"),
+    ArraySpec(
+        name="people",
+        shape=(),
+        dtype="int64",
+        least=0,
+        meaning="number of rows: people, or their sessions",
+    ),
     ArraySpec(name="sum_y", shape=("p",), meaning="sum of every feature"),
     ArraySpec(name="sum_w", shape=("q",), meaning="sum of every covariate column", support="cell"),
     ArraySpec(
@@ -68,7 +74,7 @@ MOMENTS_OF_INCOMPLETE = (
         shape=("incomplete",),
         dtype="int64",
         least=0,
-        meaning="people with a value",
+        meaning="rows with a value",
     ),
     ArraySpec(name="sum_y", shape=("incomplete",), meaning="sum of the feature"),
     ArraySpec(
@@ -101,6 +107,13 @@ MOMENTS_OF_INCOMPLETE = (
         dtype="int32",
         least=0,
         meaning="number of the site's batches within which the feature is not constant",
+    ),
+    ArraySpec(
+        name="batches",
+        shape=("incomplete",),
+        dtype="int32",
+        least=0,
+        meaning="number of the site's batches in which anybody has a value",
     ),
 )
 
@@ -164,6 +177,7 @@ class Fit:
         estimates = pooled(
             n=sums["people"].astype(np.float64),
             **{k: sums[k].astype(np.float64) for k in ("sum_y", "sum_w", "ww", "wy", "yy")},
+            batches=len(self.schema.batches),
             schema=self.schema,
         )
         return {
@@ -188,6 +202,7 @@ class Fit:
             "wy": m.wy.sum(axis=0),
             "yy": m.yy.sum(axis=0),
             "varies": m.varies.sum(axis=0, dtype=np.int32),
+            "batches": (m.n > 0).sum(axis=0, dtype=np.int32),
         }
 
     def estimate_incomplete(self, sums: Arrays, shared: Arrays) -> Arrays:
@@ -206,6 +221,7 @@ class Fit:
                     ww=sums["ww"][i].astype(np.float64),
                     wy=sums["wy"][:, i : i + 1].astype(np.float64),
                     yy=sums["yy"][i : i + 1].astype(np.float64),
+                    batches=int(sums["batches"][i]),
                     schema=self.schema,
                 )
             except DesignError as error:

@@ -97,19 +97,19 @@ class ComBat:
         people observed for each feature.
         """
         estimates, adjustable = estimates_in(shared), shared["adjustable"].astype(bool)
-        n, gamma_hat, delta_hat, varies = _evidence(site, shared, estimates)
+        n, gamma_hat, delta_hat, scaled = _evidence(site, shared, estimates)
         group = group_of_features(params, site.schema)
         reference = params.reference and reference_batch(params, site.schema)
         gamma_star, delta_star = np.zeros_like(gamma_hat), np.ones_like(gamma_hat)
         for k, batch in enumerate(site.batches):
             if reference and (reference.site, reference.name) == (site.name, batch):
                 continue
-            _warn_of(site, batch, n[k], varies[k], adjustable)
+            _warn_of(site, batch, n[k], scaled[k], adjustable)
             gamma_star[k], delta_star[k] = batch_effects(
                 n=n[k],
                 gamma_hat=gamma_hat[k],
                 delta_hat=delta_hat[k],
-                varies=varies[k],
+                scaled=scaled[k],
                 adjustable=adjustable,
                 group=group,
                 params=params,
@@ -144,7 +144,7 @@ class ComBat:
 def _evidence(
     site: Site, shared: Arrays, estimates: Estimates
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """n, gamma_hat, delta_hat and varies, (K, p) each, with the incomplete features filled in."""
+    """n, gamma_hat, delta_hat and scaled, (K, p) each, with the incomplete features filled in."""
     if "complete.n" in site.keep:
         complete = kept(site.keep, "complete")
         features = shared["incomplete"].astype(np.intp)
@@ -154,26 +154,25 @@ def _evidence(
         complete, incomplete = batch_moments(site.data, W, site.batches)
         features = np.flatnonzero(incomplete)
         observed = observed_moments(site.data, W, site.batches, features)
-    n, gamma_hat, delta_hat = standardized(complete, estimates)
-    n, varies = np.array(n), np.array(complete.varies)
+    n, gamma_hat, delta_hat, scaled = standardized(complete, estimates)
+    n = np.array(n)
     if observed is not None and len(features):
         some = Estimates(
             alpha=estimates.alpha[features],
             beta=estimates.beta[:, features],
             var_pooled=estimates.var_pooled[features],
         )
-        n[:, features], gamma_hat[:, features], delta_hat[:, features] = standardized(
-            observed, some
-        )
-        varies[:, features] = observed.varies
-    return n, gamma_hat, delta_hat, varies
+        of_these = standardized(observed, some)
+        for every, part in zip((n, gamma_hat, delta_hat, scaled), of_these, strict=True):
+            every[:, features] = part
+    return n, gamma_hat, delta_hat, scaled
 
 
 def _warn_of(
     site: Site,
     batch: str,
     n: NDArray[Any],
-    varies: NDArray[Any],
+    scaled: NDArray[np.bool_],
     adjustable: NDArray[np.bool_],
 ) -> None:
     features = site.schema.features
@@ -186,6 +185,9 @@ def _warn_of(
     none = [features[j] for j in np.flatnonzero(adjustable & (n == 0))]
     if none:
         site.warn(f"Batch '{batch}' has no value of {listed(none)}: left as they are.")
-    constant = [features[j] for j in np.flatnonzero(adjustable & (n > 0) & ~varies)]
+    constant = [features[j] for j in np.flatnonzero(adjustable & (n > 0) & ~scaled)]
     if constant:
-        site.warn(f"{listed(constant)} constant within batch '{batch}': adjusted in location only.")
+        site.warn(
+            f"{listed(constant)}: no variation of its own within batch '{batch}'; adjusted in "
+            "location only."
+        )

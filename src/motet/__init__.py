@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motet.errors import MotetError, SourceTreeError
+from motet.errors import MotetError, MotetWarning, SourceTreeError
 from motet.version import __version__
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FeatureHarmonizer",
     "MotetError",
+    "MotetWarning",
     "Result",
     "Study",
     "__version__",

@@ -40,6 +40,10 @@ class MotetError(Exception):
         return f"{sentence} {self.do}".rstrip()
 
 
+class MotetWarning(UserWarning):
+    """Something was done differently from what a reader may expect; the sentence says what."""
+
+
 class StudyFileError(MotetError):
     """The study file, or a parameter in it, cannot be used as it stands."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from motet.client.apply import harmonized
 from motet.errors import MotetError, nearest
-from motet.frame import Labels, fit_tables, pooled_tables, same_rows
+from motet.frame import Labels, fit_tables, pooled_tables, same_rows, warn_user
 from motet.harmonizer import CovariateType, SiteModel
 from motet.schema import Schema
 
@@ -146,6 +147,7 @@ class FeatureHarmonizer:
             params=self.params or {},
         )
         values = np.empty(X.shape)
+        warnings: list[tuple[str, str]] = []
         for name, table in tables.items():
             rows_of = table.rows if table.rows is not None else np.arange(len(table))
             for rows, block in harmonized(
@@ -156,8 +158,10 @@ class FeatureHarmonizer:
                 shared=self.shared_,
                 model=self.models_.get(name),
                 seed=self.seed,
+                say=partial(_collect, warnings, name),
             ):
                 values[rows_of[rows]] = block
+        warn_user(warnings, stacklevel=2)
         if isinstance(X, pd.DataFrame):
             return pd.DataFrame(values, index=X.index, columns=X.columns)
         return values
@@ -195,6 +199,7 @@ class FeatureHarmonizer:
         )
         values = np.empty(X.shape)
         result = fit_tables(study, tables, values)
+        warn_user(result.warnings, stacklevel=3)
         self.shared_, self.models_, self.schema_ = result.shared, result.models, result.schema
         self._plan = result.plan
         self.n_features_in_ = X.shape[1]
@@ -202,6 +207,10 @@ class FeatureHarmonizer:
             self.feature_names_in_ = np.asarray(X.columns, dtype=object)
             return pd.DataFrame(values, index=X.index, columns=X.columns)
         return values
+
+
+def _collect(warnings: list[tuple[str, str]], site: str, sentence: str) -> None:
+    warnings.append((site, sentence))
 
 
 def _columns(covariates: pd.DataFrame, names: list[str]) -> pd.DataFrame:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings as python_warnings
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -13,8 +14,8 @@ from motet.bids.covariates import is_absent, level
 from motet.bids.memory import from_arrays
 from motet.bids.table import Table
 from motet.client.opening import requests
-from motet.config import Federation, Study
-from motet.errors import DataError, nearest
+from motet.config import Study, parse_study
+from motet.errors import DataError, MotetWarning, nearest
 from motet.harmonizer import CovariateType
 from motet.plan import parse_params
 from motet.simulation import Result, array_sink, run_sites
@@ -115,7 +116,8 @@ def harmonize(
             f"'out' has shape {values.shape} and dtype {values.dtype}; it needs {features.shape} "
             "and float64."
         )
-    fit_tables(study, tables, values)
+    result = fit_tables(study, tables, values)
+    warn_user(result.warnings, stacklevel=2)
     if isinstance(features, pd.DataFrame):
         return pd.DataFrame(values, index=features.index, columns=features.columns)
     return values
@@ -140,14 +142,16 @@ def pooled_tables(
             do=nearest(unknown[0], map(str, covariates.columns)),
         )
     names = [str(name) for name in covariates.columns]
-    study = Study(
-        study="harmonize",
-        method=method,
-        params={**params, "covariates": {name: types.get(name, "auto") for name in names}},
-        seed=seed,
-        federation=Federation(timeout=24 * 3600.0),
+    study = parse_study(
+        {
+            "study": "harmonize",
+            "method": method,
+            "params": {**params, "covariates": {name: types.get(name, "auto") for name in names}},
+            "seed": seed,
+            "federation": {"timeout": 24 * 3600.0},
+        }
     )
-    labels = labels_of(batch, len(features))
+    labels = labels_of(batch, features)
     whole = from_arrays(
         features if isinstance(features, pd.DataFrame) else np.asarray(features),
         site="table",
@@ -175,11 +179,13 @@ def fit_tables(study: Study, tables: dict[str, Table], values: NDArray[np.float6
     )
 
 
-def labels_of(batch: Labels, n: int) -> NDArray[np.str_]:
+def labels_of(batch: Labels, features: Any) -> NDArray[np.str_]:
     """The batch of every row as text, (n,)."""
+    if isinstance(batch, pd.Series) and isinstance(features, pd.DataFrame):
+        _check_index(features, batch, "batch")
     cells = list(batch)
-    if len(cells) != n:
-        raise DataError(f"'batch' has {len(cells)} entries for {n} rows.")
+    if len(cells) != len(features):
+        raise DataError(f"'batch' has {len(cells)} entries for {len(features)} rows.")
     for row, cell in enumerate(cells):
         if is_absent(cell):
             raise DataError("The batch is not known.", do="Fill it in.", person=f"row {row}")
@@ -189,13 +195,35 @@ def labels_of(batch: Labels, n: int) -> NDArray[np.str_]:
 def same_rows(features: Any, covariates: pd.DataFrame | None) -> pd.DataFrame:
     """The covariates, checked to belong to the rows of `features`."""
     if covariates is None:
-        return pd.DataFrame(index=pd.RangeIndex(len(features)))
+        index = features.index if isinstance(features, pd.DataFrame) else None
+        return pd.DataFrame(index=index if index is not None else pd.RangeIndex(len(features)))
+    if isinstance(covariates, pd.Series):
+        covariates = covariates.to_frame()
+    if not isinstance(covariates, pd.DataFrame):
+        raise DataError(
+            f"'covariates' is a {type(covariates).__name__}; it has to be a DataFrame.",
+            do="Name its columns: pandas.DataFrame({'age': age, 'sex': sex}).",
+        )
+    columns = [str(name) for name in covariates.columns]
+    if len(set(columns)) < len(columns):
+        raise DataError("'covariates' has a column twice.", do="Rename or drop it.")
     if len(covariates) != len(features):
         raise DataError(f"'covariates' has {len(covariates)} rows for {len(features)} people.")
-    if isinstance(features, pd.DataFrame) and not covariates.index.equals(features.index):
-        raise DataError(
-            "'features' and 'covariates' have different indexes: their rows may not belong to the "
-            "same people.",
-            do="Align them: covariates = covariates.loc[features.index].",
-        )
+    if isinstance(features, pd.DataFrame):
+        _check_index(features, covariates, "covariates")
     return covariates
+
+
+def _check_index(features: pd.DataFrame, other: pd.DataFrame | pd.Series, name: str) -> None:
+    if len(other) == len(features) and not other.index.equals(features.index):
+        raise DataError(
+            f"'features' and '{name}' have different indexes: their rows may not belong to the "
+            "same people.",
+            do=f"Align them: {name} = {name}.loc[features.index].",
+        )
+
+
+def warn_user(warnings: Iterable[tuple[str, str]], *, stacklevel: int) -> None:
+    """Tell the caller what the sites warned of."""
+    for site, words in warnings:
+        python_warnings.warn(f"{site}: {words}", MotetWarning, stacklevel=stacklevel + 1)

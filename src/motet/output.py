@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motet.bids.description import is_harmonized
+from motet.bids.folder import check_target
 from motet.bids.table import Table
 from motet.client.opening import open_site
 from motet.client.worker import model_document
@@ -29,9 +33,9 @@ from motet.errors import (
 from motet.evaluation.site_effect import SiteEffect
 from motet.harmonizer import Params
 from motet.plan import Plan, build_plan
+from motet.releases import Arrays
 from motet.schema import Schema
-from motet.server import Outcome
-from motet.store import PARTIAL, save_model, write_json
+from motet.store import PARTIAL, read_json, save_model, write_json
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,11 @@ class OutputFolder:
 
         When the study turns out to be impossible, what was begun is taken away. What an
         interrupted run has done stays, for the next to go on with.
+
+        Raises
+        ------
+        OutputFolderError
+            When it holds another study, files that are not Motet's, or a run that is going on.
         """
         for site, data in study.sites.items():
             if self.path.resolve().is_relative_to(data.resolve()):
@@ -67,58 +76,74 @@ class OutputFolder:
                     do="Name a folder outside of every site's data.",
                     file=self.path,
                 )
-        existed = self.path.exists()
-        fresh = not existed or (self.path.is_dir() and not self._entries())
-        self._claim(study, schema)
-        try:
-            yield
-        except (DataError, DesignError, PlanError, SchemaError, StudyFileError):
-            self._discard(everything=fresh)
-            if not existed:
-                self.path.rmdir()
-            raise
-
-    def _claim(self, study: Study, schema: Schema) -> None:
-        """Make the folder this study's, or refuse.
-
-        Raises
-        ------
-        OutputFolderError
-            When it holds another study, or files that are not Motet's.
-        """
         plan = build_plan(study, schema)
+        existed = self.path.exists()
+        with self._locked():
+            fresh = not self._entries()
+            if not fresh:
+                self._check_owner(plan, study)
+            try:
+                self._prepare(plan, study, fresh)
+                yield
+            except (DataError, DesignError, OutputFolderError, PlanError, SchemaError) as error:
+                self._take_back(fresh, existed)
+                raise error from None
+            except StudyFileError:
+                self._take_back(fresh, existed)
+                raise
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the folder for this process: two runs would take each other's files away."""
         try:
             if self.path.exists() and not self.path.is_dir():
                 raise OutputFolderError("This is a file, not a folder.", file=self.path)
-            if self.path.is_dir() and self._entries():
-                self._check_owner(plan, study)
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path, os.O_RDONLY)
+        except OSError as error:
+            raise OutputFolderError(
+                f"The folder cannot be written: {error.strerror}.", file=self.path
+            ) from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError as error:
+            raise OutputFolderError(
+                "Another run is writing into this folder.",
+                do="Wait until it is done, or name another folder.",
+                file=self.path,
+            ) from error
+        finally:
+            os.close(handle)
+
+    def _prepare(self, plan: Plan, study: Study, fresh: bool) -> None:
+        try:
             for partial in self.path.rglob(f"*{PARTIAL}"):
                 partial.unlink()
-            self._write_plan(plan, study.sites)
+            for site in study.sites:
+                check_target(self.harmonized(site), may_replace=is_harmonized)
+            if fresh:
+                asked = {"hash": plan.hash, "sites": sorted(study.sites)}
+                write_json(self.path / "plan.json", {**plan.to_json(), "asked": asked})
         except OSError as error:
             raise OutputFolderError(
                 f"The folder cannot be written: {error.strerror}.", file=self.path
             ) from error
 
+    def _take_back(self, fresh: bool, existed: bool) -> None:
+        """Take away what a run that cannot succeed has begun; an earlier result stays."""
+        if not fresh:
+            for left in (self.checkpoint, *self.path.glob("sites/*/.keep.npz*")):
+                left.unlink(missing_ok=True)
+            return
+        for entry in self.path.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        if not existed:
+            self.path.rmdir()
+
     def _entries(self) -> list[Path]:
         """What is in the folder, without what a crash before plan.json left."""
         return [entry for entry in self.path.iterdir() if not entry.name.endswith(PARTIAL)]
-
-    def _discard(self, *, everything: bool) -> None:
-        """Take away what a run that cannot succeed has begun.
-
-        Everything where the folder was this run's own; else only its progress, so that an earlier
-        result stays as it was.
-        """
-        if everything:
-            for entry in self.path.iterdir():
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-            return
-        for left in (self.checkpoint, *self.path.glob("sites/*/.keep.npz*")):
-            left.unlink(missing_ok=True)
-
-    def _write_plan(self, plan: Plan, sites: Iterable[str]) -> None:
-        write_json(self.path / "plan.json", {**plan.to_json(), "sites": sorted(sites)})
 
     def _check_owner(self, plan: Plan, study: Study) -> None:
         try:
@@ -131,33 +156,41 @@ class OutputFolder:
                 do="Name a new folder.",
                 file=self.path,
             )
-        before = held.get("sites") or []
-        if held["hash"] == plan.hash and before != sorted(study.sites):
+        asked = held.get("asked") or {}
+        before = asked.get("sites") or []
+        if asked.get("hash") == plan.hash and before != sorted(study.sites):
             raise OutputFolderError(
                 f"The folder holds this study with other sites ({listed(before)}).",
                 do="Name a new folder: what is left of the others would be mistaken for results.",
                 file=self.path,
             )
-        if held["hash"] != plan.hash:
+        if asked.get("hash") != plan.hash:
             raise OutputFolderError(
                 f"The folder holds another study ('{held.get('study')}', plan "
-                f"{str(held['hash'])[:12]}; this is '{plan.study}', plan {plan.hash[:12]}).",
+                f"{str(asked.get('hash'))[:12]}; this is '{plan.study}', plan {plan.hash[:12]}).",
                 do="Name a new folder, or remove this one if it is no longer needed.",
                 file=self.path,
             )
 
-    def write_model(self, outcome: Outcome, study: Study) -> None:
-        """Write plan and shared model; ``sites`` are those asked, the schema has those present."""
-        self._write_plan(outcome.plan, study.sites)
-        save_model(self.path / "shared", outcome.shared, model_document(outcome.plan))
+    def write_model(self, plan: Plan, shared: Arrays) -> None:
+        """Write plan and shared model.
+
+        ``asked`` in plan.json says what the folder belongs to; the plan itself can be that of
+        fewer sites, where some were lost.
+        """
+        asked = read_json(self.path / "plan.json")["asked"]
+        write_json(self.path / "plan.json", {**plan.to_json(), "asked": asked})
+        save_model(self.path / "shared", shared, model_document(plan))
+
+    def drop(self, sites: Iterable[str]) -> None:
+        """Take away the results of sites that are not in the model: they are of an earlier run."""
+        for site in sites:
+            for part in ("model", "harmonized"):
+                shutil.rmtree(self.site(site) / part, ignore_errors=True)
 
     def harmonized_values(self, tables: Mapping[str, Table]) -> dict[str, NDArray[np.float64]]:
         """Read back what was written: site -> (n, p)."""
-        return {
-            site: _reread(self.harmonized(site), table)
-            for site, table in tables.items()
-            if self.harmonized(site).is_dir()
-        }
+        return {site: _reread(self.harmonized(site), table) for site, table in tables.items()}
 
     def write_metrics(
         self,

@@ -20,7 +20,11 @@ from motet.store import json_hash
 from motet.version import __version__
 
 TURN = re.compile(r"(?P<name>.+)\[(?P<number>0|[1-9][0-9]{0,8})\]")
-AGREE = Agree(name="schema", equal=("features", "units"), union=("levels", "batches"))
+AGREE = Agree(
+    name="schema",
+    equal=("features", "units", "covariates", "kinds"),
+    union=("levels", "varies", "batches"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,11 @@ class SiteSchema:
 
 @dataclass(frozen=True, kw_only=True)
 class Covariate:
-    """A covariate of the study. A categorical one drops its first level in the design."""
+    """A covariate of the study. A categorical one drops its first level in the design.
+
+    ``sites_with_level`` says where each level occurs, for the coordinator's errors. It is not
+    stored, and not sent to the sites: which hospital has a rare diagnosis is nobody else's.
+    """
 
     name: str
     kind: Kind
@@ -120,12 +124,9 @@ class Schema:
 
     def without_features(self) -> dict[str, Any]:
         """What a site does not know already: it has the features, since all sites' are equal."""
-        covariates = self._covariates()
-        for covariate, entry in zip(self.covariates, covariates, strict=True):
-            entry["sites_with_level"] = [list(sites) for sites in covariate.sites_with_level]
         return {
             "units": list(self.units) if any(self.units) else [],
-            "covariates": covariates,
+            "covariates": self._covariates(),
             "batches": [[b.site, b.name] for b in self.batches],
         }
 
@@ -145,9 +146,6 @@ class Schema:
                         name=str(c["name"]),
                         kind="categorical" if c["kind"] == "categorical" else "continuous",
                         levels=tuple(map(str, c["levels"])),
-                        sites_with_level=tuple(
-                            tuple(map(str, sites)) for sites in c.get("sites_with_level", ())
-                        ),
                     )
                     for c in document["covariates"]
                 ),

@@ -30,9 +30,11 @@ from motet.flower.inprocess import InProcessGrid
 from motet.harmonizer import SiteModel
 from motet.output import OutputFolder
 from motet.plan import Plan, parse_params
+from motet.releases import Arrays
 from motet.schema import Schema, agree
 from motet.server import Coordinator, Observer, Outcome
 from motet.server.app import server_app
+from motet.server.coordinator import unstored
 from motet.server.events import unobserved
 from motet.store import content_hash
 
@@ -117,7 +119,7 @@ def run_sites(
     folder_of: Callable[[str], Path | None] = lambda site: None,
     fingerprint_of: Callable[[str], str] = lambda site: "",
     checkpoint: Path | None = None,
-    conclude: Callable[[Outcome], None] = lambda outcome: None,
+    store: Callable[[Plan, Arrays], None] = unstored,
     observe: Observer = unobserved,
 ) -> Result:
     """Run a study over tables that are open, on the in-process grid.
@@ -132,8 +134,8 @@ def run_sites(
     folder_of : callable
         Site -> its own folder, or None.
     checkpoint : Path, optional
-    conclude : callable
-        Called with the outcome before the checkpoint is forgotten.
+    store : callable
+        Gets plan and shared model before the sites harmonize with it.
     observe : Observer
 
     Raises
@@ -159,19 +161,16 @@ def run_sites(
     grid = InProcessGrid(dict.fromkeys(tables, app))
     outcomes: list[Outcome] = []
 
-    def finish(outcome: Outcome) -> None:
-        conclude(outcome)
-        outcomes.append(outcome)
-
     server = server_app(
         lambda grid, context: Coordinator(
             grid,
             study,
             quorum=max(2, len(tables)),
             checkpoint=checkpoint,
+            store=store,
             observe=observe,
         ),
-        finish,
+        outcomes.append,
     )
     context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={})
     try:
@@ -298,7 +297,9 @@ def _in_memory(study: Study, tables: Mapping[str, Table], observe: Observer) -> 
         sink_of=lambda site: lambda table, about: array_sink(table, values[site]),
         observe=observe,
     )
-    effect = site_effect(tables, values, result.plan)
+    present = {site: table for site, table in tables.items() if site not in result.missing}
+    values = {site: values[site] for site in present}
+    effect = site_effect(present, values, result.plan)
     return replace(result, values=values, site_effect=effect)
 
 
@@ -317,9 +318,11 @@ def _into(
         folder_of=folder.site,
         fingerprint_of=lambda site: fingerprint(study.sites[site]),
         checkpoint=folder.checkpoint,
-        conclude=lambda outcome: folder.write_model(outcome, study),
+        store=folder.write_model,
         observe=observe,
     )
-    effect = site_effect(tables, folder.harmonized_values(tables), result.plan)
+    folder.drop(result.missing)
+    present = {site: table for site, table in tables.items() if site not in result.missing}
+    effect = site_effect(present, folder.harmonized_values(present), result.plan)
     folder.write_metrics(result.plan, effect, missing=result.missing, warnings=result.warnings)
     return replace(result, out=folder.path, site_effect=effect)

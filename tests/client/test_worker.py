@@ -147,7 +147,8 @@ def test_phase_that_sends_too_much_is_stopped_at_the_gate(
     worker, fit = prepared(STUDY, tmp_path)
     with pytest.raises(ReleaseRefusedError, match="rows"):
         worker.phase("moments", {}, fit.plan.hash)
-    assert not (tmp_path / "site-b0" / "ledger.jsonl").exists()
+    entries = (tmp_path / "site-b0" / "ledger.jsonl").read_text().splitlines()
+    assert [json.loads(entry)["class"] for entry in entries] == ["schema"]
 
 
 def test_description_is_the_declared_keys(tmp_path: Path) -> None:

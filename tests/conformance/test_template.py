@@ -13,11 +13,11 @@ from motet.registry import Registry, methods
 
 def test_template_runs_and_does_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a template that the kernel has left behind: everybody's first method would fail."""
+    made = case(n=(12, 15, 9), p=4, covariates=())
+    federation = Federation(made)
     registry = Registry()
     registry.register(HARMONIZER)
     monkeypatch.setattr("motet.plan.methods", lambda: registry)
-    made = case(n=(12, 15, 9), p=4, covariates=())
-    federation = Federation(made)
     federation.study = federation.study.model_copy(
         update={"method": "template", "params": {"strength": 1.0}}
     )

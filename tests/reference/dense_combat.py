@@ -10,8 +10,8 @@ The rules, where tables are irregular (m_ij people of batch i have feature j; m_
   untouched. The estimates hold NaN there (gamma_star 0, delta_star 1).
 * Constants. A feature with m_ij >= 2 whose observed values in batch i are all equal (max == min,
   never variance == 0) says nothing of its scale there: it is adjusted in location only, with
-  delta_star = 1 (with covariates, z of a constant still varies through w beta: scaling by that
-  would invent a covariate effect).
+  delta_star = 1. Likewise where the covariates leave nothing but rounding of it. (With covariates,
+  z of a constant still varies through w beta: scaling by that would invent a covariate effect.)
 * Prior pool of batch i: the features (of one group) with m_ij >= 2 that are not constant in it.
   gamma_bar, tau2 (ddof 1) and delta_hat's mean and variance (ddof 1) are taken over the pool.
 * A batch in which no feature has m_ij >= 2 (one person) is adjusted in location only; its pool is
@@ -78,7 +78,7 @@ def dense_combat(
         rows = batch == label
         gamma, delta = np.zeros(p), np.ones(p)
         if label != reference:
-            gamma, delta = batch_effects(z[rows], Y[rows], kept, groups, prior, adjust)
+            gamma, delta = batch_effects(z[rows], Y[rows], var, groups, prior, adjust)
             fixed = np.sqrt(var) * (z[rows] - gamma) / np.sqrt(delta) + alpha + W[rows] @ beta
             out[np.ix_(rows, kept)] = fixed[:, kept]
         gamma_star[label], delta_star[label] = gamma, delta
@@ -115,19 +115,21 @@ def fit_features(
 
 
 def batch_effects(
-    z: np.ndarray, y: np.ndarray, kept: np.ndarray, groups: np.ndarray, prior: str, adjust: str
+    z: np.ndarray, y: np.ndarray, var: np.ndarray, groups: np.ndarray, prior: str, adjust: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """gamma_star and delta_star of one batch, from its own rows of z (y tells what is constant)."""
     p = z.shape[1]
     scale = adjust == "location_scale"
-    m = np.where(kept, (~np.isnan(y)).sum(axis=0), 0)
+    m = np.where(np.isfinite(var), (~np.isnan(y)).sum(axis=0), 0)
     gamma_hat, delta_hat, constant = np.zeros(p), np.ones(p), np.zeros(p, dtype=bool)
     for j in np.flatnonzero(m):
         seen = ~np.isnan(y[:, j])
         gamma_hat[j] = z[seen, j].mean()
         constant[j] = m[j] >= 2 and y[seen, j].max() == y[seen, j].min()
+        # Saturated: the covariates explain the batch's values but for rounding.
+        constant[j] |= m[j] >= 2 and np.ptp(z[seen, j]) * var[j] ** 0.5 < 1e-6 * np.ptp(y[seen, j])
         if m[j] >= 2 and not constant[j]:
-            delta_hat[j] = z[seen, j].var(ddof=1) or 1.0
+            delta_hat[j] = z[seen, j].var(ddof=1)
     alone = not (m >= 2).any()
     in_pool = (m == 1) if alone else (m >= 2) & ~constant
 

@@ -46,8 +46,9 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
     )
     agreement = next(phase for phase in made.phases if isinstance(phase, Agree))
     console.print(
-        f"\n'{agreement.name}' tells the coordinator the names of features, units, covariates, "
-        "levels and batches.\nEach site would send, whatever the number of its people:",
+        f"\n'{agreement.name}' tells the coordinator the names of features, units, covariates with "
+        "type and levels, whether they vary, and batches.\n"
+        "Each site would send, whatever the number of its people:",
         markup=False,
     )
     by_phase: dict[str, list[Release]] = {}

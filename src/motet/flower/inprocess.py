@@ -16,9 +16,6 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-AT_ONCE = 4
-"""Sites that work at the same time. No result depends on it; memory and a hanging site do."""
-
 RUN_ID = 1
 CLIENT_APP_RAISED = 2
 
@@ -45,7 +42,8 @@ class InProcessGrid(Grid):
                 run_config={},
             )
             self._apps[node] = (apps[site], context)
-        self._pool = ThreadPoolExecutor(min(len(apps), AT_ONCE) or 1)
+        # A thread a site: one that never answers must not keep another from being heard.
+        self._pool = ThreadPoolExecutor(max(1, len(apps)))
         self._replies: dict[str, Future[Message]] = {}
 
     def set_run(self, run: Run) -> None:
