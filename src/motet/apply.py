@@ -19,7 +19,7 @@ from motet.bids.read import read_site
 from motet.bids.table import Table
 from motet.client.apply import Rows, harmonized
 from motet.config import checked
-from motet.errors import DataError, ModelError, listed
+from motet.errors import DataError, ModelError, is_plain_name, listed, nearest
 from motet.harmonizer import Harmonizer, Params, SiteModel
 from motet.registry import methods
 from motet.schema import Schema
@@ -123,6 +123,14 @@ def apply_model(
     """
     site_folder = model if (model / "model").is_dir() else None
     shared = load_shared(model.resolve().parent.parent if site_folder else model)
+    if site and site not in shared.schema.sites:
+        if close := nearest(site, shared.schema.sites, cutoff=0.75):
+            raise ModelError(
+                f"'{site}' is not a site of the study ({listed(shared.schema.sites)}).",
+                do=f"{close} A site that was never part of it needs a name of its own.",
+            )
+        if not is_plain_name(site):
+            raise ModelError(f"'{site}' cannot be the name of a site.")
     named = data.resolve().name
     if not site:
         # A folder that is called like another site of the study is that site's, not this one's.
@@ -134,9 +142,13 @@ def apply_model(
     )
     warnings: list[str] = []
     if own is None:
+        sites = listed(shared.schema.sites)
         warnings.append(
-            f"'{site}' is not a site of the study ({listed(shared.schema.sites)}). If these people "
-            "are of one of them, name it with --site."
+            f"'{site}' took part in the study, but its own model is not in {model}: name the "
+            "study's folder or the site's, and its scanners are adjusted as they were."
+            if site in shared.schema.sites
+            else f"'{site}' is not a site of the study ({sites}). If these people are of one of "
+            "them, name it with --site."
         )
         say(warnings[0])
 

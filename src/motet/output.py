@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from motet.bids.description import is_harmonized
 from motet.bids.folder import check_target
 from motet.bids.table import Table
+from motet.bids.tsv import write_text
 from motet.client.opening import open_site
 from motet.client.worker import model_document
+from motet.cohort import in_fit
 from motet.config import Study
 from motet.errors import (
     DataError,
@@ -120,6 +122,8 @@ class OutputFolder:
         try:
             for partial in self.path.rglob(f"*{PARTIAL}"):
                 partial.unlink()
+            for partial in self.path.glob("sites/*/.harmonized.partial-*"):
+                shutil.rmtree(partial)
             for site in study.sites:
                 check_target(self.harmonized(site), may_replace=is_harmonized)
             if fresh:
@@ -181,6 +185,17 @@ class OutputFolder:
         asked = read_json(self.path / "plan.json")["asked"]
         write_json(self.path / "plan.json", {**plan.to_json(), "asked": asked})
         save_model(self.path / "shared", shared, model_document(plan))
+
+    def write_cohort(self, tables: Mapping[str, Table], plan: Plan) -> None:
+        """Write at each site who was in the fit and who was held out; it stays there."""
+        for site, table in tables.items():
+            fit = in_fit(table.people, held_out=plan.held_out, seed=plan.seed)
+            used = dict(zip(table.people.tolist(), fit.tolist(), strict=True))
+            write_text(
+                self.site(site) / "cohort.tsv",
+                ["participant_id", "used"],
+                [[person, "fit" if inside else "held_out"] for person, inside in used.items()],
+            )
 
     def drop(self, sites: Iterable[str]) -> None:
         """Take away the results of sites that are not in the model: they are of an earlier run."""

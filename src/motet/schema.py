@@ -262,7 +262,30 @@ def _covariate(i: int, sites: Sequence[SiteSchema]) -> Covariate:
             tuple(s.site for s in sites if level in s.covariates[i].levels) for level in levels
         ),
     )
-    return _checked_variation(covariate, i, sites)
+    return _common_coding(_checked_variation(covariate, i, sites), i, sites)
+
+
+def _common_coding(covariate: Covariate, i: int, sites: Sequence[SiteSchema]) -> Covariate:
+    """Refuse levels in groups which no site connects: M and F here, 1 and 2 there.
+
+    The groups' indicators would add up to the sites' own, so nothing could be estimated. A single
+    level that stands apart is confounded with its sites; the coordinator's rank check says so.
+    """
+    groups: list[set[str]] = []
+    for site in sites:
+        levels = set(site.covariates[i].levels)
+        touching = [group for group in groups if group & levels]
+        groups = [group for group in groups if group not in touching]
+        groups.append(levels.union(*touching))
+    if sum(len(group) > 1 for group in groups) > 1:
+        said = "; ".join(f"{s.site}: {', '.join(s.covariates[i].levels)}" for s in sites[:6])
+        raise SchemaError(
+            f"The sites have no common coding of '{covariate.name}' ({said}).",
+            do="Code the same category the same way everywhere; a category that only some sites "
+            "have is fine where another connects them.",
+            column=covariate.name,
+        )
+    return covariate
 
 
 def _checked_variation(covariate: Covariate, i: int, sites: Sequence[SiteSchema]) -> Covariate:

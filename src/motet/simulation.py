@@ -323,6 +323,7 @@ def _into(
     )
     folder.drop(result.missing)
     present = {site: table for site, table in tables.items() if site not in result.missing}
+    folder.write_cohort(present, result.plan)
     effect = site_effect(present, folder.harmonized_values(present), result.plan)
     folder.write_metrics(result.plan, effect, missing=result.missing, warnings=result.warnings)
     return replace(result, out=folder.path, site_effect=effect)

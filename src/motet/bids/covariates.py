@@ -20,6 +20,8 @@ from motet.schema import Kind, SiteCovariate
 DECIMAL = re.compile(r"([+-]?)(0|[1-9][0-9]*)(?:\.([0-9]*))?")
 # A column of ages with one typing error must not silently become hundreds of levels.
 MANY_NUMBERS = 10
+# Nor must everybody's exact age, written with decimal commas, become the study's public levels.
+MANY_LEVELS = 10
 
 
 def level(value: object) -> str:
@@ -154,6 +156,15 @@ class _Column:
         }
         if words and len(found) > MANY_NUMBERS and len(words) * 10 <= len(found):
             raise self._text_error(f" The other {len(found)} values are numbers.")
+        if len(words) > MANY_LEVELS and 2 * len(words) > len(self.raw):
+            row = next(i for i, value in enumerate(self.parsed) if value is None)
+            raise self.place.error(
+                f"'{self.name}' has {len(words)} different texts, such as '{self.raw[row]}': more "
+                "like numbers or identifiers than categories, and levels are told to everybody.",
+                do="Write numbers with decimal points, or leave it out.",
+                column=self.name,
+                person=self.people[row],
+            )
         return "categorical" if words else "continuous"
 
     def numbers(self) -> NDArray[np.float64]:

@@ -67,7 +67,7 @@ class DerivativeWriter:
 
     def __enter__(self) -> Self:
         self._refuse_the_input()
-        self._building = complete_folder(self.folder, may_replace=is_harmonized)
+        self._building = complete_folder(self.folder, may_replace=self._is_earlier)
         self._partial = self._building.__enter__()
         try:
             self._values = self._opened()
@@ -119,6 +119,10 @@ class DerivativeWriter:
                 raise
         self._release()
         self._building.__exit__(kind, error, trace)
+
+    def _is_earlier(self, folder: Path) -> bool:
+        """Whether a folder is what this writer wrote before, not another site's result."""
+        return is_harmonized(folder, of=self.like.site)
 
     @property
     def _form(self) -> str:

@@ -46,13 +46,15 @@ def write_description(
     (folder / ".bidsignore").write_text("features.*\n", encoding="utf-8")
 
 
-def is_harmonized(folder: Path) -> bool:
-    """Whether a folder is a derivative that Motet wrote, by its dataset_description.json."""
+def is_harmonized(folder: Path, *, of: str = "") -> bool:
+    """Whether a folder is a derivative that Motet wrote, and `of` a site where that is given."""
     try:
         document = json.loads((folder / "dataset_description.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     if not isinstance(document, dict) or document.get("DatasetType") != "derivative":
+        return False
+    if of and not str(document.get("Name", "")).startswith(f"{of}, harmonized"):
         return False
     made_by = document.get("GeneratedBy")
     return isinstance(made_by, list) and any(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -129,6 +130,15 @@ def sorted_columns(
                 person=people[row],
                 feature=name,
             )
+        if row is not None and _mostly_numbers(cells):
+            comma = "," in cells[row]
+            hint = "Write decimal points for decimal commas" if comma else "Correct it"
+            raise text.place.error(
+                f"'{cells[row]}' is not a number, and most of '{name}' are.",
+                do=f"{hint}, or leave the column out with --drop '{name}'.",
+                person=people[row],
+                column=name,
+            )
         if row is not None:
             words.append(name)
         elif name in asked and not all(map(is_missing, cells)):
@@ -142,6 +152,24 @@ def sorted_columns(
             do=f"Columns of text are: {listed(words)}." if words else "",
         )
     return features, words, dropped
+
+
+def _mostly_numbers(cells: Sequence[str]) -> bool:
+    """Whether a column of text was meant as numbers: decimal commas, or a few slips."""
+    given = [cell.replace(",", ".", 1) for cell in cells if not is_missing(cell)]
+    numbers = [number(cell) for cell in given]
+    return 2 * sum(value is not None for value in numbers) > len(given)
+
+
+def identifiers(text: TextTable, features: Sequence[str]) -> tuple[str, ...]:
+    """Features of whole numbers that differ for everybody: more likely identifiers."""
+    found = []
+    for name in features:
+        cells = [cell for cell in text.column(name) if not is_missing(cell)]
+        whole = all(re.fullmatch(r"[0-9]+(\.0+)?", cell) for cell in cells)
+        if whole and len(set(cells)) == len(cells) > 2:
+            found.append(name)
+    return tuple(found)
 
 
 def _matching(rest: Sequence[str], patterns: Sequence[str], place: Place) -> set[str]:

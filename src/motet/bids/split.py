@@ -15,6 +15,7 @@ from motet.bids.pooled import (
     BATCH,
     ORIGINAL,
     Roles,
+    identifiers,
     of_sites,
     read_pooled,
     sorted_columns,
@@ -42,6 +43,8 @@ class SplitSummary:
         or differing between the sessions of a person.
     batch : str or None
         The column written as ``scanner``.
+    identifiers : tuple of str
+        Features that look like identifiers: whole numbers that differ for everybody.
     """
 
     out: Path
@@ -50,6 +53,7 @@ class SplitSummary:
     text_columns: tuple[str, ...]
     dropped: tuple[str, ...]
     batch: str | None = None
+    identifiers: tuple[str, ...] = ()
 
     @property
     def n_features(self) -> int:
@@ -145,6 +149,7 @@ def split_table(
         text_columns=tuple(name for name in words if name not in differ),
         dropped=(*dropped, *differ),
         batch=batch,
+        identifiers=identifiers(text, chosen),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 from rich.console import Console
@@ -34,6 +35,9 @@ def version() -> None:
 
 def main() -> None:
     """Run a command. Exit 2: the input is at fault, and a sentence says how. Exit 130: Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without umlauts still gets a text
     try:
         app()
     except MotetError as error:
@@ -42,7 +46,8 @@ def main() -> None:
         )
         sys.exit(2)
     except OSError as error:
-        sys.stderr.write(f"error: {error.filename or 'a file'}: {error.strerror or error}.\n")
+        place = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"error: {place}{error.strerror or error}.\n")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.stderr.write("Stopped. The same command goes on where this one was.\n")

@@ -11,9 +11,12 @@ import yaml
 from motet.cli.show import console
 from motet.errors import listed
 
+Names = list[str] | None
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+
+def _names(texts: Names) -> list[str]:
+    """``a,b`` and ``--option a --option b`` alike."""
+    return [name.strip() for text in texts or [] for name in text.split(",") if name.strip()]
 
 
 def split(
@@ -21,12 +24,12 @@ def split(
     by: Annotated[str, typer.Option(help="Column that names the site.")],
     out: Annotated[Path, typer.Option(help="Folder to make; one folder a site in it.")],
     id: Annotated[str, typer.Option(help="Column that names the person.")] = "participant_id",
-    covariates: Annotated[str, typer.Option(help="Columns to keep as covariates: a,b,c.")] = "",
+    covariates: Annotated[Names, typer.Option(help="Columns to keep as covariates: a,b,c.")] = None,
     batch: Annotated[str, typer.Option(help="Column that names the scanner in a site.")] = "",
     session: Annotated[str, typer.Option(help="Column that names the session.")] = "",
-    features: Annotated[str, typer.Option(help="Features only: names or '*_thickness'.")] = "",
-    drop: Annotated[str, typer.Option(help="Columns to leave out: a,b,c.")] = "",
-    sites: Annotated[str, typer.Option(help="These sites only: a,b,c.")] = "",
+    features: Annotated[Names, typer.Option(help="Features only: names or '*_thickness'.")] = None,
+    drop: Annotated[Names, typer.Option(help="Columns to leave out: a,b,c.")] = None,
+    sites: Annotated[Names, typer.Option(help="These sites only: a,b,c.")] = None,
 ) -> None:
     """Turn a pooled table into one BIDS-like folder a site."""
     from motet.bids.split import split_table
@@ -46,9 +49,15 @@ def split(
     people = ", ".join(f"{site} {n}" for site, n in made.sites.items())
     console.print(
         f"{len(made.sites)} sites ({people})\n{made.n_features} features: "
-        f"{listed(made.features, at_most=4)}",
+        f"{listed(made.features, at_most=12)}",
         markup=False,
     )
+    if made.identifiers:
+        console.print(
+            f"note: {listed(made.identifiers)}: whole numbers that differ for everybody. If these "
+            f"are identifiers, leave them out: --drop {','.join(made.identifiers)}",
+            markup=False,
+        )
     if made.text_columns:
         console.print(f"text, kept in participants.tsv: {listed(made.text_columns)}", markup=False)
     if made.dropped:

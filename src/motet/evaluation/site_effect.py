@@ -22,6 +22,9 @@ from motet.plan import Plan
 
 Float = NDArray[np.float64]
 
+CHUNK = 512
+"""Features judged at a time: tables are larger than memory."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
@@ -75,53 +78,86 @@ def site_effect(
         Site -> (n, p) values, rows as in the table.
     plan : Plan
     """
-    held = {
-        site: ~in_fit(table.people, held_out=plan.held_out, seed=plan.seed)
-        for site, table in tables.items()
-        if site in harmonized
-    }
-    people = "held out" if any(mask.any() for mask in held.values()) else "all (fitted on them)"
-    batch, designs, raw, after = [], [], [], []
-    for site, mask in held.items():
-        chosen = mask if people == "held out" else np.ones(len(mask), dtype=bool)
-        part = tables[site].where(chosen)
-        batch += [f"{site}/{name}" for name in part.batch]
-        designs.append(design_matrix(part, plan.schema))
-        raw.append(part.block(slice(None)))
-        after.append(np.asarray(harmonized[site])[chosen])
-    W, Y, Z = np.vstack(designs), np.vstack(raw), np.vstack(after)
-    seen = np.isfinite(Y)
-    varies = np.array(
-        [bool(np.ptp(Y[m, j]) > 0) if m.any() else False for j, m in enumerate(seen.T)]
-    )
-    labels = np.array(batch)
+    chosen, people = _judged(tables, plan)
+    parts = {site: tables[site].where(mask) for site, mask in chosen.items()}
+    batch = np.array([f"{site}/{name}" for site, part in parts.items() for name in part.batch])
+    W = np.vstack([design_matrix(part, plan.schema) for part in parts.values()])
+    raw, after = _Effects(batch, W), _Effects(batch, W)
+    for start in range(0, len(plan.schema.features), CHUNK):
+        columns = slice(start, start + CHUNK)
+        Y = np.vstack([part.block(columns) for part in parts.values()])
+        Z = np.vstack([harmonized[site][chosen[site], columns] for site in parts])
+        varies = [_varies(y) for y in Y.T]
+        raw.add(Y[:, varies])
+        after.add(Z[:, varies])
     return SiteEffect(
         people=people,
-        n=len(labels),
-        features=int(varies.sum()),
-        raw=_effect(Y[:, varies], labels, W),
-        harmonized=_effect(Z[:, varies], labels, W),
+        n=len(batch),
+        features=raw.features,
+        raw=raw.effect(),
+        harmonized=after.effect(),
     )
 
 
-def _effect(Y: Float, batch: NDArray[Any], W: Float) -> Effect:
-    """Effects of one table: Y (n, p), NaN where missing, batch (n,), W (n, q)."""
-    complete = np.isfinite(Y).all(axis=0)
-    found = [_features(Y[:, complete], batch, W)] if complete.any() else []
-    for j in np.flatnonzero(~complete):
-        seen = np.isfinite(Y[:, j])
-        found.append(_features(Y[seen, j : j + 1], batch[seen], W[seen]))
-    if not found:
-        return Effect(share_significant=None, batch_eta2=None, covariates_r2=None)
-    p, eta2, r2 = (np.concatenate([part[i] for part in found]) for i in range(3))
-    if not np.isfinite(p).any():
-        return Effect(share_significant=None, batch_eta2=None, covariates_r2=None)
-    known = np.isfinite(p)
-    return Effect(
-        share_significant=float(np.mean(p[known] < 0.05)),
-        batch_eta2=float(np.median(eta2[known])),
-        covariates_r2=float(np.median(r2[known])) if W.shape[1] else None,
-    )
+def _varies(values: Float) -> bool:
+    seen = values[np.isfinite(values)]
+    return bool(len(seen) and seen.max() > seen.min())
+
+
+def _judged(tables: Mapping[str, Table], plan: Plan) -> tuple[dict[str, NDArray[np.bool_]], str]:
+    """Whom to judge on: those held out, of batches that somebody in the fit belongs to.
+
+    A batch of which everybody is held out was harmonized with effects of these very people.
+    """
+    fit = {s: in_fit(t.people, held_out=plan.held_out, seed=plan.seed) for s, t in tables.items()}
+    if all(mask.all() for mask in fit.values()):
+        return fit, "all (fitted on them)"
+    chosen = {}
+    for site, mask in fit.items():
+        batch = tables[site].batch
+        chosen[site] = ~mask & np.isin(batch, batch[mask])
+    return chosen, "held out"
+
+
+class _Effects:
+    """Effects of one table, gathered over chunks of features.
+
+    Features of the same people share their bases: complete ones, and each pattern of missing
+    cells.
+    """
+
+    def __init__(self, batch: NDArray[Any], W: Float) -> None:
+        self._batch, self._W = batch, W
+        self._found: list[tuple[Float, Float, Float]] = []
+
+    @property
+    def features(self) -> int:
+        return sum(len(p) for p, _, _ in self._found)
+
+    def add(self, Y: Float) -> None:
+        """Add features, (n, c), NaN where missing."""
+        patterns: dict[bytes, list[int]] = {}
+        seen = np.isfinite(Y)
+        for j in range(Y.shape[1]):
+            patterns.setdefault(np.packbits(seen[:, j]).tobytes(), []).append(j)
+        for columns in patterns.values():
+            rows = seen[:, columns[0]]
+            values = Y[rows][:, columns]
+            self._found.append(_features(values, self._batch[rows], self._W[rows]))
+
+    def effect(self) -> Effect:
+        """Share and medians over all features."""
+        if not self._found:
+            return Effect(share_significant=None, batch_eta2=None, covariates_r2=None)
+        p, eta2, r2 = (np.concatenate([part[i] for part in self._found]) for i in range(3))
+        known = np.isfinite(p)
+        if not known.any():
+            return Effect(share_significant=None, batch_eta2=None, covariates_r2=None)
+        return Effect(
+            share_significant=float(np.mean(p[known] < 0.05)),
+            batch_eta2=float(np.median(eta2[known])),
+            covariates_r2=float(np.median(r2[known])) if self._W.shape[1] else None,
+        )
 
 
 def _features(Y: Float, batch: NDArray[Any], W: Float) -> tuple[Float, Float, Float]:
