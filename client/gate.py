@@ -59,18 +59,21 @@ class Gate:
                 f"The description would hold undeclared keys: {', '.join(undeclared)}.",
                 site=self._site,
             )
-        self._append(
-            {
-                "study": study,
-                "phase": "schema",
-                "class": "schema",
-                "keys": sorted(description),
-                "sha256": json_hash(description),
-            }
-        )
+        if self._ledger is not None:
+            self._append(
+                {
+                    "study": study,
+                    "phase": "schema",
+                    "class": "schema",
+                    "keys": sorted(description),
+                    "sha256": json_hash(description),
+                }
+            )
         return description
 
     def _record(self, plan: Plan, path: str, leaves: str, arrays: Arrays) -> None:
+        if self._ledger is None:
+            return
         entry = {
             "study": plan.study,
             "plan": plan.hash,
@@ -90,8 +93,7 @@ class Gate:
         self._append(entry)
 
     def _append(self, entry: Mapping[str, Any]) -> None:
-        if self._ledger is None:
-            return
+        assert self._ledger is not None
         self._ledger.parent.mkdir(parents=True, exist_ok=True)
         with self._ledger.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(entry, ensure_ascii=False) + "\n")

@@ -188,13 +188,9 @@ class SiteWorker:
         run = self._running(plan_hash)
         plan, method = run.plan, run.plan.harmonizer
         self.model = method.site_model(plan.params, run.site, shared)
-        description = {
-            "method": plan.method,
-            "study": plan.study,
-            "plan": plan.hash,
-            "model": content_hash(shared, model_document(plan)),
-        }
+        description = {"method": plan.method, "study": plan.study, "plan": plan.hash}
         if folder := self._files.path("model"):
+            description["model"] = content_hash(shared, model_document(plan))
             save_model(
                 folder,
                 self.model.arrays,

@@ -6,6 +6,8 @@ shared between sites but the thread pool they run on.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from uuid import uuid4
@@ -15,6 +17,9 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
+
+LONGEST_WAIT = 0.5
+"""Seconds a site waits for a core; then it starts all the same."""
 
 RUN_ID = 1
 CLIENT_APP_RAISED = 2
@@ -42,8 +47,10 @@ class InProcessGrid(Grid):
                 run_config={},
             )
             self._apps[node] = (apps[site], context)
-        # A thread a site: one that never answers must not keep another from being heard.
+        # A thread a site: one that never answers must not keep another from being heard. As many
+        # work at a time as there are cores; more would only take each other's caches.
         self._pool = ThreadPoolExecutor(max(1, len(apps)))
+        self._turns = threading.Semaphore(os.cpu_count() or 1)
         self._replies: dict[str, Future[Message]] = {}
 
     def set_run(self, run: Run) -> None:
@@ -100,7 +107,11 @@ class InProcessGrid(Grid):
 
     def _call(self, message: Message) -> Message:
         app, context = self._apps[message.metadata.dst_node_id]
+        turn = self._turns.acquire(timeout=LONGEST_WAIT)
         try:
             return app(message, context)
         except Exception as error:  # noqa: BLE001 - as Flower's own node does
             return Message(Error(CLIENT_APP_RAISED, type(error).__name__), reply_to=message)
+        finally:
+            if turn:
+                self._turns.release()
