@@ -28,7 +28,7 @@ import pandas as pd
 BLOCK = 1000  # features made at a time
 CHUNK_BYTES = 8_000_000  # what the floor reads at a time
 SAMPLED_FEATURES = 12
-SAMPLING_SECONDS = 0.002
+SAMPLING_SECONDS = 0.01
 MODULES = {
     "Motet": "motet",
     "neuroCombat": "neuroCombat",

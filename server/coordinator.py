@@ -119,7 +119,8 @@ class Coordinator:
     def finished(self) -> None:
         """Forget the checkpoint: everything has been written. The sites may forget, too."""
         self._checkpoint.remove()
-        self._exchange.ask("query.close", self._present, Body(), timeout=GOODBYE)
+        if self._checkpoint.on_disk:
+            self._exchange.ask("query.close", self._present, Body(), timeout=GOODBYE)
 
     def _gather(self) -> tuple[str, ...]:
         replies = self._exchange.hello()

@@ -186,10 +186,14 @@ def labels_of(batch: Labels, features: Any) -> NDArray[np.str_]:
     cells = list(batch)
     if len(cells) != len(features):
         raise DataError(f"'batch' has {len(cells)} entries for {len(features)} rows.")
+    names: dict[Any, str] = {}  # a label is read once, not once a person
     for row, cell in enumerate(cells):
+        if cell in names:
+            continue
         if is_absent(cell):
             raise DataError("The batch is not known.", do="Fill it in.", person=f"row {row}")
-    return np.array([level(cell) for cell in cells], dtype=np.str_)
+        names[cell] = level(cell)
+    return np.array([names[cell] for cell in cells], dtype=np.str_)
 
 
 def same_rows(features: Any, covariates: pd.DataFrame | None) -> pd.DataFrame:

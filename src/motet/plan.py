@@ -193,12 +193,19 @@ def build_plan(study: Study, schema: Schema) -> Plan:
         schema=schema,
         steps=(AGREE, *harmonizer.plan(params, schema)),
     )
-    check_steps(plan.steps, schema)
+    _check_structure(plan.steps, schema)
+    plan.hash  # noqa: B018 - describes every step, or says which cannot be rebuilt
     return plan
 
 
 def check_steps(steps: Sequence[Step], schema: Schema) -> None:
     """Refuse steps that could not be run, described or consented to."""
+    _check_structure(steps, schema)
+    for step in steps:
+        describe(step)
+
+
+def _check_structure(steps: Sequence[Step], schema: Schema) -> None:
     sizes = dict(schema.sizes)
     known_sizes: set[str] = set()
     names: set[str] = set()
@@ -224,8 +231,6 @@ def check_steps(steps: Sequence[Step], schema: Schema) -> None:
         new = largest_sizes(phase, sizes)
         sizes |= new
         known_sizes |= set(new)
-    for step in steps:
-        describe(step)
 
 
 def _check_repeats(steps: Sequence[Step]) -> None:

@@ -144,7 +144,8 @@ def _batches(
             do="Give every row a batch.",
             person=missing[0],
         )
-    return [level(cell) for cell in cells]
+    names = {cell: level(cell) for cell in set(cells)}
+    return [names[cell] for cell in cells]
 
 
 def _units(

@@ -78,6 +78,8 @@ class Table:
 
     def where(self, mask: NDArray[np.bool_]) -> Table:
         """The people for whom `mask`, (n,) bool, holds. No value is copied."""
+        if mask.all():
+            return self
         index = np.flatnonzero(mask)
         return replace(
             self,
