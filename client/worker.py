@@ -24,7 +24,7 @@ from motet.harmonizer import Params, SiteModel
 from motet.phases import Local, Publish, Sum
 from motet.plan import AGREE, Plan, build_plan, parse_params
 from motet.releases import Arrays
-from motet.schema import Schema, SiteSchema
+from motet.schema import Schema, SiteSchema, names_digest
 from motet.store import content_hash, save_model
 from motet.version import __version__
 
@@ -110,15 +110,24 @@ class SiteWorker:
         return {"site": self.name, "motet": __version__}
 
     def agree(self, document: Any) -> Any:
-        """Describe the data: features, covariates and batches, nothing of anybody."""
+        """Describe the data: features, covariates and batches, nothing of anybody.
+
+        Where the features and units are those that the coordinator knows already (``same_as``),
+        their digest stands for them: there may be 100,000.
+        """
         try:
             study = parse_study(document["study"])
         except (KeyError, TypeError) as error:
             raise ProtocolError("A request for a description holds no study.") from error
         self._study, self._run = study, None
         self._table = self._open_table(parse_params(study))
+        described = _public(self._table.described)
+        own = names_digest((*self._table.features, *self._table.units))
+        if document.get("same_as") == own:
+            described = {k: v for k, v in described.items() if k not in ("features", "units")}
+            described["same_as"] = own
         return self._gate.describe(
-            _public(self._table.described), (*AGREE.equal, *AGREE.union), study=study.study
+            described, (*AGREE.equal, *AGREE.union, "same_as"), study=study.study
         )
 
     def prepare(self, document: Any, plan_hash: str) -> dict[str, bool]:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from motet.errors import SchemaError, is_plain_name
-from motet.schema import Kind, SiteCovariate, SiteSchema
+from motet.schema import Kind, SiteCovariate, SiteSchema, names_digest
 
 
 class _Covariate(BaseModel):
@@ -23,13 +23,21 @@ class _Covariate(BaseModel):
 class _Described(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    features: tuple[str, ...] = Field(min_length=1)
-    units: tuple[str, ...]
+    features: tuple[str, ...] = Field(default=(), min_length=1)
+    units: tuple[str, ...] = ()
+    same_as: str = ""
     covariates: tuple[_Covariate, ...]
     batches: tuple[str, ...] = Field(min_length=1)
 
 
-def read_site_schema(site: str, document: Any, covariates: Sequence[str]) -> SiteSchema:
+def features_digest(described: SiteSchema) -> str:
+    """The digest that stands for a site's features and units."""
+    return names_digest((*described.features, *described.units))
+
+
+def read_site_schema(
+    site: str, document: Any, covariates: Sequence[str], first: SiteSchema | None = None
+) -> SiteSchema:
     """Check a site's description and read it.
 
     Parameters
@@ -39,6 +47,8 @@ def read_site_schema(site: str, document: Any, covariates: Sequence[str]) -> Sit
         What the site sent.
     covariates : sequence of str
         Those of the study, in its order.
+    first : SiteSchema, optional
+        The site whose features this one may say it has, by their digest.
 
     Raises
     ------
@@ -49,11 +59,16 @@ def read_site_schema(site: str, document: Any, covariates: Sequence[str]) -> Sit
         described = _Described.model_validate(document)
     except ValidationError as error:
         raise SchemaError("The description of its data is not valid.", site=site) from error
-    if len(described.units) != len(described.features):
+    features, units = described.features, described.units
+    if first is not None and not features and described.same_as == features_digest(first):
+        features, units = first.features, first.units
+    if not features:
+        raise SchemaError("It describes no features.", site=site)
+    if len(units) != len(features):
         raise SchemaError("Not every feature has a unit entry.", site=site)
     if [c.name for c in described.covariates] != list(covariates):
         raise SchemaError("It describes other covariates than the study's.", site=site)
-    if len(set(described.features)) < len(described.features):
+    if described.features and len(set(features)) < len(features):
         raise SchemaError("It describes a feature twice.", site=site)
     if len(set(described.batches)) < len(described.batches):
         raise SchemaError("It describes a batch twice.", site=site)
@@ -61,8 +76,8 @@ def read_site_schema(site: str, document: Any, covariates: Sequence[str]) -> Sit
         raise SchemaError("A batch has a name that cannot be used.", site=site)
     return SiteSchema(
         site=site,
-        features=described.features,
-        units=described.units,
+        features=features,
+        units=units,
         covariates=tuple(
             SiteCovariate(name=c.name, kind=c.kind, levels=c.levels, varies=c.varies)
             for c in described.covariates

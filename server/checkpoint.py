@@ -38,11 +38,6 @@ class Checkpoint:
     def __init__(self, path: Path | None) -> None:
         self._path = path
 
-    @property
-    def on_disk(self) -> bool:
-        """Whether anything is kept between processes."""
-        return self._path is not None
-
     def save(self, progress: Progress) -> None:
         """Replace the file by this progress."""
         if self._path is None:

@@ -18,7 +18,7 @@ from motet.phases import Phase, Repeat, Step
 from motet.plan import Plan, build_plan, parse_params
 from motet.releases import Arrays, violations
 from motet.schema import SiteSchema, agree
-from motet.server.agreement import read_site_schema
+from motet.server.agreement import features_digest, read_site_schema
 from motet.server.checkpoint import Checkpoint, Progress
 from motet.server.events import Event, Kind, Observer, unobserved
 from motet.server.exchange import Exchange, Replies
@@ -119,8 +119,7 @@ class Coordinator:
     def finished(self) -> None:
         """Forget the checkpoint: everything has been written. The sites may forget, too."""
         self._checkpoint.remove()
-        if self._checkpoint.on_disk:
-            self._exchange.ask("query.close", self._present, Body(), timeout=GOODBYE)
+        self._exchange.ask("query.close", self._present, Body(), timeout=GOODBYE)
 
     def _gather(self) -> tuple[str, ...]:
         replies = self._exchange.hello()
@@ -152,16 +151,23 @@ class Coordinator:
 
     def _describe(self, sites: Sequence[str]) -> list[SiteSchema]:
         """Every site's schema. One that cannot describe its data is left out."""
-        replies = self._exchange.ask(
-            "query.agree", sites, Body(document={"study": self._study.public()})
-        )
-        described, failed = [], dict(replies.failed)
         covariates = tuple(parse_params(self._study).covariates)
-        for site, body in replies.accepted.items():
-            try:
-                described.append(read_site_schema(site, body.document, covariates))
-            except SchemaError as error:
-                failed[site] = error.code
+        described: list[SiteSchema] = []
+        failed: dict[str, str] = {}
+        # The first names its features; the others say by a digest that theirs are the same.
+        for asked in (sites[:1], sites[1:]):
+            first = described[0] if described else None
+            request = {
+                "study": self._study.public(),
+                "same_as": "" if first is None else features_digest(first),
+            }
+            replies = self._exchange.ask("query.agree", asked, Body(document=request))
+            failed |= replies.failed
+            for site, body in replies.accepted.items():
+                try:
+                    described.append(read_site_schema(site, body.document, covariates, first))
+                except SchemaError as error:
+                    failed[site] = error.code
         if failed:
             raise _SitesLostError(failed)
         return described

@@ -107,6 +107,6 @@ def test_description_holds_declared_keys_only() -> None:
     for sent in federation.sent:
         if sent.action == "query.agree":
             described = decode(sent.reply.content)[1].document
-            assert set(described) <= {*AGREE.equal, "covariates", "batches"}
+            assert set(described) <= {*AGREE.equal, "covariates", "batches", "same_as"}
             for covariate in described["covariates"]:
                 assert set(covariate) == {"name", "kind", "levels", "varies"}

@@ -18,7 +18,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-LONGEST_WAIT = 0.5
+LONGEST_WAIT = 0.1
 """Seconds a site waits for a core; then it starts all the same."""
 
 RUN_ID = 1
