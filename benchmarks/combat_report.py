@@ -58,6 +58,33 @@ def markdown(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+REQUIRED = {"neuroHarmonize": 3.0, "neuroCombat": 5.0}
+"""How many times Motet's median seconds each peer takes at least."""
+
+REQUIRED_MEMORY = 3.0
+"""How many times Motet's anonymous increment the smaller of the peers' is at least."""
+
+
+def missed(results: dict[str, Any]) -> list[str]:
+    """Sentences for the required ratios that these results do not reach."""
+    found = []
+    for size in results["sizes"]:
+        packages = size["packages"]
+        if any("seconds" not in packages.get(name, {}) for name in ("Motet", *REQUIRED)):
+            found.append(f"{size['features']} features: not everything was measured")
+            continue
+        own = median(packages["Motet"]["seconds"])
+        for name, ratio in REQUIRED.items():
+            times = median(packages[name]["seconds"]) / own
+            if times < ratio:
+                found.append(f"{size['features']} features: {name} {times:.1f} x, not {ratio:g} x")
+        smaller = min(max(packages[name]["anonymous_bytes"]) for name in REQUIRED)
+        times = smaller / max(packages["Motet"]["anonymous_bytes"])
+        if times < REQUIRED_MEMORY:
+            found.append(f"{size['features']} features: memory {times:.1f} x")
+    return found
+
+
 def _versions(results: dict[str, Any]) -> list[str]:
     lines = []
     for package, report in results["sizes"][0]["packages"].items():

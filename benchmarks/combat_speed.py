@@ -24,7 +24,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from combat_report import agreement, machine, markdown
+from combat_report import agreement, machine, markdown, missed
 from peers_env import environment_for, python_for
 
 HERE = Path(__file__).resolve().parent
@@ -118,8 +118,9 @@ def main() -> int:
     (options.results / f"{name}.json").write_text(json.dumps(results, indent=2) + "\n")
     (options.results / f"{name}.md").write_text(table)
     print(table)
-    failed = any("failed" in p for size in results["sizes"] for p in size["packages"].values())
-    return 1 if failed else 0
+    for sentence in missed(results):
+        print(f"missed: {sentence}")
+    return 1 if missed(results) else 0
 
 
 if __name__ == "__main__":
