@@ -173,3 +173,14 @@ def read_values(folder: Path) -> pd.DataFrame:
         names = json.loads((folder / "features.json").read_text())["features"]
         return pd.DataFrame(np.load(folder / "features.npy"), index=people, columns=names)
     return pd.read_csv(folder / "features.tsv", sep="\t", index_col="participant_id")
+
+
+def pooled_table(path: Path) -> pd.DataFrame:
+    parts = []
+    for site in (*SITES, "dune"):
+        people, values = people_of(site, 20)
+        frame = people.assign(hospital=site, **dict(zip(FEATURES, values.T, strict=True)))
+        parts.append(frame)
+    table = pd.concat(parts)
+    table.to_csv(path, index=False)
+    return table

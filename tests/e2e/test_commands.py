@@ -19,6 +19,7 @@ from e2e.consortium import (
     files,
     motet,
     people_of,
+    pooled_table,
     read_values,
     succeeded,
     write_site,
@@ -76,17 +77,6 @@ def test_demo_again_is_the_same(demo: tuple[Path, str]) -> None:
     after = files(folder)
     changed = {n for n in before if before[n] != after.get(n)} | after.keys() - before.keys()
     assert {n for n in changed if not n.endswith("ledger.jsonl")} == set()
-
-
-def pooled_table(path: Path) -> pd.DataFrame:
-    parts = []
-    for site in (*SITES, "dune"):
-        people, values = people_of(site, 20)
-        frame = people.assign(hospital=site, **dict(zip(FEATURES, values.T, strict=True)))
-        parts.append(frame)
-    table = pd.concat(parts)
-    table.to_csv(path, index=False)
-    return table
 
 
 def test_split_plan_simulate_apply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
