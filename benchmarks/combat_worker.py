@@ -240,9 +240,7 @@ def main() -> None:
     file = Path(job["scratch"]) / "output.npy"
     try:
         module = importlib.import_module(MODULES[job["package"]])
-        if job["package"] == "Motet":
-            getattr(module, "harmonize")  # noqa: B009 - an early stage has none
-    except (ImportError, AttributeError) as error:
+    except ImportError as error:
         report: dict[str, Any] = {"unavailable": f"{type(error).__name__}: {error}"}
     else:
         try:

@@ -48,17 +48,6 @@ def log_failure(site: str, error: Exception) -> None:
     log.error("%s: %s", site, error, exc_info=None if isinstance(error, MotetError) else error)
 
 
-@dataclass(kw_only=True)
-class SiteFiles:
-    """Where a site keeps what is its own; None keeps it in memory."""
-
-    folder: Path | None = None
-
-    def path(self, name: str) -> Path | None:
-        """A file or folder of the site."""
-        return None if self.folder is None else self.folder / name
-
-
 class SiteWorker:
     """One hospital's side of a run.
 
@@ -93,9 +82,9 @@ class SiteWorker:
         self.name = name
         self._failed = failed
         self._open_table, self._sink, self._say = open_table, sink, say
-        self._files = SiteFiles(folder=folder)
+        self._folder = folder
         self._fingerprint = fingerprint
-        self._gate = Gate(name, ledger=self._files.path("ledger.jsonl"))
+        self._gate = Gate(name, ledger=self._path("ledger.jsonl"))
         self._study: Study | None = None
         self._table: Table | None = None
         self._run: _Run | None = None
@@ -154,7 +143,7 @@ class SiteWorker:
                 do="Use the same version of Motet everywhere.",
                 site=self.name,
             )
-        keep = Keep(plan=plan_hash, data=self._fingerprint, path=self._files.path(".keep.npz"))
+        keep = Keep(plan=plan_hash, data=self._fingerprint, path=self._path(".keep.npz"))
         fit = in_fit(self._table.people, held_out=plan.held_out, seed=plan.seed)
         site = LocalSite(
             name=self.name,
@@ -198,7 +187,7 @@ class SiteWorker:
         plan, method = run.plan, run.plan.harmonizer
         self.model = method.site_model(plan.params, run.site, shared)
         description = {"method": plan.method, "study": plan.study, "plan": plan.hash}
-        if folder := self._files.path("model"):
+        if folder := self._path("model"):
             description["model"] = content_hash(shared, model_document(plan))
             save_model(
                 folder,
@@ -223,6 +212,10 @@ class SiteWorker:
         """Forget what was kept: the coordinator has written the result."""
         if self._run is not None:
             self._run.keep.remove()
+
+    def _path(self, name: str) -> Path | None:
+        """A file or folder of the site; None where everything stays in memory."""
+        return None if self._folder is None else self._folder / name
 
     def _running(self, plan_hash: str) -> _Run:
         if self._run is None or self._run.plan.hash != plan_hash:

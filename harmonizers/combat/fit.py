@@ -24,41 +24,48 @@ from motet.site import Site
 
 Float = NDArray[np.float64]
 
+
+def _moments(features: str, each: tuple[str, ...], people: str) -> tuple[ArraySpec, ...]:
+    """Declare the sums for `features`, whose people are the same (`each` is empty) or their own."""
+    return (
+        ArraySpec(name="people", shape=each, dtype="int64", least=0, meaning=f"number of {people}"),
+        ArraySpec(name="sum_y", shape=(features,), meaning="sum of every feature"),
+        ArraySpec(
+            name="sum_w",
+            shape=(*each, "q"),
+            meaning=f"sum of every covariate column over the {people}",
+            support="cell",
+        ),
+        ArraySpec(
+            name="ww",
+            shape=(*each, "q", "q"),
+            meaning=f"products of covariate columns over the {people}, centred within batch",
+            support="cell",
+        ),
+        ArraySpec(
+            name="wy",
+            shape=("q", features),
+            meaning="products of covariate columns and features, centred within batch",
+            support="cell",
+        ),
+        ArraySpec(
+            name="yy",
+            shape=(features,),
+            least=0,
+            meaning="squares of every feature, centred within batch",
+        ),
+        ArraySpec(
+            name="varies",
+            shape=(features,),
+            dtype="int32",
+            least=0,
+            meaning="number of the site's batches within which the feature is not constant",
+        ),
+    )
+
+
 MOMENTS = (
-    ArraySpec(
-        name="people",
-        shape=(),
-        dtype="int64",
-        least=0,
-        meaning="number of rows: people, or their sessions",
-    ),
-    ArraySpec(name="sum_y", shape=("p",), meaning="sum of every feature"),
-    ArraySpec(name="sum_w", shape=("q",), meaning="sum of every covariate column", support="cell"),
-    ArraySpec(
-        name="ww",
-        shape=("q", "q"),
-        meaning="products of covariate columns, centred within batch",
-        support="cell",
-    ),
-    ArraySpec(
-        name="wy",
-        shape=("q", "p"),
-        meaning="products of covariate columns and features, centred within batch",
-        support="cell",
-    ),
-    ArraySpec(
-        name="yy",
-        shape=("p",),
-        least=0,
-        meaning="squares of every feature, centred within batch",
-    ),
-    ArraySpec(
-        name="varies",
-        shape=("p",),
-        dtype="int32",
-        least=0,
-        meaning="number of the site's batches within which the feature is not constant",
-    ),
+    *_moments("p", (), "rows: people, or their sessions"),
     ArraySpec(
         name="missing",
         shape=("p",),
@@ -69,45 +76,7 @@ MOMENTS = (
 )
 
 MOMENTS_OF_INCOMPLETE = (
-    ArraySpec(
-        name="people",
-        shape=("incomplete",),
-        dtype="int64",
-        least=0,
-        meaning="rows with a value",
-    ),
-    ArraySpec(name="sum_y", shape=("incomplete",), meaning="sum of the feature"),
-    ArraySpec(
-        name="sum_w",
-        shape=("incomplete", "q"),
-        meaning="sum of every covariate column over the people with a value",
-        support="cell",
-    ),
-    ArraySpec(
-        name="ww",
-        shape=("incomplete", "q", "q"),
-        meaning="products of covariate columns, centred within batch, people with a value",
-        support="cell",
-    ),
-    ArraySpec(
-        name="wy",
-        shape=("q", "incomplete"),
-        meaning="products of covariate columns and feature, centred within batch",
-        support="cell",
-    ),
-    ArraySpec(
-        name="yy",
-        shape=("incomplete",),
-        least=0,
-        meaning="squares of the feature, centred within batch",
-    ),
-    ArraySpec(
-        name="varies",
-        shape=("incomplete",),
-        dtype="int32",
-        least=0,
-        meaning="number of the site's batches within which the feature is not constant",
-    ),
+    *_moments("incomplete", ("incomplete",), "rows with a value"),
     ArraySpec(
         name="batches",
         shape=("incomplete",),
@@ -138,6 +107,23 @@ def _keep(site: Site, prefix: str, moments: Moments) -> None:
         site.keep[f"{prefix}.{name}"] = getattr(moments, name)
 
 
+SAME_PEOPLE = ("people", "sum_w", "ww")
+"""Sums that do not depend on the feature where all features have the same people."""
+
+
+def _summed(m: Moments) -> dict[str, NDArray[Any]]:
+    """Sums over a site's batches; those of ``SAME_PEOPLE`` have the features' axis first."""
+    return {
+        "people": m.n.sum(axis=0).astype(np.int64),
+        "sum_y": (m.n * m.mean_y).sum(axis=0),
+        "sum_w": (m.n[..., None] * m.mean_w).sum(axis=0),
+        "ww": m.ww.sum(axis=0),
+        "wy": m.wy.sum(axis=0),
+        "yy": m.yy.sum(axis=0),
+        "varies": m.varies.sum(axis=0, dtype=np.int32),
+    }
+
+
 def estimates_in(shared: Arrays) -> Estimates:
     """The estimates of the shared model."""
     return Estimates(
@@ -160,15 +146,9 @@ class Fit:
         W = design_matrix(site.data, self.schema)
         m, incomplete = batch_moments(site.data, W, site.batches)
         _keep(site, "complete", m)
-        site.keep["incomplete"] = np.flatnonzero(incomplete)
+        sums = _summed(m)
         return {
-            "people": np.asarray(m.n.sum(), dtype=np.int64),
-            "sum_y": (m.n * m.mean_y).sum(axis=0),
-            "sum_w": (m.n * m.mean_w[:, 0]).sum(axis=0),
-            "ww": m.ww[:, 0].sum(axis=0),
-            "wy": m.wy.sum(axis=0),
-            "yy": m.yy.sum(axis=0),
-            "varies": m.varies.sum(axis=0, dtype=np.int32),
+            **{k: np.asarray(v[0]) if k in SAME_PEOPLE else v for k, v in sums.items()},
             "missing": incomplete.astype(np.int32),
         }
 
@@ -194,16 +174,7 @@ class Fit:
         W = design_matrix(site.data, self.schema)
         m = observed_moments(site.data, W, site.batches, shared["incomplete"].astype(np.intp))
         _keep(site, "observed", m)
-        return {
-            "people": m.n.sum(axis=0).astype(np.int64),
-            "sum_y": (m.n * m.mean_y).sum(axis=0),
-            "sum_w": (m.n[..., None] * m.mean_w).sum(axis=0),
-            "ww": m.ww.sum(axis=0),
-            "wy": m.wy.sum(axis=0),
-            "yy": m.yy.sum(axis=0),
-            "varies": m.varies.sum(axis=0, dtype=np.int32),
-            "batches": (m.n > 0).sum(axis=0, dtype=np.int32),
-        }
+        return {**_summed(m), "batches": (m.n > 0).sum(axis=0, dtype=np.int32)}
 
     def estimate_incomplete(self, sums: Arrays, shared: Arrays) -> Arrays:
         """One least-squares fit for each incomplete feature, with divisor its observed people."""

@@ -45,6 +45,11 @@ class Who:
 ALL = Who()
 
 
+def _personal(arrays: Sequence[ArraySpec]) -> bool:
+    """Whether an array is one person's own, who must have consented."""
+    return any(spec.support == "person" for spec in arrays)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Phase:
     """What all phases have in common.
@@ -133,8 +138,7 @@ class Sum(Phase):
 
     @property
     def leaves(self) -> Leaves | None:
-        personal = any(spec.support == "person" for spec in self.arrays)
-        return Leaves.PERSONAL if personal else Leaves.SUM
+        return Leaves.PERSONAL if _personal(self.arrays) else Leaves.SUM
 
     @property
     def releases(self) -> tuple[ArraySpec, ...]:
@@ -153,13 +157,12 @@ class Publish(Phase):
     arrays: tuple[ArraySpec, ...]
     at_site: Callable[[Site, Arrays], Arrays]
     at_coordinator: Callable[[Arrays, Arrays], Arrays] | None = None
-    personal: bool = False
     to: Who = ALL
     sealed: Literal["", "recipient"] = ""
 
     @property
     def leaves(self) -> Leaves | None:
-        return Leaves.PERSONAL if self.personal else Leaves.PUBLISHED
+        return Leaves.PERSONAL if _personal(self.arrays) else Leaves.PUBLISHED
 
     @property
     def releases(self) -> tuple[ArraySpec, ...]:

@@ -249,8 +249,6 @@ def _check_published(phase: Publish, schema: Schema) -> None:
         raise PlanError(f"Phase '{phase.name}' is sealed: the coordinator cannot read it.")
     if phase.sealed and not phase.to.site:
         raise PlanError(f"Phase '{phase.name}' is sealed, but to no site.")
-    if phase.personal != any(spec.support == "person" for spec in phase.arrays):
-        raise PlanError(f"Phase '{phase.name}': personal arrays have the support 'person'.")
 
 
 __all__ = ["Plan", "Release", "build_plan", "check_steps", "describe", "parse_params"]

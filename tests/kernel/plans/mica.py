@@ -63,7 +63,6 @@ class Mica(Declared):
                 name="quantiles",
                 who=Who(site=params.to),
                 to=Who(site=params.source),
-                personal=True,
                 sealed="recipient",
                 at_site=fit.send_quantiles,
                 arrays=tuple(

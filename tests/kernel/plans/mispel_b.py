@@ -188,7 +188,6 @@ class MispelB(Declared):
             name="consensus",
             who=Who(site=params.sponsor),
             to=Who(site=params.newcomer),
-            personal=True,
             sealed="recipient",
             arrays=(consensus,),
             at_site=Consensus(params).send_consensus,
