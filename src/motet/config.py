@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -25,11 +25,27 @@ class _Section(BaseModel):
 class Evaluation(_Section):
     """How the study is judged.
 
-    ``held_out`` is the share of people of every batch that the fit does not see. Who that is
-    depends on the seed and the person only.
+    Parameters
+    ----------
+    held_out : float
+        Share of people that the fit does not see. Who that is depends on the seed and the person
+        only.
+    unseen : tuple of str
+        Sites that take no part in the fit; they are harmonized with the finished model.
+    biology : tuple of str
+        Columns of participants.tsv whose effects should survive, beside the covariates.
+    metrics : {"full", "summed", "none"}
+        ``summed``: what can be computed from sums, simulated or deployed. ``full``: in a simulation
+        the retrained probes and tests that need everybody in one place, too.
+    permutations : int
+        Permutations behind each band of a simulation.
     """
 
     held_out: float = Field(default=0.0, ge=0.0, lt=1.0)
+    unseen: tuple[str, ...] = ()
+    biology: tuple[str, ...] = ()
+    metrics: Literal["full", "summed", "none"] = "full"
+    permutations: int = Field(default=100, ge=20)
 
 
 class Federation(_Section):
