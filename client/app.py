@@ -1,22 +1,24 @@
-"""The Flower ClientApp: decodes, hands to the worker, encodes. Only codes of errors leave."""
+"""A site's answers: decodes, hands to the worker, encodes. Only codes of errors leave."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 
-from flwr.app import Context, Message
+from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from motet.client.worker import SiteWorker, log_failure
-from motet.errors import MotetError
+from motet.errors import MotetError, ProtocolError
 from motet.flower.records import Body, Envelope, decode, encode
 
 Action = Callable[[SiteWorker, Envelope, Body], Body]
+WorkerFor = Callable[[str, Envelope, Body], SiteWorker]
+"""``(action, envelope, body) -> worker``: finds or makes the worker; it outlives messages."""
 
 
 def client_app(worker_for: Callable[[Context], SiteWorker]) -> ClientApp:
-    """Make a site's ClientApp.
+    """Make a site's ClientApp, for a grid that calls one.
 
     Parameters
     ----------
@@ -24,43 +26,46 @@ def client_app(worker_for: Callable[[Context], SiteWorker]) -> ClientApp:
         Finds or makes the worker for a context; the worker outlives messages.
     """
     app = ClientApp()
-    for category, name, action in (
-        (app.query, "hello", _hello),
-        (app.query, "agree", _agree),
-        (app.query, "prepare", _prepare),
-        (app.train, "phase", _phase),
-        (app.query, "finish", _finish),
-        (app.query, "close", _close),
-    ):
-        category(name)(_handler(worker_for, action))
+    for action in ACTIONS:
+        category, name = action.split(".")
+        getattr(app, category)(name)(_handler(worker_for, action))
     return app
 
 
 def _handler(
-    worker_for: Callable[[Context], SiteWorker], action: Action
+    worker_for: Callable[[Context], SiteWorker], action: str
 ) -> Callable[[Message, Context], Message]:
     def handle(message: Message, context: Context) -> Message:
-        worker: SiteWorker | None = None
-        envelope = Envelope(run="")
-        try:
-            worker = worker_for(context)
-            envelope, body = decode(message.content)
-            content = encode(_answer(envelope, "ok"), action(worker, envelope, body))
-        except Exception as error:  # noqa: BLE001 - whatever it is, only a code may leave
-            # The text of an exception can hold a person's name: it stays in this machine's log.
-            code = error.code if isinstance(error, MotetError) else "site-failed"
-            content = encode(_answer(envelope, code), Body())
-            if worker is None:
-                log_failure("", error)
-            else:
-                worker.fail(error)
+        content = answer(lambda *asked: worker_for(context), action, message.content)
         return Message(content, reply_to=message)
 
     return handle
 
 
-def _answer(to: Envelope, status: str) -> Envelope:
-    return replace(to, status=status)
+def answer(worker_for: WorkerFor, action: str, content: RecordDict) -> RecordDict:
+    """What a site replies to a message: whatever happens, a reply, and of errors a code."""
+    worker: SiteWorker | None = None
+    envelope = Envelope(run="")
+    try:
+        envelope, body = decode(content)
+        act = ACTIONS.get(action)
+        if act is None:
+            raise ProtocolError(f"This version knows no message '{action}'.")
+        worker = worker_for(action, envelope, body)
+        return encode(replace(envelope, status="ok"), act(worker, envelope, body))
+    except Exception as error:  # noqa: BLE001 - whatever it is, only a code may leave
+        # The text of an exception can hold a person's name: it stays in this machine's log.
+        if worker is None:
+            log_failure("", error)
+        else:
+            worker.fail(error)
+        code = error.code if isinstance(error, MotetError) else "site-failed"
+        return refusal(envelope, code)
+
+
+def refusal(to: Envelope, code: str, body: Body | None = None) -> RecordDict:
+    """A reply that says, by a code, why there is none."""
+    return encode(replace(to, status=code), body or Body())
 
 
 def _hello(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
@@ -87,3 +92,14 @@ def _finish(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
 def _close(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
     worker.close()
     return Body()
+
+
+ACTIONS: dict[str, Action] = {
+    "query.hello": _hello,
+    "query.agree": _agree,
+    "query.prepare": _prepare,
+    "train.phase": _phase,
+    "query.finish": _finish,
+    "query.close": _close,
+}
+"""Flower's message type -> what is done."""

@@ -62,14 +62,27 @@ class Keep(MutableMapping[str, NDArray[Any]]):
 
     def resume(self, done: Sequence[str]) -> bool:
         """Take up the state after the phases in `done`; False where it is not to be had."""
+        found = [version for version in self._found() if version.done == list(done)]
+        if found:
+            self._take(found[0])
+        return bool(found)
+
+    def resume_before(self, phase: str) -> bool:
+        """Take up the latest state in which `phase` is not done; False where there is none."""
+        found = [version for version in self._found() if phase not in version.done]
+        if found:
+            self._take(found[0])
+        return bool(found)
+
+    def _found(self) -> list[_Version]:
+        """The versions that are to be had, the last first."""
         versions = [self._read(path) for path in self._paths()] or [self._last, self._before]
         self._in_file = versions[0].done if versions[0] else None
-        found = [v for v in versions if v is not None and v.done == list(done)]
-        if not found:
-            return False
-        self._last, self._before = found[0], _Version()
-        self._working = dict(found[0].arrays)
-        return True
+        return [version for version in versions if version is not None]
+
+    def _take(self, version: _Version) -> None:
+        self._last, self._before = version, _Version()
+        self._working = dict(version.arrays)
 
     def undo(self, phase: str) -> bool:
         """Go back to before `phase` if it is the last committed; say whether that is so."""

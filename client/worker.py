@@ -22,7 +22,7 @@ from motet.config import Study, parse_study
 from motet.errors import MotetError, PlanError, ProtocolError
 from motet.harmonizer import Params, SiteModel
 from motet.phases import Local, Publish, Sum
-from motet.plan import AGREE, Plan, build_plan, parse_params
+from motet.plan import AGREE, Plan, build_plan, model_document, parse_params
 from motet.releases import Arrays
 from motet.schema import Schema, SiteSchema, names_digest
 from motet.store import content_hash, save_model
@@ -104,14 +104,9 @@ class SiteWorker:
         Where the features and units are those that the coordinator knows already (``same_as``),
         their digest stands for them: there may be 100,000.
         """
-        try:
-            study = parse_study(document["study"])
-        except (KeyError, TypeError) as error:
-            raise ProtocolError("A request for a description holds no study.") from error
-        self._study, self._run = study, None
-        self._table = self._open_table(parse_params(study))
-        described = _public(self._table.described)
-        own = names_digest((*self._table.features, *self._table.units))
+        study, table = self._opened(document)
+        described = _public(table.described)
+        own = names_digest((*table.features, *table.units))
         if document.get("same_as") == own:
             described = {k: v for k, v in described.items() if k not in ("features", "units")}
             described["same_as"] = own
@@ -119,12 +114,43 @@ class SiteWorker:
             described, (*AGREE.equal, *AGREE.union, "same_as"), study=study.study
         )
 
+    def _opened(self, document: Any) -> tuple[Study, Table]:
+        """Read the study and open the data as it wants them."""
+        try:
+            study = parse_study(document["study"])
+        except (KeyError, TypeError) as error:
+            raise ProtocolError("A request for a description holds no study.") from error
+        self._study, self._run = study, None
+        self._table = self._open_table(parse_params(study))
+        return study, self._table
+
     def prepare(self, document: Any, plan_hash: str) -> dict[str, bool]:
         """Build the plan from this site's own package; refuse one that differs.
 
         Take up what was kept after the phases that the coordinator has recorded (``done``), and
         say whether that could be done. Without any, begin with nothing kept.
         """
+        done = self._planned(document, plan_hash)
+        run = self._running(plan_hash)
+        mine = [path for path in done if run.plan.phase_at(path).who.site in ("", self.name)]
+        if mine:
+            return {"resumed": run.keep.resume(mine)}
+        run.keep.begin()
+        return {"resumed": True}
+
+    def take_up(self, agreed: Any, prepared: Any, plan_hash: str, path: str) -> None:
+        """Go on in the middle of a run that another process of this site began.
+
+        What was agreed and planned is computed again, and the state before the phase `path` is
+        taken up. Nothing leaves, so nothing is written down as left.
+        """
+        self._opened(agreed)
+        if prepared is not None:
+            self._planned(prepared, plan_hash)
+            self._running(plan_hash).keep.resume_before(path)
+
+    def _planned(self, document: Any, plan_hash: str) -> list[str]:
+        """Build the plan; returns the phases that the coordinator has recorded."""
         if self._study is None or self._table is None:
             raise ProtocolError("A plan came before the study.")
         try:
@@ -154,11 +180,7 @@ class SiteWorker:
             say=self._say,
         )
         self._run = _Run(plan=plan, keep=keep, site=site, table=self._table)
-        mine = [path for path in done if plan.phase_at(path).who.site in ("", self.name)]
-        if mine:
-            return {"resumed": keep.resume(mine)}
-        keep.begin()
-        return {"resumed": True}
+        return done
 
     def phase(self, path: str, shared: Arrays, plan_hash: str) -> Arrays:
         """Do one phase and return what may leave."""
@@ -229,19 +251,6 @@ class _Run:
     keep: Keep
     site: LocalSite
     table: Table
-
-
-def model_document(plan: Plan) -> dict[str, Any]:
-    """What a shared model belongs to; its content hash covers this."""
-    return {
-        "kind": "shared",
-        "study": plan.study,
-        "method": plan.method,
-        "params": plan.params.model_dump(mode="json"),
-        "seed": plan.seed,
-        "plan": plan.hash,
-        "schema": plan.schema.to_json(),
-    }
 
 
 def _public(described: SiteSchema) -> dict[str, Any]:

@@ -76,6 +76,8 @@ class Coordinator:
     store : callable
         Gets plan and shared model as soon as it is complete, before the sites harmonize with it.
     observe : Observer
+    exchange : Exchange, optional
+        How to talk with the sites; default: with all nodes of the grid, as they are.
     """
 
     def __init__(
@@ -87,10 +89,13 @@ class Coordinator:
         checkpoint: Path | None = None,
         store: Callable[[Plan, Arrays], None] = unstored,
         observe: Observer = unobserved,
+        exchange: Exchange | None = None,
     ) -> None:
         self._study, self._store = study, store
         self._quorum = study.federation.quorum or quorum
-        self._exchange = Exchange(grid, run=study.study, timeout=study.federation.timeout)
+        self._exchange = exchange or Exchange(
+            grid, run=study.study, timeout=study.federation.timeout
+        )
         self._checkpoint = Checkpoint(checkpoint)
         self._observe = observe
         self._missing: dict[str, str] = {}

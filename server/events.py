@@ -15,6 +15,8 @@ class Kind(StrEnum):
     PHASE = "phase"
     DONE = "done"
     LOST = "lost"
+    SILENT = "silent"
+    BACK = "back"
     RESTARTED = "restarted"
     HARMONIZING = "harmonizing"
 

@@ -1,27 +1,22 @@
-"""One round with the sites: push, pull until the timeout, validate before anything is used."""
+"""Talking with the sites of one run: who they are, what is asked, what is accepted."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from flwr.app import Message
 from flwr.serverapp import Grid
 
-from motet.errors import ProtocolError, is_plain_name, known_codes
-from motet.flower.records import Body, Envelope, decode, encode
+from motet.errors import is_plain_name
+from motet.flower.records import Body, Envelope
+from motet.server.events import Event, Kind, Observer, unobserved
+from motet.server.round import Check, Replies, Round
 
-Check = Callable[[str, Body], str]
-"""``(site, body) -> ""`` or the code for which the reply is rejected."""
+__all__ = ["Check", "Exchange", "Replies"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Replies:
-    """Accepted bodies by site, and for the other sites the code of what went wrong."""
-
-    accepted: Mapping[str, Body]
-    failed: Mapping[str, str]
+LOOK = 0.25
+"""Seconds between looks for sites that are not connected yet."""
 
 
 class Exchange:
@@ -31,32 +26,79 @@ class Exchange:
     ----------
     grid : Grid
     run : str
-        Name of the run; replies to another run are rejected.
+        Name of the run; replies to another run are rejected. A deployed run has one of its own
+        each time, so that no site sends again what it replied to an earlier one.
     timeout : float
         Seconds to wait for replies. Messages live as long, so a straggler does not serve a queue
         of rounds that nobody waits for.
+    expected : mapping of int to str, optional
+        Node id -> site, of the enrolled sites that should take part. A node is the site whose key
+        it has, whatever it says. None: every node, by the name it says.
+    wait : float
+        Seconds to wait until all expected sites are connected.
+    ping : float, optional
+        Seconds after which a site that has not replied is asked what became of the request. One
+        that does not know it, since it was restarted, is sent it again. None: a message that was
+        pushed is never lost.
+    observe : Observer
+        Told of sites that are waited for.
     """
 
-    def __init__(self, grid: Grid, *, run: str, timeout: float) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        *,
+        run: str,
+        timeout: float,
+        expected: Mapping[int, str] | None = None,
+        wait: float = 0.0,
+        ping: float | None = None,
+        observe: Observer = unobserved,
+    ) -> None:
         self._grid, self._run, self._timeout = grid, run, timeout
+        self._expected, self._wait, self._ping = expected, wait, ping
+        self._observe = observe
         self._nodes: dict[str, int] = {}
         self._round = 0
 
     def hello(self) -> Replies:
         """Ask every connected node for its site's name and version."""
-        names = {f"node {node}": node for node in self._grid.get_node_ids()}
-        replies = self._round_trip(
-            "query.hello", names, Envelope(run=self._run), Body(), None, self._timeout
-        )
+        names = self._connected()
+        replies = self._ask("query.hello", names, Envelope(run=self._run), Body(), None, None)
         accepted, failed = {}, dict(replies.failed)
         for node, body in replies.accepted.items():
             site = body.document.get("site") if isinstance(body.document, dict) else None
-            if not isinstance(site, str) or not is_plain_name(site) or site in accepted:
+            known = self._expected is None or site == node
+            if (
+                not isinstance(site, str)
+                or not is_plain_name(site)
+                or site in accepted
+                or not known
+            ):
                 failed[node] = "site-name"
                 continue
             accepted[site] = body
             self._nodes[site] = names[node]
+        for site in (self._expected or {}).values():
+            if site not in accepted:
+                failed.setdefault(site, "not-connected")
         return Replies(accepted=accepted, failed=failed)
+
+    def _connected(self) -> dict[str, int]:
+        """Name -> node of those that are there; waits for the expected."""
+        if self._expected is None:
+            return {f"node {node}": node for node in self._grid.get_node_ids()}
+        deadline, told = time.monotonic() + self._wait, False
+        while True:
+            here = {self._expected[n]: n for n in self._grid.get_node_ids() if n in self._expected}
+            missing = sorted(set(self._expected.values()) - set(here))
+            if not missing or time.monotonic() >= deadline:
+                return here
+            if not told:
+                told = True
+                for site in missing:
+                    self._observe(Event(kind=Kind.SILENT, site=site, code="not-connected"))
+            time.sleep(LOOK)
 
     def ask(
         self,
@@ -76,70 +118,25 @@ class Exchange:
         self._round += 1
         envelope = Envelope(run=self._run, plan=plan, phase=phase, round=self._round)
         nodes = {site: self._nodes[site] for site in sorted(sites)}
-        return self._round_trip(action, nodes, envelope, body, check, timeout or self._timeout)
+        return self._ask(action, nodes, envelope, body, check, timeout)
 
-    def _round_trip(
+    def _ask(
         self,
         action: str,
         nodes: Mapping[str, int],
         envelope: Envelope,
         body: Body,
         check: Check | None,
-        timeout: float,
+        timeout: float | None,
     ) -> Replies:
-        content = encode(envelope, body)
-        messages = [
-            Message(content, node, action, ttl=timeout, group_id=str(envelope.round))
-            for node in nodes.values()
-        ]
-        identifiers = list(self._grid.push_messages(messages))
-        site_of = dict(zip(identifiers, nodes, strict=True))
-        accepted: dict[str, Body] = {}
-        failed: dict[str, str] = {}
-        deadline = time.monotonic() + timeout
-        pause = 0.0
-        while site_of and time.monotonic() < deadline:
-            arrived = list(self._grid.pull_messages(list(site_of)))
-            for message in arrived:
-                site = site_of.pop(message.metadata.reply_to_message_id, "")
-                if site:
-                    self._receive(site, message, envelope, check, accepted, failed)
-            # The in-process grid waits by itself; a remote one is polled ever more slowly.
-            pause = 0.0 if arrived else min(pause + 0.01, 0.2)
-            if site_of and pause > 0.02:
-                time.sleep(pause)
-        failed.update(dict.fromkeys(site_of.values(), "timeout"))
-        return Replies(accepted=accepted, failed=failed)
-
-    @staticmethod
-    def _receive(
-        site: str,
-        message: Message,
-        sent: Envelope,
-        check: Check | None,
-        accepted: dict[str, Body],
-        failed: dict[str, str],
-    ) -> None:
-        if message.has_error():
-            failed[site] = "site-app"
-            return
-        try:
-            envelope, body = decode(message.content)
-        except ProtocolError as error:
-            failed[site] = error.code
-            return
-        if envelope.status != "ok":
-            # No words of a site reach the coordinator's log: a code that is not ours is not kept.
-            known = envelope.status in known_codes()
-            failed[site] = envelope.status if known else "unknown"
-        elif (envelope.run, envelope.plan, envelope.phase, envelope.round) != (
-            sent.run,
-            sent.plan,
-            sent.phase,
-            sent.round,
-        ):
-            failed[site] = "stale"
-        elif check and (code := check(site, body)):
-            failed[site] = code
-        else:
-            accepted[site] = body
+        return Round(
+            self._grid,
+            action=action,
+            nodes=nodes,
+            envelope=replace(envelope, attempt=1),
+            body=body,
+            check=check,
+            timeout=timeout or self._timeout,
+            ping=self._ping,
+            observe=self._observe,
+        ).run()

@@ -92,6 +92,36 @@ class ProtocolError(MotetError):
     code = "protocol"
 
 
+class ConnectionProblem(MotetError):  # noqa: N818 - it mostly passes by waiting
+    """A site and the coordinator cannot talk: address, certificate, key, clock or network."""
+
+    code = "connection"
+
+
+class BundleError(MotetError):
+    """A run was started with an app that this site does not allow."""
+
+    code = "bundle"
+
+
+class VersionError(MotetError):
+    """Coordinator and site have different versions of Motet."""
+
+    code = "version"
+
+
+class DeploymentError(MotetError):
+    """A coordinator's or a site's folder, port or process is not as it must be."""
+
+    code = "deployment"
+
+
+class WorkerDiedError(MotetError):
+    """The process that works on a site's data ended again and again on one message."""
+
+    code = "worker-died"
+
+
 class QuorumError(MotetError):
     """Too few sites are left to go on."""
 
@@ -134,7 +164,7 @@ def is_plain_name(name: str) -> bool:
 
 def known_codes() -> frozenset[str]:
     """The codes that a site may send: those of our errors, and of a failure without one."""
-    found, kinds = {"site-failed"}, [MotetError]
+    found, kinds = {"site-failed", "stock-node"}, [MotetError]
     while kinds:
         kind = kinds.pop()
         found.add(kind.code)

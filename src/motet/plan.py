@@ -11,6 +11,7 @@ from typing import Any
 from motet.config import Study, checked
 from motet.describe import describe
 from motet.errors import PlanError, StudyFileError
+from motet.evaluation.steps import evaluation_steps
 from motet.harmonizer import Harmonizer, Params
 from motet.phases import Agree, Phase, Publish, Repeat, Step, Sum, walk
 from motet.registry import methods
@@ -45,8 +46,17 @@ class Plan:
     """The steps of a study, resolved for one schema.
 
     The hash covers the study's name, method, parameters, seed, held-out share, the common part
-    of the schema, every step, and the package version. It does not cover local paths, who takes
-    part, or how long to wait.
+    of the schema, every step of fit and evaluation, and the package version. It does not cover
+    local paths, who takes part, or how long to wait.
+
+    Attributes
+    ----------
+    steps : tuple of Step
+        The fit: agreement, then the method's own.
+    evaluation : tuple of Step
+        The platform's, after the sites have harmonized; unseen sites take part in them.
+    unseen : tuple of str
+        Sites that take no part in the fit.
     """
 
     study: str
@@ -57,6 +67,8 @@ class Plan:
     held_out: float
     schema: Schema
     steps: tuple[Step, ...]
+    evaluation: tuple[Step, ...] = ()
+    unseen: tuple[str, ...] = ()
 
     @property
     def harmonizer(self) -> Harmonizer:
@@ -71,7 +83,17 @@ class Plan:
     @property
     def phases(self) -> tuple[Phase, ...]:
         """Every phase once, in order."""
-        return tuple(phase for phase, _ in walk(self.steps))
+        return tuple(phase for phase, _ in walk((*self.steps, *self.evaluation)))
+
+    def takes_part(self, site: str, phase: Phase) -> bool:
+        """Whether `site` is asked in a phase: an unseen one in those of the evaluation only."""
+        if phase.who.site:
+            return phase.who.site == site
+        return site not in self.unseen or self.judges(phase)
+
+    def judges(self, phase: Phase) -> bool:
+        """Whether a phase belongs to the evaluation."""
+        return any(phase is other for other, _ in walk(self.evaluation))
 
     def phase_at(self, path: str) -> Phase:
         """The phase that a path such as ``refine[2]/gram`` names, within what was consented to.
@@ -82,7 +104,7 @@ class Plan:
             When the plan has no such phase, or does not repeat it that often.
         """
         *turns, name = path.split("/")
-        steps: Sequence[Step] = self.steps
+        steps: Sequence[Step] = (*self.steps, *self.evaluation)
         for turn in turns:
             repeat, number = _parse_turn(turn)
             found = [s for s in steps if isinstance(s, Repeat) and s.name == repeat]
@@ -119,6 +141,7 @@ class Plan:
             "held_out": self.held_out,
             "schema": self.schema.digest,
             "steps": [describe(step) for step in self.steps],
+            "evaluation": [describe(step) for step in self.evaluation],
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -132,7 +155,7 @@ class Plan:
     def releases(self) -> Iterator[Release]:
         """Every array that would leave each site, with the largest size it may have."""
         sizes = dict(self.schema.sizes)
-        for phase, times in walk(self.steps):
+        for phase, times in walk((*self.steps, *self.evaluation)):
             for spec in phase.releases:
                 yield Release(
                     phase=phase.name,
@@ -192,10 +215,31 @@ def build_plan(study: Study, schema: Schema) -> Plan:
         held_out=study.evaluation.held_out,
         schema=schema,
         steps=(AGREE, *harmonizer.plan(params, schema)),
+        evaluation=tuple(evaluation_steps(schema, study.evaluation, seed=study.seed)),
+        unseen=study.evaluation.unseen,
     )
-    _check_structure(plan.steps, schema)
+    _check_structure((*plan.steps, *plan.evaluation), schema)
     plan.hash  # noqa: B018 - describes every step, or says which cannot be rebuilt
     return plan
+
+
+def model_document(plan: Plan) -> dict[str, Any]:
+    """What a shared model belongs to; its content hash covers this."""
+    return {
+        "kind": "shared",
+        "study": plan.study,
+        "method": plan.method,
+        "params": plan.params.model_dump(mode="json"),
+        "seed": plan.seed,
+        "plan": plan.hash,
+        "schema": plan.schema.of_the_fit.to_json(),
+    }
+
+
+def biology(study: Study) -> tuple[str, ...]:
+    """The columns that a study reads beside the method's covariates."""
+    covariates = parse_params(study).covariates
+    return tuple(name for name in dict.fromkeys(study.evaluation.biology) if name not in covariates)
 
 
 def check_steps(steps: Sequence[Step], schema: Schema) -> None:
@@ -251,4 +295,13 @@ def _check_published(phase: Publish, schema: Schema) -> None:
         raise PlanError(f"Phase '{phase.name}' is sealed, but to no site.")
 
 
-__all__ = ["Plan", "Release", "build_plan", "check_steps", "describe", "parse_params"]
+__all__ = [
+    "Plan",
+    "Release",
+    "biology",
+    "build_plan",
+    "check_steps",
+    "describe",
+    "model_document",
+    "parse_params",
+]

@@ -8,7 +8,7 @@ import sys
 from rich.console import Console
 from typer import Typer
 
-from motet.cli import apply, demo, methods, plan, simulate, split
+from motet.cli import apply, demo, methods, plan, server, simulate, site, split
 from motet.errors import MotetError
 from motet.version import __version__
 
@@ -25,6 +25,8 @@ app.command("plan")(plan.plan)
 app.command("simulate")(simulate.simulate)
 app.command("apply")(apply.apply)
 app.command("methods")(methods.methods)
+app.add_typer(server.server, name="server")
+app.add_typer(site.site, name="site")
 
 
 @app.command("version")

@@ -84,6 +84,41 @@ def decode(content: RecordDict) -> tuple[Envelope, Body]:
     return envelope, Body(document=document, arrays=arrays)
 
 
+def pack(content: RecordDict) -> tuple[bytes, bytes]:
+    """The records of a message as two buffers, for a pipe or a file: text and arrays."""
+    head = {name: dict(content[name]) for name in ("envelope", "document")}
+    packed = dict(content.array_records["arrays"]).get(PACKED)
+    return canonical_json(head).encode(), b"" if packed is None else packed.data
+
+
+def unpack(head: bytes, arrays: bytes) -> RecordDict:
+    """The records that :func:`pack` took apart."""
+    stated = json.loads(head)
+    return RecordDict(
+        {
+            "envelope": ConfigRecord(stated["envelope"]),
+            "document": ConfigRecord(stated["document"]),
+            "arrays": ArrayRecord({PACKED: _array(arrays)} if arrays else {}),
+        }
+    )
+
+
+def envelope_of(content: RecordDict) -> tuple[Envelope, str]:
+    """The envelope alone, and the hash it states of its body.
+
+    Raises
+    ------
+    ProtocolError
+        When there is none.
+    """
+    try:
+        stated: dict[str, Any] = dict(content["envelope"])
+        digest = str(stated.pop("sha256"))
+        return Envelope(**stated), digest
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ProtocolError(f"A message cannot be read: {type(error).__name__}.") from error
+
+
 def _layout(arrays: Arrays) -> str:
     """``name dtype shape`` of every array, in the order of their bytes."""
     return canonical_json([[n, arrays[n].dtype.name, *arrays[n].shape] for n in sorted(arrays)])
@@ -91,7 +126,10 @@ def _layout(arrays: Arrays) -> str:
 
 def _packed(arrays: Arrays) -> Array:
     """All arrays behind each other: Flower adds some 400 bytes an array, and we have eight."""
-    data = b"".join(little_endian(arrays[name]).tobytes() for name in sorted(arrays))
+    return _array(b"".join(little_endian(arrays[name]).tobytes() for name in sorted(arrays)))
+
+
+def _array(data: bytes) -> Array:
     return Array(dtype="uint8", shape=(len(data),), stype=RAW, data=data)
 
 

@@ -1,0 +1,72 @@
+"""``motet site start``: the site's node, kept running."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from motet.client.home import SiteHome
+from motet.errors import ModelError
+from motet.store import read_json
+from motet.supervise import Child, Supervisor, claimed, python_module
+
+
+def serve(home: SiteHome, *, say: Callable[[str], None]) -> None:
+    """Run the site until it is told to end; the node is started again on any exit.
+
+    Raises
+    ------
+    DeploymentError, StudyFileError
+        When the folder is not a site's, its key cannot be read, or a daemon runs in it already.
+    """
+    home.settings, home.key()  # what is wrong here is said before anything starts
+    home.log.parent.mkdir(exist_ok=True)
+    told: list[str] = []
+
+    def tick() -> None:
+        words = sentence(said(home))
+        if words and told[-1:] != [words]:
+            told.append(words)
+            say(words)
+
+    with claimed(home.path, "site daemon"):
+        home.status.unlink(missing_ok=True)
+        node = Child(
+            name="node",
+            command=python_module("motet.client.node", str(home.path)),
+            output=home.log.parent / "node.out",
+        )
+        Supervisor([node], status=home.supervised, tick=tick).run()
+
+
+def said(home: SiteHome) -> dict[str, Any]:
+    """What the node last said of itself; empty where it says nothing."""
+    try:
+        return dict(read_json(home.status))
+    except (ModelError, TypeError, ValueError):
+        return {}
+
+
+def sentence(status: dict[str, Any]) -> str:
+    """The node's state in words."""
+    if not status:
+        return ""
+    site, where = status["site"], status["coordinator"]
+    if status["state"] == "waiting":
+        return f"Site {site} waits: {status['sentence']}"
+    if status["state"] == "working":
+        phase = f", phase '{status['phase']}'" if status.get("phase") else ""
+        return f"Site {site} works on study {str(status['study']).rpartition('/')[0]}{phase}."
+    return f"Site {site} is connected to {where}."
+
+
+def state(home: SiteHome) -> str:
+    """What ``motet site status`` prints."""
+    name = home.settings.name
+    try:
+        node = read_json(home.supervised)["processes"]["node"]
+    except (ModelError, KeyError, TypeError):
+        return f"The daemon of site {name} is not running. Start it: motet site start {home.path}"
+    words = sentence(said(home)) or f"Site {name} is starting."
+    restarts = f" Its node was restarted {node['restarts']} times." if node["restarts"] else ""
+    return f"{words}{restarts} Its log: {home.log}"

@@ -1,0 +1,135 @@
+"""The process that works on a site's data: persistent, without network and without keys.
+
+``python -m motet.client.desk HOME FD`` answers requests on a pipe. It owns data, networks and GPU.
+It may be killed at any time: the next one takes up the study from the site's own disk.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from motet.bids.derivatives import DerivativeWriter
+from motet.bids.read import fingerprint
+from motet.client.app import answer
+from motet.client.home import SiteHome
+from motet.client.opening import open_site
+from motet.client.worker import SiteWorker
+from motet.errors import DeploymentError, ProtocolError, is_plain_name
+from motet.flower.records import Body, Envelope, pack, unpack
+from motet.store import read_json, write_json
+from motet.supervise import claimed, die_with_parent
+
+log = logging.getLogger("motet.site")
+
+PATIENCE = 15.0
+"""Seconds to wait for a worker before this one, which was killed, to be gone."""
+
+
+class Desk:
+    """Finds the worker for a message.
+
+    Parameters
+    ----------
+    home : SiteHome
+    """
+
+    def __init__(self, home: SiteHome) -> None:
+        self._home, self._settings = home, home.settings
+        self._run, self._worker = "", self._new("")
+
+    def worker_for(self, action: str, envelope: Envelope, body: Body) -> SiteWorker:
+        """The worker of this run; made anew where the process that held it is gone."""
+        if action == "query.hello":
+            return self._new("")
+        if action == "query.agree":
+            self._begin(envelope.run, body.document)
+        elif self._run != envelope.run:
+            self._take_up(envelope)
+        if action == "query.prepare":
+            asked = {**self._session(), "plan": envelope.plan, "prepare": body.document}
+            write_json(self._file, asked)
+        return self._worker
+
+    def _begin(self, run: str, document: Any) -> None:
+        try:
+            study = str(document["study"]["study"])
+        except (KeyError, TypeError) as error:
+            raise ProtocolError("A request for a description holds no study.") from error
+        if not is_plain_name(study):
+            raise ProtocolError("The study has a name that cannot be a folder's.")
+        self._run, self._worker = run, self._new(study)
+        write_json(self._file, {"run": run, "agree": document})
+
+    def _take_up(self, envelope: Envelope) -> None:
+        """Go on with a study that a process before this one began."""
+        asked = self._session()
+        if asked.get("run") != envelope.run:
+            raise ProtocolError("The run was not begun at this site.")
+        worker = self._new(str(asked["agree"]["study"]["study"]))
+        worker.take_up(asked["agree"], asked.get("prepare"), asked.get("plan", ""), envelope.phase)
+        self._run, self._worker = envelope.run, worker
+
+    @property
+    def _file(self) -> Path:
+        return self._home.path / "run.json"
+
+    def _session(self) -> dict[str, Any]:
+        return dict(read_json(self._file)) if self._file.is_file() else {}
+
+    def _new(self, study: str) -> SiteWorker:
+        folder, data = self._home.study(study or "."), self._settings.data
+        return SiteWorker(
+            name=self._settings.name,
+            open_table=lambda params, **asked: open_site(
+                data, site=self._settings.name, params=params, **asked
+            ),
+            sink=lambda table, about: DerivativeWriter(
+                folder / "harmonized", table, description=about
+            ),
+            folder=folder if study else None,
+            fingerprint=fingerprint(data) if study else "",
+            say=partial(log.warning, "%s"),
+        )
+
+
+def main() -> None:
+    """Answer until the pipe is closed."""
+    die_with_parent()
+    home, channel = SiteHome(Path(sys.argv[1])), Connection(int(sys.argv[2]))
+    logging.basicConfig(
+        filename=home.log, format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO
+    )
+    began = time.monotonic()
+    while True:
+        try:
+            with claimed(home.path, "worker", name=".worker.lock"), threadpool_limits(1, "blas"):
+                _serve(Desk(home), channel)
+            return
+        except DeploymentError:
+            if time.monotonic() - began > PATIENCE:
+                raise
+            time.sleep(0.1)
+
+
+def _serve(desk: Desk, channel: Connection) -> None:
+    while True:
+        try:
+            job = json.loads(channel.recv_bytes())
+            content = unpack(channel.recv_bytes(), channel.recv_bytes())
+        except (EOFError, OSError):
+            return
+        for part in pack(answer(desk.worker_for, str(job["action"]), content)):
+            channel.send_bytes(part)
+
+
+if __name__ == "__main__":
+    main()

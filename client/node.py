@@ -1,0 +1,287 @@
+"""A site's network process: holds the key, takes messages, sends replies. It sees no data.
+
+``python -m motet.client.node HOME`` dials out to the coordinator and to nobody else. What comes is
+handed to the worker process; while that works, questions about its progress are answered at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from motet.client.app import refusal
+from motet.client.hand import Hand
+from motet.client.home import SiteHome
+from motet.client.outbox import Outbox
+from motet.errors import ConnectionProblem, ModelError, ProtocolError, WorkerDiedError
+from motet.flower.bundle import digest, version_of
+from motet.flower.fleet import Fleet, Incoming, RunEnded, look
+from motet.flower.records import Body, Envelope, encode, envelope_of
+from motet.store import read_json, write_json
+from motet.supervise import claimed, die_with_parent
+from motet.version import __version__
+
+log = logging.getLogger("motet.node")
+
+ACTIVE, IDLE = 0.05, 1.0
+"""Seconds between looks for a message: while a study runs, and when nothing has come for long."""
+WARM = 60.0
+"""Seconds after a message during which the next is expected."""
+AGAIN = 3.0
+"""Seconds before a coordinator that cannot be reached is tried again."""
+TRIES = 3
+"""Times a message is given to a new worker when the one before died of it."""
+
+Key = tuple[str, str, str, int, str]
+
+
+@dataclass(kw_only=True)
+class Job:
+    """A request that waits for the worker, or is worked on."""
+
+    key: Key
+    envelope: Envelope
+    incoming: Incoming
+    tries: int = 0
+
+
+class Node:
+    """Serves one site.
+
+    Parameters
+    ----------
+    home : SiteHome
+    """
+
+    def __init__(self, home: SiteHome) -> None:
+        self._home, self._settings = home, home.settings
+        self._hand, self._outbox = Hand(home), Outbox(home.outbox)
+        self._fleet: Fleet | None = None
+        self._over = False
+        self._job: Job | None = None
+        self._queue: deque[Job] = deque()
+        self._refused: dict[int, str] = {}
+        self._last = 0.0
+        self._said: dict[str, Any] = {}
+
+    def run(self) -> None:
+        """Serve until told to end; problems of the connection are said, and waited out."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+        try:
+            while not self._over:
+                try:
+                    self._connect()
+                    self._serve()
+                except ConnectionProblem as problem:
+                    self._say("waiting", str(problem))
+                    self._pause(AGAIN)
+        finally:
+            self._goodbye()
+
+    def _connect(self) -> None:
+        if self._fleet is not None:
+            self._fleet.close()
+        certificate = self._home.certificate.read_bytes()
+        look(self._settings.coordinator, certificate)
+        fleet = self._fleet = Fleet(self._settings.coordinator, certificate, self._home.key())
+        here, left = self._here(), self._left()
+        if left.get("node_id") and left.get("at") == here:
+            # The process before this one was killed, or the coordinator is back after an outage.
+            # It still counts as connected: say goodbye for it. A copy of the key on another
+            # machine has no such record, and is refused.
+            try:
+                fleet.deactivate(int(left["node_id"]))
+            except ConnectionProblem as problem:
+                log.info("no goodbye for the process before this one: %s", problem)
+        node_id = fleet.activate()
+        write_json(self._home.session, {"node_id": node_id, "at": here})
+        self._say("connected")
+
+    def _serve(self) -> None:
+        self._hand.start()
+        while not self._over:
+            self._work()
+            busy = self._take()
+            if not busy:
+                warm = self._job is not None or time.monotonic() - self._last < WARM
+                self._pause(ACTIVE if warm else IDLE)
+
+    def _take(self) -> bool:
+        """Take one message; whether there was one."""
+        assert self._fleet is not None
+        try:
+            incoming = self._fleet.receive()
+        except RunEnded:
+            return False
+        if incoming is None:
+            return False
+        self._last = time.monotonic()
+        try:
+            envelope, sha256 = envelope_of(incoming.content)
+        except ProtocolError as error:
+            log.warning("a message was dropped: %s", error)
+            return True
+        key = (envelope.run, envelope.plan, envelope.phase, envelope.round, sha256)
+        if code := self._refusal(incoming):
+            about = {"site": self._settings.name, "motet": __version__}
+            self._reply(incoming, refusal(envelope, code, Body(document=about)))
+        elif incoming.action == "query.ping":
+            state = {"state": self._state(key)}
+            self._reply(incoming, encode(envelope, Body(document=state)))
+        elif (stored := self._outbox.get(key)) is not None:
+            log.info("round %s of %s was done before: the reply is sent again", *key[3:1:-1])
+            self._reply(incoming, stored)
+        elif self._state(key) == "unknown":
+            self._queue.append(Job(key=key, envelope=envelope, incoming=incoming))
+        return True
+
+    def _state(self, key: Key) -> str:
+        """What became of a request; its hash is not compared, a question does not know it."""
+        asked = key[:4]
+        if self._job is not None and self._job.key[:4] == asked:
+            return "working"
+        return "queued" if any(job.key[:4] == asked for job in self._queue) else "unknown"
+
+    def _work(self) -> None:
+        """Fetch a reply, and give the worker what is next."""
+        job = self._job
+        if job is not None:
+            try:
+                reply = self._hand.reply()
+            except WorkerDiedError:
+                self._died(job)
+                return
+            if reply is not None:
+                self._outbox.put(job.key, reply)
+                self._job = None
+                self._say("connected")
+                self._reply(job.incoming, reply)
+            elif job.incoming.expired:
+                log.warning("nobody waits for '%s' any more: the worker is ended", job.key[2])
+                self._hand.kill()
+                self._job = None
+        while self._job is None and self._queue:
+            job = self._queue.popleft()
+            if not job.incoming.expired:
+                self._begin(job)
+
+    def _begin(self, job: Job) -> None:
+        self._job = job
+        self._say("working", study=job.envelope.run, phase=job.envelope.phase)
+        try:
+            self._hand.ask(job.incoming.action, job.incoming.content)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            self._job = None
+            self._reply(job.incoming, refusal(job.envelope, ProtocolError.code))
+
+    def _died(self, job: Job) -> None:
+        job.tries += 1
+        log.warning("the worker ended while it worked on '%s' (%d)", job.key[2], job.tries)
+        self._hand.kill()
+        self._job = None
+        if job.tries < TRIES:
+            self._begin(job)
+        else:
+            self._reply(job.incoming, refusal(job.envelope, WorkerDiedError.code))
+
+    def _reply(self, to: Incoming, content: Any) -> None:
+        assert self._fleet is not None
+        self._fleet.reply(to, content)
+
+    def _refusal(self, incoming: Incoming) -> str:
+        """The code for which a run's messages are refused; empty where its app is allowed."""
+        assert self._fleet is not None
+        if incoming.run not in self._refused:
+            found = self._fleet.bundle_of(incoming.run)
+            code = ""
+            if found != digest() and found not in self._settings.bundles:
+                theirs = version_of(self._fleet.bundle(incoming.run, found))
+                code = "version" if theirs not in ("", __version__) else "bundle"
+                log.error(
+                    "run %s is refused: the coordinator has Motet %s, this site %s"
+                    if code == "version"
+                    else "run %s is refused: its app (version %s; here %s) is not this package's",
+                    incoming.run,
+                    theirs or "unknown",
+                    __version__,
+                )
+            self._refused[incoming.run] = code
+        return self._refused[incoming.run]
+
+    def _say(self, state: str, sentence: str = "", **more: str) -> None:
+        said = {
+            "site": self._settings.name,
+            "coordinator": self._settings.coordinator,
+            "state": state,
+            "sentence": sentence,
+            "worker": self._hand.pid,
+            "motet": __version__,
+            **more,
+        }
+        if said == {k: v for k, v in self._said.items() if k != "since"}:
+            return
+        if sentence:
+            log.warning("%s", sentence)
+        elif state != self._said.get("state"):
+            log.info("%s %s", state, " ".join(more.values()))
+        self._said = {**said, "since": round(time.time())}
+        write_json(self._home.status, self._said)
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._over and (left := until - time.monotonic()) > 0:
+            # A reply of the worker ends the pause.
+            if self._job is not None and self._hand.ready(min(left, IDLE)):
+                return
+            if self._job is None:
+                time.sleep(min(left, 0.2))
+
+    @staticmethod
+    def _here() -> str:
+        return socket.gethostname()
+
+    def _left(self) -> dict[str, Any]:
+        try:
+            return dict(read_json(self._home.session))
+        except (ModelError, TypeError, ValueError):
+            return {}
+
+    def _goodbye(self) -> None:
+        self._hand.kill()
+        if self._fleet is not None:
+            try:
+                self._fleet.deactivate()
+                self._home.session.unlink(missing_ok=True)
+            except (ConnectionProblem, RunEnded):
+                log.info("the coordinator was not there for a goodbye")
+            self._fleet.close()
+        self._home.status.unlink(missing_ok=True)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        self._over = True
+
+
+def main() -> None:
+    """Serve the site whose folder is named."""
+    die_with_parent()
+    home = SiteHome(Path(sys.argv[1]))
+    home.log.parent.mkdir(exist_ok=True)
+    logging.basicConfig(
+        filename=home.log, format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    with claimed(home.path, "site", name=".node.lock"):
+        Node(home).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""The coordinator's folder: settings, certificates, enrolled sites, orders, logs."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from pydantic import BaseModel, ConfigDict, Field
+
+from motet.config import checked
+from motet.errors import DeploymentError, is_plain_name
+from motet.flower import superlink
+from motet.server.certificates import make_certificates
+from motet.store import OWNER, atomic, write_json
+
+
+class ServerSettings(BaseModel):
+    """``server.yaml``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = "localhost"
+    port: int = Field(default=9443, ge=1, le=65535)
+
+
+@dataclass(frozen=True)
+class ServerHome:
+    """The layout of a coordinator's folder."""
+
+    path: Path
+
+    @property
+    def tls(self) -> Path:
+        """Certificates and their keys."""
+        return self.path / "tls"
+
+    @property
+    def flower(self) -> Path:
+        """Flower's own home."""
+        return self.path / "flower"
+
+    @property
+    def database(self) -> Path:
+        """The SuperLink's database."""
+        return self.path / "superlink.db"
+
+    @property
+    def secret(self) -> Path:
+        """What the superexec shows the SuperLink."""
+        return self.path / "superexec.secret"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of logs."""
+        return self.path / "log"
+
+    @property
+    def app(self) -> Path:
+        """The thin Flower app."""
+        return self.path / "motet-study"
+
+    @property
+    def status(self) -> Path:
+        """What the running coordinator says of itself."""
+        return self.path / "status.json"
+
+    def order(self, identifier: str) -> Path:
+        """Folder of one run: what was asked, what happened."""
+        return self.path / "orders" / identifier
+
+    @property
+    def settings(self) -> ServerSettings:
+        """``server.yaml``, checked.
+
+        Raises
+        ------
+        DeploymentError
+            When the folder is not a coordinator's.
+        """
+        file = self.path / "server.yaml"
+        try:
+            document = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        except FileNotFoundError as error:
+            raise DeploymentError(
+                "This is not a coordinator's folder: server.yaml is missing.",
+                do="Make one with 'motet server init FOLDER'.",
+                file=self.path,
+            ) from error
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise DeploymentError(f"server.yaml cannot be read: {error}.", file=file) from error
+        if not isinstance(document, dict):
+            raise DeploymentError("server.yaml holds no settings.", file=file)
+        return checked(ServerSettings, document, file=file)
+
+    @property
+    def address(self) -> str:
+        """``host:port``."""
+        return f"{self.settings.host}:{self.settings.port}"
+
+    def public_keys(self) -> dict[str, Path]:
+        """Site -> file of its public key."""
+        return {path.stem: path for path in sorted((self.path / "sites").glob("*.pub"))}
+
+    def enrolled(self) -> dict[str, int]:
+        """Site -> node id, of the sites that the SuperLink knows."""
+        file = self.path / "sites" / "enrolled.json"
+        if not file.is_file():
+            return {}
+        return {str(k): int(v) for k, v in json.loads(file.read_text(encoding="utf-8")).items()}
+
+    def enrol(self) -> None:
+        """Register at the running SuperLink the keys that it does not know yet."""
+        known = self.enrolled()
+        for site, key in self.public_keys().items():
+            if site not in known:
+                known[site] = superlink.register(self.flower, key)
+                write_json(self.path / "sites" / "enrolled.json", known)
+
+    def add(self, site: str, key: Path) -> None:
+        """Keep a site's public key, to be enrolled.
+
+        Raises
+        ------
+        DeploymentError
+            When the key is no public key, is a private one, or belongs to another site; when the
+            site has another key.
+        """
+        if not is_plain_name(site):
+            raise DeploymentError(f"'{site}' cannot be the name of a site.")
+        text = read_public_key(key)
+        for other, file in self.public_keys().items():
+            same = read_public_key(file) == text
+            if other == site and not same:
+                raise DeploymentError(
+                    f"'{site}' is enrolled with another key.",
+                    do="A hospital that lost its key is enrolled under a new name.",
+                )
+            if other != site and same:
+                raise DeploymentError(f"This key is enrolled as '{other}'.", file=key)
+        with atomic(self.path / "sites" / f"{site}.pub") as stream:
+            stream.write(text)
+
+
+def read_public_key(file: Path) -> str:
+    """The public key in a file, in one form (OpenSSH)."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DeploymentError(f"The key cannot be read: {error.strerror}.", file=file) from error
+    if b"PRIVATE KEY" in content:
+        raise DeploymentError(
+            "This is a private key. It must not leave the hospital.",
+            do="Ask for the site's node.pub, and have the site make a new key.",
+            file=file,
+        )
+    try:
+        key = serialization.load_ssh_public_key(content)
+    except Exception as error:
+        raise DeploymentError("This is not a public key of a site.", file=file) from error
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise DeploymentError("This is not an elliptic-curve key.", file=file)
+    form = (serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return key.public_bytes(*form).decode() + "\n"
+
+
+def init_server(folder: Path, *, host: str, port: int) -> ServerHome:
+    """Make a coordinator's folder; refuses one that is there."""
+    if (folder / "server.yaml").exists():
+        raise DeploymentError(
+            "The folder is a coordinator's already.",
+            do="Start it with 'motet server start', or name another folder.",
+            file=folder,
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DeploymentError("The folder is not empty.", do="Name a new one.", file=folder)
+    settings = checked(ServerSettings, {"host": host, "port": port})
+    home = ServerHome(folder.resolve())
+    home.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.chmod(home.path, 0o700)
+    (home.path / "sites").mkdir()
+    home.logs.mkdir()
+    hosts = list(dict.fromkeys([host, "localhost", "127.0.0.1"]))
+    make_certificates(home.tls, hosts)
+    with atomic(home.secret, readable_by=OWNER) as stream:
+        stream.write(secrets.token_hex(32))
+    welcome: dict[str, Any] = {
+        "address": f"{settings.host}:{settings.port}",
+        "certificate": (home.tls / "ca.crt").read_text(encoding="ascii"),
+    }
+    with atomic(home.path / "coordinator.yaml") as stream:
+        stream.write(
+            "# For the sites: 'motet site init FOLDER --coordinator coordinator.yaml'\n"
+            + yaml.safe_dump(welcome, sort_keys=False, default_style=None)
+        )
+    with atomic(home.path / "server.yaml") as stream:
+        stream.write(yaml.safe_dump(settings.model_dump(), sort_keys=False))
+    return home

@@ -1,0 +1,83 @@
+"""The folder that a deployed study writes at the coordinator: what was released, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from motet.config import Study
+from motet.errors import DeploymentError, ModelError, OutputFolderError
+from motet.plan import Plan, model_document
+from motet.releases import Arrays
+from motet.server.coordinator import Outcome
+from motet.store import content_hash, json_hash, read_json, save_model, write_json
+from motet.supervise import claimed
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """The layout is that of ``motet simulate --out``, without ``sites/``."""
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """The coordinator's progress while a run is not complete."""
+        return self.path / ".progress.npz"
+
+    @contextmanager
+    def claimed(self, study: Study, sites: Sequence[str]) -> Iterator[None]:
+        """Hold the folder for one run of one study.
+
+        Raises
+        ------
+        OutputFolderError
+            When it holds something else, another study, or a run that is going on.
+        """
+        self.check(study)
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            with claimed(self.path, "study"):
+                asked = {"study": json_hash(study.public()), "sites": sorted(sites)}
+                write_json(self.path / "asked.json", asked)
+                yield
+        except DeploymentError as error:
+            raise OutputFolderError(
+                "Another run is writing into this folder.",
+                do="Wait until it is done, or name another folder.",
+                file=self.path,
+            ) from error
+
+    def check(self, study: Study) -> None:
+        """Refuse a folder that is not this study's."""
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise OutputFolderError("This is a file, not a folder.", file=self.path)
+        if not any(self.path.iterdir()):
+            return
+        try:
+            held = read_json(self.path / "asked.json")["study"]
+        except (ModelError, KeyError, TypeError) as error:
+            raise OutputFolderError(
+                "The folder is not empty and holds no deployed Motet study.",
+                do="Name a new folder.",
+                file=self.path,
+            ) from error
+        if held != json_hash(study.public()):
+            raise OutputFolderError(
+                "The folder holds another study.",
+                do="Name a new folder, or remove this one if it is no longer needed.",
+                file=self.path,
+            )
+
+    def write_model(self, plan: Plan, shared: Arrays) -> None:
+        """Write plan and shared model."""
+        write_json(self.path / "plan.json", plan.to_json())
+        save_model(self.path / "shared", shared, model_document(plan))
+
+    def write(self, outcome: Outcome) -> str:
+        """Write what else was released; returns the model's content hash."""
+        return content_hash(outcome.shared, model_document(outcome.plan))

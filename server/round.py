@@ -1,0 +1,169 @@
+"""One round with the sites: push, pull until the timeout, validate before anything is used."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from motet.errors import ProtocolError, known_codes
+from motet.flower.records import Body, Envelope, decode, encode
+from motet.server.events import Event, Kind, Observer
+
+Check = Callable[[str, Body], str]
+"""``(site, body) -> ""`` or the code for which the reply is rejected."""
+
+LONGEST_PAUSE = 0.2
+"""Seconds between looks for replies, at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replies:
+    """Accepted bodies by site, and for the other sites the code of what went wrong."""
+
+    accepted: Mapping[str, Body]
+    failed: Mapping[str, str]
+
+
+class Round:
+    """One request to several sites, until each has replied or the time is up.
+
+    The parameters are those of :class:`~motet.server.exchange.Exchange`.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        *,
+        action: str,
+        nodes: Mapping[str, int],
+        envelope: Envelope,
+        body: Body,
+        check: Check | None,
+        timeout: float,
+        ping: float | None,
+        observe: Observer,
+    ) -> None:
+        self._grid, self._action, self._nodes = grid, action, nodes
+        self._envelope, self._body, self._check = envelope, body, check
+        self._timeout, self._ping, self._observe = timeout, ping, observe
+        self._open = set(nodes)
+        self._sent: dict[str, str] = {}  # message -> site
+        self._asked: dict[str, str] = {}  # question -> site
+        self._attempts = dict.fromkeys(nodes, 1)
+        self._unanswered = dict.fromkeys(nodes, 0)
+        self._accepted: dict[str, Body] = {}
+        self._failed: dict[str, str] = {}
+
+    def run(self) -> Replies:
+        """Run it."""
+        began = time.monotonic()
+        self._sent |= self._push(self._action, self._envelope, self._body, sorted(self._open))
+        pause, questions = 0.0, 1
+        while self._open and time.monotonic() < began + self._timeout:
+            arrived = list(self._grid.pull_messages([*self._sent, *self._asked]))
+            for message in arrived:
+                self._take(message)
+            if self._ping and time.monotonic() > began + questions * self._ping:
+                questions += 1
+                self._question()
+            # The in-process grid waits by itself; a remote one is polled ever more slowly.
+            pause = 0.0 if arrived else min(pause + 0.01, LONGEST_PAUSE)
+            if self._open and pause > 0.02:
+                time.sleep(pause)
+        self._failed.update(dict.fromkeys(self._open, "timeout"))
+        return Replies(accepted=self._accepted, failed=self._failed)
+
+    def _push(
+        self,
+        action: str,
+        envelope: Envelope,
+        body: Body,
+        sites: Iterable[str],
+        ttl: float | None = None,
+    ) -> dict[str, str]:
+        """Send to sites; message id -> site."""
+        content = encode(envelope, body)
+        messages = {
+            site: Message(
+                content,
+                self._nodes[site],
+                action,
+                ttl=ttl or self._timeout,
+                group_id=str(envelope.round),
+            )
+            for site in sites
+        }
+        identifiers = list(self._grid.push_messages(messages.values()))
+        # A push that was repeated, since its answer was lost in an outage, has no new id.
+        return {
+            identifier or message.metadata.message_id: site
+            for identifier, (site, message) in zip(identifiers, messages.items(), strict=True)
+        }
+
+    def _take(self, message: Message) -> None:
+        identifier = message.metadata.reply_to_message_id
+        if (site := self._asked.pop(identifier, "")) in self._open:
+            self._answered(site, message)
+        elif (site := self._sent.pop(identifier, "")) in self._open:
+            if message.has_error() and self._ping:
+                # Flower's word for a node that is gone, or whose reply is incomplete. It is asked
+                # again when it is back.
+                return
+            self._open.discard(site)
+            self._receive(site, message)
+
+    def _question(self) -> None:
+        """Ask the sites that have not replied what became of the request."""
+        assert self._ping is not None
+        for site in sorted(self._open):
+            self._unanswered[site] += 1
+            if self._unanswered[site] == 3:
+                self._observe(Event(kind=Kind.SILENT, site=site, code="silent"))
+        questions = self._push("query.ping", self._envelope, Body(), sorted(self._open), self._ping)
+        self._asked = questions
+
+    def _answered(self, site: str, message: Message) -> None:
+        if message.has_error():
+            return
+        try:
+            _, body = decode(message.content)
+        except ProtocolError:
+            return
+        if self._unanswered[site] >= 3:
+            self._observe(Event(kind=Kind.BACK, site=site))
+        self._unanswered[site] = 0
+        state = body.document.get("state") if isinstance(body.document, dict) else None
+        if state == "unknown":
+            self._attempts[site] += 1
+            again = replace(self._envelope, attempt=self._attempts[site])
+            self._sent |= self._push(self._action, again, self._body, [site])
+
+    def _receive(self, site: str, message: Message) -> None:
+        if message.has_error():
+            self._failed[site] = "site-app"
+            return
+        try:
+            envelope, body = decode(message.content)
+        except ProtocolError as error:
+            self._failed[site] = error.code
+            return
+        sent = self._envelope
+        if envelope.status != "ok":
+            # No words of a site reach the coordinator's log: a code that is not ours is not kept.
+            known = envelope.status in known_codes()
+            self._failed[site] = envelope.status if known else "unknown"
+        elif (envelope.run, envelope.plan, envelope.phase, envelope.round) != (
+            sent.run,
+            sent.plan,
+            sent.phase,
+            sent.round,
+        ):
+            self._failed[site] = "stale"
+        elif self._check and (code := self._check(site, body)):
+            self._failed[site] = code
+        else:
+            self._accepted[site] = body

@@ -1,0 +1,98 @@
+"""``motet server``: the coordinator of a federation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from motet.cli.show import console, table
+
+server = typer.Typer(no_args_is_help=True, help="Coordinate a federation of hospitals.")
+
+Home = Annotated[Path, typer.Argument(help="The coordinator's folder.")]
+
+
+@server.command()
+def init(
+    home: Home,
+    host: Annotated[
+        str, typer.Option(help="Name or address under which the sites reach this machine.")
+    ] = "localhost",
+    port: Annotated[int, typer.Option(help="The one port that sites dial.")] = 9443,
+) -> None:
+    """Make a coordinator's folder: certificates, secrets, and coordinator.yaml for the sites."""
+    from motet.server.home import init_server
+
+    made = init_server(home, host=host, port=port)
+    console.print(
+        f"A coordinator at {made.address}. Next:\n"
+        f"  send {home / 'coordinator.yaml'} to every site\n"
+        f"  motet server provision {home} SITE SITE.pub    with the key that each site sends back\n"
+        f"  motet server start {home}",
+        markup=False,
+    )
+
+
+@server.command()
+def provision(
+    home: Home,
+    site: Annotated[str, typer.Argument(help="The site's name.")],
+    key: Annotated[Path, typer.Argument(help="The node.pub that the site sent.")],
+) -> None:
+    """Enrol a site by its public key; a running coordinator lets it in within seconds."""
+    from motet.server.home import ServerHome
+
+    made = ServerHome(home.resolve())
+    made.settings  # noqa: B018 - refuses what is no coordinator's folder
+    made.add(site, key)
+    console.print(f"Site {site} may connect.", markup=False)
+
+
+@server.command()
+def start(home: Home) -> None:
+    """Run the coordinator until it is stopped (Ctrl-C, or a service manager's SIGTERM)."""
+    from motet.server.daemon import serve
+    from motet.server.home import ServerHome
+
+    serve(ServerHome(home.resolve()), say=lambda words: console.print(words, markup=False))
+
+
+@server.command()
+def run(
+    home: Home,
+    study: Annotated[Path, typer.Argument(help="The study file; its sites' folders are not used.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; the same study resumes in it.")],
+    wait: Annotated[float, typer.Option(help="Seconds to wait for sites to connect.")] = 60.0,
+) -> None:
+    """Run a study with the enrolled sites and follow it. Ctrl-C stops following, not the run."""
+    from motet.server.command import follow, submit
+    from motet.server.home import ServerHome
+
+    order = submit(ServerHome(home.resolve()), study, out=out.resolve(), wait=wait)
+    from motet.cli.show import progress
+
+    with progress() as observe:
+        outcome = follow(order, observe)
+    for site, code in outcome["missing"].items():
+        console.print(f"warning: site {site} is missing ({code}).", markup=False)
+    console.print(
+        f"\nWritten to {out}: shared model {outcome['sha256'][:12]}, from "
+        f"{', '.join(outcome['sites'])}. Harmonized data lie at the sites.",
+        markup=False,
+    )
+
+
+@server.command()
+def status(home: Home) -> None:
+    """Say what runs, which sites are connected, and how the studies stand."""
+    from motet.server.command import overview
+    from motet.server.home import ServerHome
+
+    seen = overview(ServerHome(home.resolve()))
+    console.print(seen.coordinator, markup=False)
+    if seen.sites:
+        table(("site", "state"), seen.sites, title="\nSites")
+    if seen.orders:
+        table(("order", "study", "state"), seen.orders, title="\nStudies")

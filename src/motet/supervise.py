@@ -1,0 +1,204 @@
+"""Keep processes running: started again on any exit, ended together, told of in a status file."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from motet.errors import DeploymentError
+from motet.store import write_json
+
+log = logging.getLogger("motet.supervise")
+
+PAUSES = (0.2, 1.0, 2.0, 5.0)
+"""Seconds before a process is started again: longer each time it ends soon after its start."""
+STEADY = 30.0
+"""Seconds after which a process counts as well started."""
+GRACE = 10.0
+"""Seconds a process has to end when asked."""
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to end this process when its parent ends, however that happens (Linux)."""
+    try:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    except (OSError, AttributeError):
+        return
+
+
+@contextmanager
+def claimed(folder: Path, whose: str, *, name: str = ".lock") -> Iterator[None]:
+    """Hold a folder for this process; a second one is refused.
+
+    Raises
+    ------
+    DeploymentError
+        When another process holds it.
+    """
+    handle = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise DeploymentError(
+            f"A {whose} runs in this folder already.", do="See its 'status'.", file=folder
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def python_module(name: str, *words: str) -> list[str]:
+    """The command that runs a module of this package in the same environment."""
+    return [sys.executable, "-m", name, *words]
+
+
+@dataclass(kw_only=True)
+class Child:
+    """One process to keep running."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] | None = None
+    output: Path | None = None
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    not_before: float = 0.0
+    ends: int = 0
+    soon: int = field(default=0, repr=False)
+
+    @property
+    def running(self) -> bool:
+        """Whether it is running."""
+        return self.process is not None and self.process.poll() is None
+
+    def start(self) -> None:
+        """Start it, its output appended to a file."""
+        stream = None
+        if self.output is not None:
+            self.output.parent.mkdir(parents=True, exist_ok=True)
+            stream = self.output.open("ab")
+        try:
+            self.process = subprocess.Popen(  # noqa: S603 - the caller's own command
+                list(self.command),
+                env=None if self.environment is None else dict(self.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                preexec_fn=die_with_parent,
+            )
+        finally:
+            if stream is not None:
+                stream.close()
+        self.started = time.monotonic()
+
+    def look(self) -> None:
+        """Start it again where it has ended and its pause is over."""
+        if self.process is not None and self.process.poll() is not None:
+            lasted = time.monotonic() - self.started
+            self.soon = 0 if lasted > STEADY else min(self.soon + 1, len(PAUSES) - 1)
+            pause = PAUSES[self.soon]
+            log.warning(
+                "%s ended with status %s after %.1f s; it starts again in %.1f s",
+                self.name,
+                self.process.returncode,
+                lasted,
+                pause,
+            )
+            self.ends += 1
+            self.process, self.not_before = None, time.monotonic() + pause
+        if self.process is None and time.monotonic() >= self.not_before:
+            self.start()
+
+    def end(self) -> None:
+        """Ask it to end."""
+        if self.running and self.process is not None:
+            self.process.terminate()
+
+    def wait(self, until: float) -> None:
+        """Wait for its end, then kill it."""
+        if self.process is None:
+            return
+        try:
+            self.process.wait(max(0.1, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Supervisor:
+    """Runs children until it is told to end (SIGTERM, SIGINT).
+
+    Parameters
+    ----------
+    children : sequence of Child
+    status : Path
+        JSON of what runs; removed at the end.
+    tick : callable, optional
+        Called every half second, for work beside.
+    """
+
+    def __init__(
+        self,
+        children: Sequence[Child],
+        *,
+        status: Path,
+        tick: Callable[[], None] = lambda: None,
+        interval: float = 0.5,
+    ) -> None:
+        self._children, self._status, self._tick = list(children), status, tick
+        self._interval = interval
+        self._over = False
+        self._written: object = None
+
+    def run(self) -> None:
+        """Keep them running; returns when all have ended."""
+        before = {s: signal.signal(s, self._end) for s in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            while not self._over:
+                for child in self._children:
+                    child.look()
+                self._say()
+                self._tick()
+                if not self._over:
+                    time.sleep(self._interval)
+        finally:
+            for child in reversed(self._children):
+                child.end()
+            until = time.monotonic() + GRACE
+            for child in reversed(self._children):
+                child.wait(until)
+            self._status.unlink(missing_ok=True)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        self._over = True
+
+    def _say(self) -> None:
+        document = {
+            "processes": {
+                child.name: {
+                    "pid": child.process.pid if child.process else None,
+                    "running": child.running,
+                    "restarts": child.ends,
+                }
+                for child in self._children
+            }
+        }
+        if document != self._written:
+            write_json(self._status, document)
+            self._written = document
