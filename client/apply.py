@@ -91,7 +91,10 @@ def harmonized(
             yield as_slice(index[rows]), values
     if not known.all():
         index, part = np.flatnonzero(~known), table.where(~known)
-        for rows, values in _joined(part, method, params, schema, shared, seed, say):
+        own = joined(
+            part, method=method, params=params, schema=schema, shared=shared, seed=seed, say=say
+        )
+        for rows, values in method.apply(params, part, own, shared, schema):
             _refuse_infinite(values, part, rows)
             yield as_slice(index[rows]), values
 
@@ -111,16 +114,23 @@ def _refuse_infinite(values: NDArray[Any], table: Table, rows: slice) -> None:
     )
 
 
-def _joined(
+def joined(
     unseen: Table,
+    *,
     method: Harmonizer,
     params: Params,
     schema: Schema,
     shared: Arrays,
-    seed: int,
-    say: Callable[[str], None],
-) -> Iterator[tuple[slice, NDArray[Any]]]:
-    """Harmonize people of batches that the model does not know."""
+    seed: int = 0,
+    say: Callable[[str], None] = silent,
+) -> SiteModel:
+    """The model of batches that the shared model does not know, from their people alone.
+
+    Raises
+    ------
+    ModelError
+        Where the method needs an exchange with the coordinator for that.
+    """
     if any(phase.leaves for phase, _ in walk(method.join(params, schema))):
         raise ModelError(
             f"'{method.name}' needs an exchange with the coordinator for a batch it never saw "
@@ -133,5 +143,4 @@ def _joined(
     )
     site = LocalSite(name=unseen.site, schema=schema, data=unseen, seed=seed, say=say)
     _do(method.join(params, schema), site, shared)
-    joined = method.site_model(params, site, shared)
-    return method.apply(params, unseen, joined, shared, schema)
+    return method.site_model(params, site, shared)

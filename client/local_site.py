@@ -22,7 +22,8 @@ def silent(sentence: str) -> None:
 class LocalSite:
     """A site with its data at hand.
 
-    ``data`` holds the people of the fit; ``batches`` are theirs.
+    ``data`` holds the people of the fit; ``batches`` are theirs. In an evaluation it holds
+    everybody, ``fitted`` says who was in the fit, and ``versions`` holds the same people's values.
     """
 
     name: str
@@ -32,6 +33,13 @@ class LocalSite:
     keep: MutableMapping[str, NDArray[Any]] = field(default_factory=dict)
     travelers: Mapping[str, str] = field(default_factory=dict)
     say: Callable[[str], None] = silent
+    versions: Mapping[str, Table] = field(default_factory=dict)
+    fitted: NDArray[np.bool_] | None = None
+
+    @property
+    def fit(self) -> NDArray[np.bool_]:
+        """Which rows of ``data`` the fit has seen."""
+        return np.ones(len(self.data), dtype=bool) if self.fitted is None else self.fitted
 
     @property
     def batches(self) -> tuple[str, ...]:

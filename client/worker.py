@@ -13,22 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.bids.table import Table
-from motet.client.apply import harmonized
+from motet.client.apply import check_features, harmonized, joined
 from motet.client.gate import Gate
+from motet.client.judging import judged_site
 from motet.client.keep import Keep
 from motet.client.local_site import LocalSite, silent
 from motet.cohort import in_fit
 from motet.config import Study, parse_study
 from motet.errors import MotetError, PlanError, ProtocolError
-from motet.harmonizer import Params, SiteModel
-from motet.phases import Local, Publish, Sum
-from motet.plan import AGREE, Plan, build_plan, model_document, parse_params
+from motet.harmonizer import SiteModel
+from motet.phases import Local, Phase, Publish, Sum
+from motet.plan import AGREE, Plan, biology, build_plan, model_document, parse_params
 from motet.releases import Arrays
 from motet.schema import Schema, SiteSchema, names_digest
-from motet.store import content_hash, save_model
+from motet.store import OWNER, content_hash, read_arrays, save_model, write_arrays
 from motet.version import __version__
 
 log = logging.getLogger("motet.site")
+
+FINISHED = ".shared.npz"
+"""The shared model, kept until the coordinator has written the result: for the evaluation."""
 
 
 class Writer(Protocol):
@@ -55,7 +59,8 @@ class SiteWorker:
     ----------
     name : str
     open_table : callable
-        ``params -> Table``: the site's data as the study's method wants them.
+        ``params -> Table``: the site's data as the study's method wants them; with the keyword
+        ``biology`` where the study reads columns beside the method's covariates.
     sink : callable
         Where harmonized values go.
     folder : Path, optional
@@ -72,7 +77,7 @@ class SiteWorker:
         self,
         *,
         name: str,
-        open_table: Callable[[Params], Table],
+        open_table: Callable[..., Table],
         sink: Sink,
         folder: Path | None = None,
         fingerprint: str = "",
@@ -88,6 +93,7 @@ class SiteWorker:
         self._study: Study | None = None
         self._table: Table | None = None
         self._run: _Run | None = None
+        self._finished: LocalSite | None = None
         self.model: SiteModel | None = None
 
     def fail(self, error: Exception) -> None:
@@ -121,7 +127,8 @@ class SiteWorker:
         except (KeyError, TypeError) as error:
             raise ProtocolError("A request for a description holds no study.") from error
         self._study, self._run = study, None
-        self._table = self._open_table(parse_params(study))
+        asked = {"biology": columns} if (columns := biology(study)) else {}
+        self._table = self._open_table(parse_params(study), **asked)
         return study, self._table
 
     def prepare(self, document: Any, plan_hash: str) -> dict[str, bool]:
@@ -132,7 +139,7 @@ class SiteWorker:
         """
         done = self._planned(document, plan_hash)
         run = self._running(plan_hash)
-        mine = [path for path in done if run.plan.phase_at(path).who.site in ("", self.name)]
+        mine = [p for p in done if run.plan.takes_part(self.name, run.plan.phase_at(p))]
         if mine:
             return {"resumed": run.keep.resume(mine)}
         run.keep.begin()
@@ -148,6 +155,9 @@ class SiteWorker:
         if prepared is not None:
             self._planned(prepared, plan_hash)
             self._running(plan_hash).keep.resume_before(path)
+            if (file := self._path(FINISHED)) and file.is_file():
+                run, shared = self._running(plan_hash), read_arrays(file)
+                self._finished = self._judging(run, shared, self._own_model(run, shared, silent))
 
     def _planned(self, document: Any, plan_hash: str) -> list[str]:
         """Build the plan; returns the phases that the coordinator has recorded."""
@@ -171,6 +181,8 @@ class SiteWorker:
             )
         keep = Keep(plan=plan_hash, data=self._fingerprint, path=self._path(".keep.npz"))
         fit = in_fit(self._table.people, held_out=plan.held_out, seed=plan.seed)
+        if self.name in plan.unseen:
+            fit = np.zeros(len(fit), dtype=bool)
         site = LocalSite(
             name=self.name,
             schema=schema,
@@ -179,15 +191,18 @@ class SiteWorker:
             keep=keep,
             say=self._say,
         )
-        self._run = _Run(plan=plan, keep=keep, site=site, table=self._table)
+        self._run = _Run(plan=plan, keep=keep, site=site, table=self._table, fit=fit)
+        self._finished = None
         return done
 
     def phase(self, path: str, shared: Arrays, plan_hash: str) -> Arrays:
         """Do one phase and return what may leave."""
         run = self._running(plan_hash)
         phase = run.plan.phase_at(path)
-        if phase.who.site not in ("", self.name):
+        if not run.plan.takes_part(self.name, phase):
             raise PlanError(f"The phase '{path}' is not for this site.", site=self.name)
+        if run.plan.judges(phase):
+            return self._judged(phase, path, shared, plan_hash)
         if path in run.keep.done and not run.keep.undo(path):
             raise ProtocolError(f"The phase '{path}' is long done here.", site=self.name)
         arrays: Arrays = {}
@@ -207,7 +222,11 @@ class SiteWorker:
         """Make the site model and harmonize everybody here. Nothing leaves."""
         run = self._running(plan_hash)
         plan, method = run.plan, run.plan.harmonizer
-        self.model = method.site_model(plan.params, run.site, shared)
+        self.model = self._own_model(run, shared, self._say)
+        if plan.evaluation:
+            self._finished = self._judging(run, shared, self.model)
+            if file := self._path(FINISHED):
+                write_arrays(file, shared, readable_by=OWNER)
         description = {"method": plan.method, "study": plan.study, "plan": plan.hash}
         if folder := self._path("model"):
             description["model"] = content_hash(shared, model_document(plan))
@@ -230,10 +249,44 @@ class SiteWorker:
             for rows, block in blocks:
                 writer.write(rows, block)
 
+    def _own_model(self, run: _Run, shared: Arrays, say: Callable[[str], None]) -> SiteModel:
+        """The site's model; of an unseen site from its people alone, the shared model frozen."""
+        method, plan = run.plan.harmonizer, run.plan
+        if self.name not in plan.unseen:
+            return method.site_model(plan.params, run.site, shared)
+        check_features(run.table, plan.schema)
+        return joined(
+            run.table,
+            method=method,
+            params=plan.params,
+            schema=plan.schema,
+            shared=shared,
+            seed=plan.seed,
+            say=say,
+        )
+
+    def _judging(self, run: _Run, shared: Arrays, model: SiteModel) -> LocalSite:
+        """The site as phases of the evaluation see it. What these keep is gone with it."""
+        return judged_site(run.table, fit=run.fit, plan=run.plan, shared=shared, model=model)
+
+    def _judged(self, phase: Phase, path: str, shared: Arrays, plan_hash: str) -> Arrays:
+        """Do one phase of the evaluation. It changes nothing: it can be done again at any time."""
+        run = self._running(plan_hash)
+        if self._finished is None:
+            raise ProtocolError("The evaluation came before there was anything to judge.")
+        if not isinstance(phase, Sum):
+            raise PlanError(f"This version cannot run the phase '{path}'.", site=self.name)
+        arrays = phase.at_site(self._finished, shared)
+        sizes = run.plan.sizes(shared)
+        return self._gate.release(arrays, plan=run.plan, phase=phase, path=path, sizes=sizes)
+
     def close(self) -> None:
         """Forget what was kept: the coordinator has written the result."""
+        self._finished = None
         if self._run is not None:
             self._run.keep.remove()
+        if file := self._path(FINISHED):
+            file.unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path | None:
         """A file or folder of the site; None where everything stays in memory."""
@@ -251,6 +304,7 @@ class _Run:
     keep: Keep
     site: LocalSite
     table: Table
+    fit: NDArray[np.bool_]
 
 
 def _public(described: SiteSchema) -> dict[str, Any]:

@@ -18,12 +18,13 @@ STATE = "__state__"
 
 @dataclass(kw_only=True)
 class Progress:
-    """The shared model so far, and which steps led to it."""
+    """The shared model so far, which steps led to it, and what was received."""
 
     plan: str
     sites: tuple[str, ...]
     done: list[str] = field(default_factory=list)
     shared: dict[str, NDArray[Any]] = field(default_factory=dict)
+    received: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Checkpoint:
@@ -42,7 +43,12 @@ class Checkpoint:
         """Replace the file by this progress."""
         if self._path is None:
             return
-        state = {"plan": progress.plan, "sites": list(progress.sites), "done": progress.done}
+        state = {
+            "plan": progress.plan,
+            "sites": list(progress.sites),
+            "done": progress.done,
+            "received": progress.received,
+        }
         text = np.frombuffer(canonical_json(state).encode(), dtype=np.uint8)
         write_arrays(self._path, {**progress.shared, STATE: text})
 
@@ -57,7 +63,9 @@ class Checkpoint:
             return None  # damaged: the run starts over, which costs time and nothing else
         if state.get("plan") != plan or tuple(state.get("sites", ())) != sites:
             return None
-        return Progress(plan=plan, sites=sites, done=list(state["done"]), shared=arrays)
+        received = list(state.get("received", ()))
+        done = list(state["done"])
+        return Progress(plan=plan, sites=sites, done=done, shared=arrays, received=received)
 
     def remove(self) -> None:
         """Forget it: the run is complete."""

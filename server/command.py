@@ -13,7 +13,7 @@ from motet.flower import superlink
 from motet.plan import parse_params
 from motet.server.events import Kind, Observer
 from motet.server.home import ServerHome
-from motet.server.orders import Order, alive, all_orders, chosen, new_order
+from motet.server.orders import Order, alive, all_orders, chosen, new_folder
 from motet.server.result import StudyFolder
 from motet.store import read_json
 
@@ -34,14 +34,33 @@ def submit(home: ServerHome, study: Path, *, out: Path, wait: float) -> Order:
     with naming(study):
         read = load_study(study)
         parse_params(read)
+    _running(home)
+    sites = chosen(read, tuple(home.enrolled()))
+    StudyFolder(out).check(read)
+    order = Order(
+        folder=new_folder(home.path / "orders"), study=read, sites=sites, out=out, wait=wait
+    )
+    return _ordered(home, order)
+
+
+def submit_check(home: ServerHome, *, rounds: int, wait: float) -> Order:
+    """Order rounds that only say hello: who answers, and how fast."""
+    _running(home)
+    sites = chosen(None, tuple(home.enrolled()))
+    order = Order(folder=new_folder(home.path / "orders"), sites=sites, wait=wait, rounds=rounds)
+    return _ordered(home, order)
+
+
+def _running(home: ServerHome) -> None:
     if not home.status.is_file():
         home.settings  # noqa: B018 - says first if this is no coordinator's folder
         raise DeploymentError(
             "The coordinator is not running.", do=f"Start it: motet server start {home.path}."
         )
-    sites = chosen(read, tuple(home.enrolled()))
-    StudyFolder(out).check(read)
-    order = new_order(home.path / "orders", study=read, sites=sites, out=out, wait=wait)
+
+
+def _ordered(home: ServerHome, order: Order) -> Order:
+    order.write()
     order.note(run=superlink.run(home.flower, home.app, {"order": order.name}))
     return order
 
@@ -115,7 +134,7 @@ def overview(home: ServerHome) -> Overview:
     return Overview(
         coordinator=words,
         sites=sites,
-        orders=tuple((o.name, o.study.study, _state(o)) for o in orders[-10:]),
+        orders=tuple((o.name, o.study.study, _state(o)) for o in orders[-10:] if o.study),
     )
 
 

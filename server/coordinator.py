@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,20 @@ from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from motet.config import Study
-from motet.errors import DesignError, QuorumError, SchemaError, listed
+from motet.errors import MotetError, QuorumError, SchemaError, listed
+from motet.evaluation.from_sums import judgement, people_of_batches
+from motet.evaluation.result import Judgement
 from motet.flower.records import Body
-from motet.phases import Phase, Repeat, Step
-from motet.plan import Plan, build_plan, parse_params
-from motet.releases import Arrays, violations
+from motet.plan import Plan, biology, build_plan, parse_params
+from motet.releases import Arrays
 from motet.schema import SiteSchema, agree
 from motet.server.agreement import features_digest, read_site_schema
 from motet.server.checkpoint import Checkpoint, Progress
 from motet.server.events import Event, Kind, Observer, unobserved
-from motet.server.exchange import Exchange, Replies
-from motet.strategies import check_runnable, strategy_for
+from motet.server.exchange import Exchange
+from motet.server.received import Received
+from motet.server.runner import Runner, SitesLostError
+from motet.strategies import check_runnable
 from motet.version import __version__
 
 GOODBYE = 10.0
@@ -40,22 +43,30 @@ class Outcome:
         The shared model.
     missing : dict of str to str
         Sites that are not in it, or could not harmonize, with the code of the reason.
+    judgement : Judgement or None
+        What the sums of the evaluation say; None where the study asks for none, or where fewer
+        than two sites stayed to the end of it.
+    unjudged : dict of str to str
+        Sites that were lost during the evaluation: they are in the model and have harmonized.
+    batches : list of dict
+        Every batch's ``site``, ``batch``, ``role`` (``fit`` or ``unseen``), and the rows ``fit``
+        and ``held_out``, None where no sum released them.
+    received : list of dict
+        What the coordinator accepted, array by array: ``site``, ``phase``, ``class``, ``array``,
+        ``dtype``, ``shape``, ``bytes``, ``times``.
     """
 
     plan: Plan
     shared: dict[str, NDArray[Any]]
     missing: dict[str, str]
+    judgement: Judgement | None = None
+    unjudged: dict[str, str] = field(default_factory=dict)
+    batches: list[dict[str, Any]] = field(default_factory=list)
+    received: list[dict[str, Any]] = field(default_factory=list)
 
 
 def unstored(plan: Plan, shared: Arrays) -> None:
     """Store nothing: the caller takes the outcome."""
-
-
-class _SitesLostError(Exception):
-    """Sites dropped out of a phase: what they gave before must not count."""
-
-    def __init__(self, lost: Mapping[str, str]) -> None:
-        self.lost = dict(lost)
 
 
 class Coordinator:
@@ -63,7 +74,8 @@ class Coordinator:
 
     A site that fails in a phase of the plan is left out, and the run starts over without it
     (ComBat: one round more), so that the result is the pooled harmonization of the sites that
-    remain, to the last bit, and never a mixture.
+    remain, to the last bit, and never a mixture. One that is lost when the model is made and
+    everybody has harmonized is left out of the evaluation only, which starts over without it.
 
     Parameters
     ----------
@@ -99,6 +111,7 @@ class Coordinator:
         self._checkpoint = Checkpoint(checkpoint)
         self._observe = observe
         self._missing: dict[str, str] = {}
+        self._received = Received()
         self._present: tuple[str, ...] = ()
 
     def run(self) -> Outcome:
@@ -115,10 +128,10 @@ class Coordinator:
         while True:
             try:
                 return self._attempt(sites)
-            except _SitesLostError as error:
+            except SitesLostError as error:
                 self._lose(error.lost)
                 sites = tuple(site for site in sites if site not in error.lost)
-                self._check_quorum(sites)
+                self._check_quorum(self._fitting(sites))
                 self._observe(Event(kind=Kind.RESTARTED))
 
     def finished(self) -> None:
@@ -135,14 +148,26 @@ class Coordinator:
         }
         self._lose({**replies.failed, **other})
         sites = tuple(sorted(set(replies.accepted) - set(other)))
-        self._check_quorum(sites)
+        unseen = self._study.evaluation.unseen
+        self._lose({s: "not-connected" for s in unseen if s not in {*sites, *self._missing}})
+        self._check_quorum(self._fitting(sites))
         return sites
 
+    def _fitting(self, sites: Sequence[str]) -> tuple[str, ...]:
+        """Those that take part in the fit."""
+        return tuple(site for site in sites if site not in self._study.evaluation.unseen)
+
     def _attempt(self, sites: tuple[str, ...]) -> Outcome:
-        plan = build_plan(self._study, agree(self._describe(sites)))
+        study = self._study
+        schema = agree(
+            self._describe(sites), biology=biology(study), unseen=study.evaluation.unseen
+        )
+        plan = build_plan(study, schema)
         check_runnable(plan)
         progress = self._prepare(plan, sites)
-        runner = _Runner(self._exchange, self._checkpoint, plan, progress, self._observe)
+        runner = Runner(
+            self._exchange, self._checkpoint, plan, progress, self._received, self._observe
+        )
         runner.run(plan.steps[1:])
         self._store(plan, progress.shared)
         self._observe(Event(kind=Kind.HARMONIZING))
@@ -150,13 +175,52 @@ class Coordinator:
             "query.finish", sites, Body(arrays=progress.shared), plan=plan.hash
         )
         self._lose(replies.failed)
-        self._check_quorum(tuple(replies.accepted))
+        self._check_quorum(self._fitting(tuple(replies.accepted)))
         self._present = tuple(replies.accepted)
-        return Outcome(plan=plan, shared=progress.shared, missing=dict(self._missing))
+        return self._judge(
+            Outcome(
+                plan=plan,
+                shared=progress.shared,
+                missing=dict(self._missing),
+                batches=people_of_batches(plan.schema, None),
+                received=self._received.to_json(),
+            )
+        )
+
+    def _judge(self, outcome: Outcome) -> Outcome:
+        """Have the sites that harmonized evaluate it. Nothing that fails here touches the model."""
+        plan, sites = outcome.plan, self._present
+        unjudged: dict[str, str] = {}
+        if not plan.evaluation:
+            return outcome
+        self._observe(Event(kind=Kind.EVALUATING))
+        while len(sites) >= 2:
+            progress = Progress(plan=plan.hash, sites=sites)
+            runner = Runner(
+                self._exchange, Checkpoint(None), plan, progress, self._received, self._observe
+            )
+            try:
+                runner.run(plan.evaluation)
+                found = judgement(plan.schema, progress.shared, left_out=unjudged)
+            except SitesLostError as error:
+                unjudged |= error.lost
+                sites = tuple(site for site in sites if site not in error.lost)
+                for site, code in sorted(error.lost.items()):
+                    self._observe(Event(kind=Kind.UNJUDGED, site=site, code=code))
+                continue
+            except (MotetError, ArithmeticError, ValueError, np.linalg.LinAlgError):
+                # Absurd numbers of a site: the model is made, and stands without a judgement.
+                self._observe(Event(kind=Kind.UNJUDGED, code="evaluation"))
+                break
+            outcome = replace(
+                outcome, judgement=found, batches=people_of_batches(plan.schema, progress.shared)
+            )
+            break
+        return replace(outcome, unjudged=unjudged, received=self._received.to_json())
 
     def _describe(self, sites: Sequence[str]) -> list[SiteSchema]:
         """Every site's schema. One that cannot describe its data is left out."""
-        covariates = tuple(parse_params(self._study).covariates)
+        covariates = (*parse_params(self._study).covariates, *biology(self._study))
         described: list[SiteSchema] = []
         failed: dict[str, str] = {}
         # The first names its features; the others say by a digest that theirs are the same.
@@ -171,10 +235,11 @@ class Coordinator:
             for site, body in replies.accepted.items():
                 try:
                     described.append(read_site_schema(site, body.document, covariates, first))
+                    self._received.description(site, body.document)
                 except SchemaError as error:
                     failed[site] = error.code
         if failed:
-            raise _SitesLostError(failed)
+            raise SitesLostError(failed)
         return described
 
     def _prepare(self, plan: Plan, sites: tuple[str, ...]) -> Progress:
@@ -184,11 +249,13 @@ class Coordinator:
         everybody begins anew.
         """
         self._observe(Event(kind=Kind.PLANNED, steps=len(plan.phases)))
-        progress = self._checkpoint.load(plan=plan.hash, sites=sites)
+        fitting = self._fitting(sites)
+        progress = self._checkpoint.load(plan=plan.hash, sites=fitting)
         if progress is not None and self._resumed(plan, sites, progress):
             self._observe(Event(kind=Kind.RESUMED, phase=progress.done[-1]))
+            self._received.also(progress.received)
             return progress
-        fresh = Progress(plan=plan.hash, sites=sites)
+        fresh = Progress(plan=plan.hash, sites=fitting)
         self._resumed(plan, sites, fresh)
         return fresh
 
@@ -198,7 +265,7 @@ class Coordinator:
             "query.prepare", sites, Body(document=document), plan=plan.hash
         )
         if replies.failed:
-            raise _SitesLostError(replies.failed)
+            raise SitesLostError(replies.failed)
         return all(
             isinstance(body.document, dict) and body.document.get("resumed") is True
             for body in replies.accepted.values()
@@ -226,85 +293,3 @@ class Coordinator:
 def phases_of(done: Sequence[str]) -> list[str]:
     """The paths of a progress that are phases; turns and ends of repeats are the coordinator's."""
     return [path for path in done if not path.endswith("]") and not path.startswith("=")]
-
-
-def _check_finite(additions: Arrays, path: str) -> None:
-    """Refuse a conclusion that is not a number: every site would go on with it."""
-    for name, array in additions.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise DesignError(
-                f"The phase '{path}' came to values of '{name}' that are not finite.",
-                do="Look for features with extreme values.",
-            )
-
-
-class _Runner:
-    """Runs the steps of a plan, skipping what a resumed progress has done already."""
-
-    def __init__(
-        self,
-        exchange: Exchange,
-        checkpoint: Checkpoint,
-        plan: Plan,
-        progress: Progress,
-        observe: Observer,
-    ) -> None:
-        self._exchange, self._checkpoint, self._plan = exchange, checkpoint, plan
-        self._progress, self._observe = progress, observe
-        self._count = 0
-
-    def run(self, steps: Sequence[Step], within: str = "") -> None:
-        for step in steps:
-            if isinstance(step, Repeat):
-                self._repeat(step, within)
-            else:
-                self._phase(step, within + step.name)
-
-    def _repeat(self, repeat: Repeat, within: str) -> None:
-        path = f"{within}{repeat.name}"
-        for i in range(repeat.at_most):
-            if f"={path}" in self._progress.done:
-                return
-            turn = f"{path}[{i}]"
-            if turn in self._progress.done:
-                continue
-            self.run(repeat.steps, within=f"{turn}/")
-            over = repeat.until is not None and repeat.until(self._progress.shared)
-            self._done(f"={path}" if over else turn)
-
-    def _phase(self, phase: Phase, path: str) -> None:
-        self._count += 1
-        if path in self._progress.done:
-            return
-        sizes = self._plan.sizes(self._progress.shared)
-        if phase.when and not sizes[phase.when]:
-            return
-        self._observe(Event(kind=Kind.PHASE, phase=path, step=self._count))
-        strategy = strategy_for(phase)
-
-        def ask(phase: Phase, shared: Arrays) -> Mapping[str, Arrays]:
-            return self._ask(phase, shared, path, sizes)
-
-        additions = strategy(phase, ask, self._progress.shared)
-        _check_finite(additions, path)
-        self._progress.shared |= additions
-        self._done(path)
-        self._observe(Event(kind=Kind.DONE, phase=path, step=self._count))
-
-    def _ask(
-        self, phase: Phase, shared: Arrays, path: str, sizes: Mapping[str, int]
-    ) -> Mapping[str, Arrays]:
-        def check(site: str, body: Body) -> str:
-            return "invalid-reply" if violations(body.arrays, phase.releases, sizes) else ""
-
-        sites = [s for s in self._progress.sites if phase.who.site in ("", s)]
-        replies: Replies = self._exchange.ask(
-            "train.phase", sites, Body(arrays=shared), plan=self._plan.hash, phase=path, check=check
-        )
-        if replies.failed:
-            raise _SitesLostError(replies.failed)
-        return {site: body.arrays for site, body in replies.accepted.items()}
-
-    def _done(self, path: str) -> None:
-        self._progress.done.append(path)
-        self._checkpoint.save(self._progress)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from threadpoolctl import threadpool_limits
 
+from motet.config import Study
 from motet.errors import MotetError
-from motet.flower.quick import quick_pulls
+from motet.flower.records import Body
+from motet.flower.remote import RemoteGrid
 from motet.server.coordinator import Coordinator
 from motet.server.exchange import Exchange
 from motet.server.home import ServerHome
@@ -23,6 +26,8 @@ app = ServerApp()
 
 PING = 2.0
 """Seconds after which a site that has not replied is asked what became of the request."""
+CHECK = 60.0
+"""Seconds to wait for an answer to a hello."""
 
 
 @app.main()
@@ -31,9 +36,9 @@ def main(grid: Grid, context: Context) -> None:
     home = ServerHome(Path(os.environ["MOTET_SERVER"]))
     order = Order.read(home.order(Path(str(context.run_config["order"])).name))
     order.note(pid=os.getpid())
-    logging.basicConfig(
-        filename=home.logs / "coordinator.log", format="%(asctime)s %(levelname)s %(message)s"
-    )
+    handler = logging.FileHandler(home.logs / "coordinator.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.getLogger("motet").addHandler(handler)
     try:
         serve(grid, home, order)
     except MotetError as error:
@@ -46,27 +51,49 @@ def main(grid: Grid, context: Context) -> None:
 
 
 def serve(grid: Grid, home: ServerHome, order: Order) -> None:
-    """Run the study of an order and write its result."""
-    quick_pulls()
-    nodes = {node: site for site, node in home.enrolled().items() if site in order.sites}
+    """Run what an order asks for."""
+    grid, study = RemoteGrid(grid), order.study
+    exchange = Exchange(
+        grid,
+        run=f"{study.study if study else 'check'}/{grid.run.run_id}",
+        timeout=study.federation.timeout if study else CHECK,
+        expected={node: site for site, node in home.enrolled().items() if site in order.sites},
+        wait=order.wait,
+        ping=PING,
+        observe=order.tell,
+    )
+    if study is None:
+        _check(exchange, order)
+    else:
+        _study(grid, exchange, study, order)
+
+
+def _check(exchange: Exchange, order: Order) -> None:
+    """Say hello to every site, again and again, and time it."""
+    hello = exchange.hello()
+    versions = {site: str(body.document.get("motet")) for site, body in hello.accepted.items()}
+    seconds = []
+    for _ in range(order.rounds):
+        began = time.perf_counter()
+        replies = exchange.ask("query.hello", hello.accepted, Body())
+        seconds.append(round(time.perf_counter() - began, 4))
+        if replies.failed:
+            break
+    order.conclude(versions=versions, missing=dict(hello.failed), seconds=seconds)
+
+
+def _study(grid: Grid, exchange: Exchange, study: Study, order: Order) -> None:
+    """Run the study and write its result."""
     folder = StudyFolder(order.out)
-    with folder.claimed(order.study, order.sites), threadpool_limits(1, user_api="blas"):
+    with folder.claimed(study, order.sites), threadpool_limits(1, user_api="blas"):
         coordinator = Coordinator(
             grid,
-            order.study,
+            study,
             quorum=2,
             checkpoint=folder.checkpoint,
             store=folder.write_model,
             observe=order.tell,
-            exchange=Exchange(
-                grid,
-                run=f"{order.study.study}/{grid.run.run_id}",
-                timeout=order.study.federation.timeout,
-                expected=nodes,
-                wait=order.wait,
-                ping=PING,
-                observe=order.tell,
-            ),
+            exchange=exchange,
         )
         outcome = coordinator.run()
         sha256 = folder.write(outcome)

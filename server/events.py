@@ -19,6 +19,8 @@ class Kind(StrEnum):
     BACK = "back"
     RESTARTED = "restarted"
     HARMONIZING = "harmonizing"
+    EVALUATING = "evaluating"
+    UNJUDGED = "unjudged"
 
 
 @dataclass(frozen=True, kw_only=True)

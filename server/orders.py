@@ -22,26 +22,29 @@ from motet.store import read_json, write_json
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """One order, in a folder of its own.
+    """One order, in a folder of its own: a study, or rounds that only say hello.
 
     Attributes
     ----------
     folder : Path
-    study : Study
-        Without folders: sites know their own.
     sites : tuple of str
         Enrolled sites that should take part.
-    out : Path
-        Where the coordinator's result goes.
     wait : float
         Seconds to wait for sites that are not connected.
+    study : Study or None
+        Without folders: sites know their own.
+    out : Path
+        Where the coordinator's result goes.
+    rounds : int
+        Rounds of hello, where there is no study.
     """
 
     folder: Path
-    study: Study
     sites: tuple[str, ...]
-    out: Path
     wait: float
+    study: Study | None = None
+    out: Path = Path()
+    rounds: int = 0
 
     @property
     def name(self) -> str:
@@ -53,10 +56,11 @@ class Order:
         write_json(
             self.folder / "order.json",
             {
-                "study": self.study.public(),
+                "study": None if self.study is None else self.study.public(),
                 "sites": list(self.sites),
-                "out": str(self.out),
                 "wait": self.wait,
+                "out": str(self.out),
+                "rounds": self.rounds,
             },
         )
 
@@ -66,10 +70,11 @@ class Order:
         document = read_json(folder / "order.json")
         return cls(
             folder=folder,
-            study=parse_study(document["study"]),
             sites=tuple(document["sites"]),
-            out=Path(document["out"]),
             wait=float(document["wait"]),
+            study=None if document["study"] is None else parse_study(document["study"]),
+            out=Path(document["out"]),
+            rounds=int(document["rounds"]),
         )
 
     def tell(self, event: Event) -> None:
@@ -114,16 +119,12 @@ class Order:
         return dict(read_json(file)) if file.is_file() else {}
 
 
-def new_order(
-    orders: Path, *, study: Study, sites: tuple[str, ...], out: Path, wait: float
-) -> Order:
-    """Make an order and write it."""
+def new_folder(orders: Path) -> Path:
+    """A folder for the next order."""
     number = 1 + max((int(p.name.split("-")[0]) for p in _folders(orders)), default=0)
     folder = orders / f"{number:04d}-{secrets.token_hex(4)}"
     folder.mkdir(parents=True)
-    order = Order(folder=folder, study=study, sites=sites, out=out, wait=wait)
-    order.write()
-    return order
+    return folder
 
 
 def all_orders(orders: Path) -> list[Order]:
@@ -135,7 +136,7 @@ def _folders(orders: Path) -> list[Path]:
     return sorted(path.parent for path in orders.glob("[0-9]*-*/order.json"))
 
 
-def chosen(study: Study, enrolled: tuple[str, ...]) -> tuple[str, ...]:
+def chosen(study: Study | None, enrolled: tuple[str, ...]) -> tuple[str, ...]:
     """The sites of a run: those that the study names, or all that are enrolled.
 
     Raises
@@ -143,7 +144,7 @@ def chosen(study: Study, enrolled: tuple[str, ...]) -> tuple[str, ...]:
     DeploymentError
         When a named site is not enrolled, or fewer than two are.
     """
-    named = tuple(sorted(study.sites)) or enrolled
+    named = tuple(sorted(study.sites if study else ())) or enrolled
     if unknown := [site for site in named if site not in enrolled]:
         raise DeploymentError(
             f"The study names the site '{unknown[0]}', which is not enrolled "

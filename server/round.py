@@ -10,7 +10,7 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from motet.errors import ProtocolError, known_codes
-from motet.flower.records import Body, Envelope, decode, encode
+from motet.flower.records import Body, Envelope, decode, encode, unparcel
 from motet.server.events import Event, Kind, Observer
 
 Check = Callable[[str, Body], str]
@@ -98,11 +98,7 @@ class Round:
             for site in sites
         }
         identifiers = list(self._grid.push_messages(messages.values()))
-        # A push that was repeated, since its answer was lost in an outage, has no new id.
-        return {
-            identifier or message.metadata.message_id: site
-            for identifier, (site, message) in zip(identifiers, messages.items(), strict=True)
-        }
+        return dict(zip(identifiers, messages, strict=True))
 
     def _take(self, message: Message) -> None:
         identifier = message.metadata.reply_to_message_id
@@ -130,7 +126,7 @@ class Round:
         if message.has_error():
             return
         try:
-            _, body = decode(message.content)
+            _, body = decode(unparcel(message.content))
         except ProtocolError:
             return
         if self._unanswered[site] >= 3:
@@ -147,7 +143,7 @@ class Round:
             self._failed[site] = "site-app"
             return
         try:
-            envelope, body = decode(message.content)
+            envelope, body = decode(unparcel(message.content))
         except ProtocolError as error:
             self._failed[site] = error.code
             return

@@ -85,6 +85,36 @@ def run(
 
 
 @server.command()
+def check(
+    home: Home,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds to time.")] = 5,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for sites to connect.")] = 10.0,
+) -> None:
+    """Say hello to every enrolled site: who answers, with which version, how fast."""
+    from statistics import median
+
+    from motet.server.command import follow, submit_check
+    from motet.server.home import ServerHome
+    from motet.version import __version__
+
+    order = submit_check(ServerHome(home.resolve()), rounds=rounds, wait=wait)
+    found = follow(order, lambda event: None)
+    rows = [
+        (site, f"answers, Motet {version}" + ("" if version == __version__ else " (other version)"))
+        for site, version in found["versions"].items()
+    ]
+    rows += [(site, f"does not answer ({code})") for site, code in found["missing"].items()]
+    table(("site", "state"), sorted(rows))
+    if found["seconds"]:
+        console.print(
+            f"\nA round takes {median(found['seconds']):.2f} s (median of "
+            f"{len(found['seconds'])}; {min(found['seconds']):.2f} to "
+            f"{max(found['seconds']):.2f}).",
+            markup=False,
+        )
+
+
+@server.command()
 def status(home: Home) -> None:
     """Say what runs, which sites are connected, and how the studies stand."""
     from motet.server.command import overview

@@ -53,6 +53,7 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from motet.errors import ConnectionProblem
+from motet.flower.records import parcel, unparcel
 
 HEARTBEAT = 30.0
 """Seconds after two of which the SuperLink takes a silent node for gone."""
@@ -82,8 +83,14 @@ class Incoming:
 
     @property
     def content(self) -> RecordDict:
-        """Its records."""
-        return self.message.content
+        """Its records.
+
+        Raises
+        ------
+        ProtocolError
+            When they are not a message of ours.
+        """
+        return unparcel(self.message.content)
 
     @property
     def expired(self) -> bool:
@@ -187,7 +194,7 @@ class Fleet:
 
     def reply(self, to: Incoming, content: RecordDict) -> None:
         """Send a reply; one to a run that has ended is dropped."""
-        message = Message(content, reply_to=to.message)
+        message = Message(parcel(content), reply_to=to.message)
         try:
             with no_object_id_recompute():
                 message.metadata.__dict__["_message_id"] = message.object_id

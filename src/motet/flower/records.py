@@ -22,6 +22,9 @@ from motet.store import bytes_hash, canonical_json, little_endian
 
 RAW = "motet.little-endian"
 PACKED = "packed"
+PARCEL = "parcel"
+SMALL = 1_000_000
+"""Bytes up to which a message travels as one object."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +104,37 @@ def unpack(head: bytes, arrays: bytes) -> RecordDict:
             "arrays": ArrayRecord({PACKED: _array(arrays)} if arrays else {}),
         }
     )
+
+
+def parcel(content: RecordDict) -> RecordDict:
+    """A small message as one Flower object: each object costs a request there and one back.
+
+    A large one stays as it is, so that its arrays travel in chunks.
+    """
+    head, arrays = pack(content)
+    if len(head) + len(arrays) > SMALL:
+        return content
+    return RecordDict({PARCEL: ConfigRecord({"head": head, "arrays": arrays})})
+
+
+def unparcel(content: RecordDict) -> RecordDict:
+    """What :func:`parcel` was given.
+
+    Raises
+    ------
+    ProtocolError
+        When the parcel holds something else.
+    """
+    if set(content) != {PARCEL}:
+        return content
+    try:
+        held = content.config_records[PARCEL]
+        head, arrays = held["head"], held["arrays"]
+        if not isinstance(head, bytes) or not isinstance(arrays, bytes):
+            raise ProtocolError("A parcel holds no bytes.")
+        return unpack(head, arrays)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise ProtocolError(f"A parcel cannot be read: {type(error).__name__}.") from error
 
 
 def envelope_of(content: RecordDict) -> tuple[Envelope, str]:

@@ -1,0 +1,144 @@
+"""What a site comes to without the others: the method over its own batches alone.
+
+The same steps, run here over one site; nothing leaves. It is the floor that a federation is
+compared with. With everybody of a study in one table it is the ceiling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motet.bids.table import Table
+from motet.client.apply import harmonized
+from motet.client.local_site import LocalSite, silent
+from motet.errors import MotetError, PlanError
+from motet.harmonizer import Harmonizer, Params, SiteModel
+from motet.phases import Local, Phase, Publish, Repeat, Step, Sum
+from motet.releases import Arrays
+from motet.schema import Batch, Schema
+
+
+def fitted_alone(
+    fit: Table,
+    *,
+    method: Harmonizer,
+    params: Params,
+    schema: Schema,
+    seed: int = 0,
+    say: Callable[[str], None] = silent,
+) -> tuple[Schema, dict[str, NDArray[Any]], SiteModel]:
+    """Run a method's plan over the people of one table.
+
+    Parameters
+    ----------
+    fit : Table
+        Those that the fit sees.
+    method, params, schema
+        As the study has them; the batches become those of `fit`.
+    seed : int
+    say : callable
+
+    Returns
+    -------
+    schema, shared, model
+        As a study of this site alone has them.
+
+    Raises
+    ------
+    MotetError
+        Where these people alone do not suffice for the method.
+    """
+    own = replace(schema.of_the_fit, batches=tuple(Batch(fit.site, name) for name in fit.batches))
+    site = LocalSite(name=fit.site, schema=own, data=fit, seed=seed, say=say)
+    shared: dict[str, NDArray[Any]] = {}
+    _run(method.plan(params, own), site, shared)
+    return own, shared, method.site_model(params, site, shared)
+
+
+def alone(
+    table: Table,
+    fit: NDArray[np.bool_],
+    *,
+    method: Harmonizer,
+    params: Params,
+    schema: Schema,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """Values (n, p) of a site that harmonizes its own batches without any other site.
+
+    A site whose fit has one batch has nothing to bring together: its values stay as they are, as
+    do those of a site whose people alone do not suffice for the method.
+
+    Parameters
+    ----------
+    table : Table
+    fit : (n,) bool
+        Who the fit may see; nobody at an unseen site, which then fits on everybody.
+    method, params, schema, seed
+        Of the study.
+    """
+    values = np.array(table.block(slice(None)))
+    seen = table.where(fit) if fit.any() else table
+    if len(seen.batches) < 2:
+        return values
+    own_params = _without_foreign_reference(params, seen)
+    try:
+        own, shared, model = fitted_alone(
+            seen, method=method, params=own_params, schema=schema, seed=seed
+        )
+        blocks = harmonized(
+            table,
+            method=method,
+            params=own_params,
+            schema=own,
+            shared=shared,
+            model=model,
+            seed=seed,
+        )
+        found = np.empty_like(values)
+        for rows, block in blocks:
+            found[rows] = block
+    except MotetError:
+        return values
+    return found
+
+
+def _without_foreign_reference(params: Params, fit: Table) -> Params:
+    """A reference batch at another site is not to be had here."""
+    reference = getattr(params, "reference", None)
+    own = {str(Batch(fit.site, name)) for name in fit.batches} | set(fit.batches)
+    if reference is None or reference in own:
+        return params
+    return params.model_copy(update={"reference": None})
+
+
+def _run(steps: Sequence[Step], site: LocalSite, shared: dict[str, NDArray[Any]]) -> None:
+    for step in steps:
+        if isinstance(step, Repeat):
+            for _ in range(step.at_most):
+                _run(step.steps, site, shared)
+                if step.until is not None and step.until(shared):
+                    break
+        elif not step.when or len(shared[step.when]):
+            shared |= _do(step, site, shared)
+
+
+def _do(phase: Phase, site: LocalSite, shared: Arrays) -> Arrays:
+    if phase.who.site not in ("", site.name):
+        return {}
+    if isinstance(phase, Local):
+        phase.at_site(site, shared)
+        return {}
+    if isinstance(phase, Sum):
+        return phase.at_coordinator(phase.at_site(site, shared), shared)
+    if isinstance(phase, Publish):
+        arrays = phase.at_site(site, shared)
+        published = {f"{site.name}/{name}": array for name, array in arrays.items()}
+        conclude = phase.at_coordinator
+        return published if conclude is None else conclude(published, shared)
+    raise PlanError(f"This version cannot run the phase '{phase.name}'.")

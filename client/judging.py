@@ -1,0 +1,103 @@
+"""The site as the phases of an evaluation see it: everybody's values in three versions."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motet.bids.table import Table
+from motet.client.alone import alone
+from motet.client.apply import harmonized
+from motet.client.local_site import LocalSite
+from motet.harmonizer import SiteModel
+from motet.plan import Plan
+from motet.releases import Arrays
+
+IN_MEMORY = 2**27
+"""Bytes of values that are held in memory; more lie in a temporary file without a name."""
+
+
+def judged_site(
+    table: Table, *, fit: NDArray[np.bool_], plan: Plan, shared: Arrays, model: SiteModel
+) -> LocalSite:
+    """Everybody of a site, with their raw, local-only and harmonized values.
+
+    The values are made when the first phase reads them.
+
+    Parameters
+    ----------
+    table : Table
+    fit : (n,) bool
+        Who was in the fit.
+    plan : Plan
+    shared : mapping of str to ndarray
+        The finished shared model.
+    model : SiteModel
+    """
+
+    def after() -> Table:
+        values = _room(len(table), len(table.features))
+        for rows, block in harmonized(
+            table,
+            method=plan.harmonizer,
+            params=plan.params,
+            schema=plan.schema,
+            shared=shared,
+            model=model,
+            seed=plan.seed,
+        ):
+            values[rows] = block
+        return replace(table, values=values, rows=None)
+
+    def floor() -> Table:
+        if len(table.batches) < 2:
+            return table
+        values = alone(
+            table,
+            fit,
+            method=plan.harmonizer,
+            params=plan.params,
+            schema=plan.schema,
+            seed=plan.seed,
+        )
+        return replace(table, values=values, rows=None)
+
+    return LocalSite(
+        name=table.site,
+        schema=plan.schema,
+        data=table,
+        seed=plan.seed,
+        fitted=fit,
+        versions=Versions({"raw": lambda: table, "local_only": floor, "harmonized": after}),
+    )
+
+
+class Versions(Mapping[str, Table]):
+    """Tables by version, each made when it is first asked for."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Table]]) -> None:
+        self._makers = makers
+        self._made: dict[str, Table] = {}
+
+    def __getitem__(self, version: str) -> Table:
+        if version not in self._made:
+            self._made[version] = self._makers[version]()
+        return self._made[version]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+def _room(n: int, p: int) -> NDArray[np.float64]:
+    """An array (n, p) of float64; a large one in a file that is gone when nobody holds it."""
+    if 8 * n * p <= IN_MEMORY:
+        return np.empty((n, p))
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, dtype=np.float64, mode="w+", shape=(n, p))

@@ -1,0 +1,126 @@
+"""Running the steps of a plan over sites: asks, validates, concludes, writes the checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from motet.errors import DesignError
+from motet.evaluation.steps import PRIVATE
+from motet.flower.records import Body
+from motet.phases import Phase, Repeat, Step
+from motet.plan import Plan
+from motet.releases import Arrays, violations
+from motet.server.checkpoint import Checkpoint, Progress
+from motet.server.events import Event, Kind, Observer
+from motet.server.exchange import Exchange, Replies
+from motet.server.received import Received
+from motet.strategies import strategy_for
+
+
+class SitesLostError(Exception):
+    """Sites dropped out of a phase: what they gave before must not count."""
+
+    def __init__(self, lost: Mapping[str, str]) -> None:
+        self.lost = dict(lost)
+
+
+def _check_finite(additions: Arrays, path: str) -> None:
+    """Refuse a conclusion that is not a number: every site would go on with it."""
+    for name, array in additions.items():
+        if name.startswith(PRIVATE):
+            continue
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise DesignError(
+                f"The phase '{path}' came to values of '{name}' that are not finite.",
+                do="Look for features with extreme values.",
+            )
+
+
+class Runner:
+    """Runs steps of a plan, skipping what a resumed progress has done already.
+
+    Parameters
+    ----------
+    exchange : Exchange
+    checkpoint : Checkpoint
+    plan : Plan
+    progress : Progress
+        What there is so far; it grows.
+    received : Received
+    observe : Observer
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        checkpoint: Checkpoint,
+        plan: Plan,
+        progress: Progress,
+        received: Received,
+        observe: Observer,
+    ) -> None:
+        self._exchange, self._checkpoint, self._plan = exchange, checkpoint, plan
+        self._progress, self._received, self._observe = progress, received, observe
+        self._count = 0
+
+    def run(self, steps: Sequence[Step], within: str = "") -> None:
+        for step in steps:
+            if isinstance(step, Repeat):
+                self._repeat(step, within)
+            else:
+                self._phase(step, within + step.name)
+
+    def _repeat(self, repeat: Repeat, within: str) -> None:
+        path = f"{within}{repeat.name}"
+        for i in range(repeat.at_most):
+            if f"={path}" in self._progress.done:
+                return
+            turn = f"{path}[{i}]"
+            if turn in self._progress.done:
+                continue
+            self.run(repeat.steps, within=f"{turn}/")
+            over = repeat.until is not None and repeat.until(self._progress.shared)
+            self._done(f"={path}" if over else turn)
+
+    def _phase(self, phase: Phase, path: str) -> None:
+        self._count += 1
+        if path in self._progress.done:
+            return
+        sizes = self._plan.sizes(self._progress.shared)
+        if phase.when and not sizes[phase.when]:
+            return
+        self._observe(Event(kind=Kind.PHASE, phase=path, step=self._count))
+        strategy = strategy_for(phase)
+
+        def ask(phase: Phase, shared: Arrays) -> Mapping[str, Arrays]:
+            return self._ask(phase, shared, path, sizes)
+
+        additions = strategy(phase, ask, self._progress.shared)
+        _check_finite(additions, path)
+        self._progress.shared |= additions
+        self._done(path)
+        self._observe(Event(kind=Kind.DONE, phase=path, step=self._count))
+
+    def _ask(
+        self, phase: Phase, shared: Arrays, path: str, sizes: Mapping[str, int]
+    ) -> Mapping[str, Arrays]:
+        def check(site: str, body: Body) -> str:
+            return "invalid-reply" if violations(body.arrays, phase.releases, sizes) else ""
+
+        sites = [s for s in self._progress.sites if self._plan.takes_part(s, phase)]
+        told = {name: array for name, array in shared.items() if not name.startswith(PRIVATE)}
+        replies: Replies = self._exchange.ask(
+            "train.phase", sites, Body(arrays=told), plan=self._plan.hash, phase=path, check=check
+        )
+        for site, body in replies.accepted.items():
+            self._received.arrays(site, phase, path, body.arrays)
+        if replies.failed:
+            raise SitesLostError(replies.failed)
+        return {site: body.arrays for site, body in replies.accepted.items()}
+
+    def _done(self, path: str) -> None:
+        self._progress.done.append(path)
+        self._progress.received = self._received.to_json()
+        self._checkpoint.save(self._progress)
