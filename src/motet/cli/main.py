@@ -8,7 +8,7 @@ import sys
 from rich.console import Console
 from typer import Typer
 
-from motet.cli import apply, demo, methods, plan, server, simulate, site, split
+from motet.cli import apply, demo, evaluate, methods, plan, report, server, simulate, site, split
 from motet.errors import MotetError
 from motet.version import __version__
 
@@ -24,6 +24,8 @@ app.command("split")(split.split)
 app.command("plan")(plan.plan)
 app.command("simulate")(simulate.simulate)
 app.command("apply")(apply.apply)
+app.command("evaluate")(evaluate.evaluate)
+app.command("report")(report.report)
 app.command("methods")(methods.methods)
 app.add_typer(server.server, name="server")
 app.add_typer(site.site, name="site")

@@ -1,0 +1,77 @@
+"""Densities of one feature before and after, a line a batch: of people, so a site's own page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from motet.report.figures.canvas import BATCHES, MUTED, Margins, brief, drawn
+
+Float = NDArray[np.float64]
+GRID = 64
+
+
+def densities(
+    before: Float, after: Float, batch: NDArray[Any], *, feature: str, unit: str, name: str
+) -> Markup:
+    """Two rows on one axis: as measured above, harmonized below.
+
+    Parameters
+    ----------
+    before, after : (n,) float64
+        NaN where missing.
+    batch : (n,) array of str
+    feature, unit, name : str
+        `name` is unique on the page.
+    """
+    seen = np.concatenate([v[np.isfinite(v)] for v in (before, after)])
+    if not len(seen):
+        return Markup()
+    margin = 0.08 * float(np.ptp(seen)) or 0.5
+    grid = np.linspace(seen.min() - margin, seen.max() + margin, GRID)
+    batches = sorted(set(batch.tolist()))
+    alt = f"Densities of {feature} by batch ({', '.join(batches)}), as measured and harmonized."
+    with drawn(name, alt, height=1.9, margins=Margins(left=0.1)) as canvas:
+        top, below = canvas.figure.subplots(2, 1, sharex=True)
+        for axes, values, said in ((top, before, "measured"), (below, after, "harmonized")):
+            for k, one in enumerate(batches):
+                _line(axes, values[batch == one], grid, k)
+            axes.set_yticks([])
+            axes.spines["left"].set_visible(False)
+            axes.set_ylim(bottom=0)
+            axes.annotate(
+                said, (0.0, 0.97), xycoords="axes fraction", va="top", fontsize=7, color=MUTED
+            )
+        top.set_title(brief(feature), fontsize=8.5)
+        top.tick_params(length=0)
+        below.locator_params(axis="x", nbins=6)
+        below.set_xlabel(unit)
+    return canvas.svg
+
+
+def colour(k: int) -> str:
+    """Colour of the k-th batch."""
+    return BATCHES[k % len(BATCHES)]
+
+
+def dashes(k: int) -> Any:
+    """Line style of the k-th batch: beyond eight, colours come again with dashes."""
+    return ("-", (0, (5, 2)), (0, (1, 1.5)))[(k // len(BATCHES)) % 3]
+
+
+def _line(axes: Any, values: Float, grid: Float, k: int) -> None:
+    from scipy.stats import gaussian_kde
+
+    seen = values[np.isfinite(values)]
+    if len(seen) == 0:
+        return
+    if len(seen) < 3 or np.ptp(seen) < 1e-9 * max(1.0, float(np.abs(seen).max())):
+        for value in seen[:3]:  # too few for a density: a tick each
+            axes.axvline(value, ymax=0.25, color=colour(k), linewidth=1.2)
+        return
+    density = gaussian_kde(seen)(grid)
+    axes.fill_between(grid, density, color=colour(k), alpha=0.12, linewidth=0)
+    axes.plot(grid, density, color=colour(k), linestyle=dashes(k))

@@ -1,0 +1,129 @@
+"""What left each hospital, array by array, as the coordinator received it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from motet.report.read import StudyFiles
+from motet.report.words import shape, size
+
+CLASSES = {
+    "schema": "Names and types only: features, units, covariates with their levels, batches. No "
+    "value of anybody, and no count of people.",
+    "sum": "Sums over a hospital's people: counts, totals, products. Only the total over hospitals "
+    "is used and only what is concluded from it is shared; the coordinator receives each "
+    "hospital's own part and does not pass it on.",
+    "update": "Changes of a model after training at the hospital. Weaker than a sum: weights can "
+    "reflect single people.",
+    "published": "A hospital's own estimates, sent on as they are, such as those of a scanner that "
+    "the others are brought to.",
+    "personal": "One traveler's own anatomy or quantiles. It leaves with that person's recorded "
+    "consent only.",
+}
+"""Classes of releases in a sentence each, weakest promise last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """One array as the sites sent it; shapes that differ between sites are rows of their own."""
+
+    phase: str
+    leaves: str
+    array: str
+    meaning: str
+    shape: str
+    dtype: str
+    bytes: str
+    times: int
+    sites: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaving:
+    """The whole account."""
+
+    classes: tuple[tuple[str, str], ...]
+    arrays: tuple[Sent, ...]
+    header: tuple[str, ...]
+    by_site: tuple[tuple[str, tuple[str, ...], str], ...]
+    total: str
+    most: str
+
+
+def leaving(study: StudyFiles) -> Leaving:
+    """Account of what left; empty where the run kept no record."""
+    received = list(study.run.get("received", ()))
+    present = [c for c in CLASSES if any(str(r["class"]) == c for r in received)]
+    sums: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for entry in received:
+        sums[str(entry["site"])][str(entry["class"])] += _bytes(entry)
+    whole = {site: sum(parts.values()) for site, parts in sums.items()}
+    return Leaving(
+        classes=tuple((c, CLASSES[c]) for c in present),
+        arrays=_arrays(received, _meanings(study.plan)),
+        header=tuple(present),
+        by_site=tuple(
+            (site, tuple(size(sums[site][c]) if sums[site][c] else "–" for c in present), size(n))
+            for site, n in sorted(whole.items())
+        ),
+        total=size(sum(whole.values())),
+        most=size(max(whole.values(), default=0)),
+    )
+
+
+def _bytes(entry: Mapping[str, Any]) -> int:
+    return int(entry["bytes"]) * int(entry.get("times", 1))
+
+
+def _arrays(received: list[Mapping[str, Any]], meanings: Mapping[str, str]) -> tuple[Sent, ...]:
+    """Arrays in the order received, each once, with the sites that sent it."""
+    groups: dict[tuple[Any, ...], dict[str, int]] = {}
+    for entry in received:
+        key = (
+            str(entry["phase"]),
+            str(entry["class"]),
+            str(entry["array"]),
+            tuple(entry.get("shape") or ()),
+            str(entry.get("dtype") or "text"),
+            int(entry.get("times", 1)),
+        )
+        groups.setdefault(key, {})[str(entry["site"])] = int(entry["bytes"])
+    everybody = {str(entry["site"]) for entry in received}
+    return tuple(
+        Sent(
+            phase=phase,
+            leaves=leaves,
+            array=array,
+            meaning=meanings.get(f"{phase}/{array}", ""),
+            shape="text" if leaves == "schema" else shape(dims),
+            dtype=dtype,
+            bytes=_range(list(by_site.values())),
+            times=times,
+            sites="all" if set(by_site) == everybody else _named(set(by_site)),
+        )
+        for (phase, leaves, array, dims, dtype, times), by_site in groups.items()
+    )
+
+
+def _range(counts: list[int]) -> str:
+    low, high = size(min(counts)), size(max(counts))
+    return low if low == high else f"{low} to {high}"
+
+
+def _named(sites: set[str]) -> str:
+    return ", ".join(sorted(sites)) if len(sites) <= 3 else f"{len(sites)} hospitals"
+
+
+def _meanings(plan: Mapping[str, Any]) -> dict[str, str]:
+    """``phase/array`` -> what its entries are, as the plan declares it."""
+    found: dict[str, str] = {}
+    steps = [*plan.get("steps", ()), *plan.get("evaluation", ())]
+    while steps:
+        step = steps.pop()
+        steps += step.get("steps", ())
+        for spec in step.get("arrays", ()):
+            found[f"{step['name']}/{spec['name']}"] = str(spec.get("meaning", ""))
+    return found

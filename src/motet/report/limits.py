@@ -1,0 +1,56 @@
+"""What the numbers of a report cannot say, said plainly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from motet.evaluation.result import Judgement
+from motet.harmonizer import Card
+from motet.report.read import StudyFiles
+
+FEW = 100
+"""People judged below which a reader is told that they are few."""
+
+
+def limits(study: StudyFiles, card: Card | None) -> tuple[str, ...]:
+    """Sentences, the gravest first."""
+    judged = study.judgement
+    found = list(_of_judgement(judged, study)) if judged is not None else []
+    if judged is None:
+        found.append("Nothing was judged: this report says who took part and what was sent.")
+    if card is not None:
+        found += [f"{card.title}: {limit}." for limit in card.limits]
+    return tuple(found)
+
+
+def _of_judgement(judged: Judgement, study: StudyFiles) -> Iterator[str]:
+    if not judged.people.startswith("held out"):
+        yield (
+            "The people judged are those of the fit. A harmonization looks better on them than on "
+            "new people: site accuracy can even fall below chance, which is an artefact."
+        )
+    if judged.n < FEW:
+        yield (
+            f"{judged.n} people are few: intervals and bands are wide, and a site effect that "
+            "matters can hide in them."
+        )
+    if judged.people.startswith("held out"):
+        yield (
+            f"It is a single split, by seed {study.plan['seed']}; other people held out would give "
+            "other numbers, within about the intervals shown."
+        )
+    if judged.source == "sums":
+        yield (
+            "All was computed from sums, as hospitals can release them: probes that need everybody "
+            "in one place (support vector machines, forests) were not run, and could find more."
+        )
+    yield (
+        "At chance means that these probes and tests find nothing in these features. It does not "
+        "show that no trace of the scanner is left."
+    )
+    yield "p values are not corrected for the number of features; shares are to be read as shares."
+    if any(m.name.startswith(("r2_", "auc_", "effect_")) for m in judged.metrics):
+        yield (
+            "That a covariate can still be read does not show that its effect is right: one that "
+            "is confounded with scanners is divided between them by the model."
+        )

@@ -1,0 +1,174 @@
+"""A Methods paragraph ready to paste, generated from the study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from motet.evaluation.result import Judgement
+from motet.harmonizer import Card
+from motet.report.leaving import leaving
+from motet.report.participation import covariates_in_full, people_of_fit
+from motet.report.read import StudyFiles
+from motet.report.references import FLOWER, NUMPY, SCIPY, SKLEARN, Citations, Reference, of_paper
+from motet.report.words import count, joined, percent
+
+PLATFORM = ("covariates", "batch")
+"""Parameters that every method has; the paragraph speaks of them elsewhere."""
+
+PROBES = {
+    "site_accuracy_linear_svm": "a linear support vector machine",
+    "site_accuracy_rbf_svm": "a support vector machine with radial basis functions",
+    "site_accuracy_random_forest": "a random forest",
+    "site_accuracy_lda": "a linear discriminant from summed cross-products",
+}
+TESTS = {
+    "anova_share": "F tests of batch means",
+    "kruskal_share": "Kruskal-Wallis tests",
+    "levene_share": "Levene tests of batch variances",
+    "anderson_darling_share": "Anderson-Darling k-sample tests",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodsText:
+    """The paragraph, its references and their BibTeX."""
+
+    paragraph: str
+    references: tuple[Reference, ...]
+    bibtex: str
+
+
+def methods_text(study: StudyFiles, card: Card | None) -> MethodsText:
+    """Write the paragraph; `card` is the method's, None where it is not installed here."""
+    cited = Citations()
+    paragraph = " ".join(
+        [
+            *_harmonized(study, card, cited),
+            *_federated(study, cited),
+            *_judged(study, cited),
+            *_made_with(study, cited),
+        ]
+    )
+    return MethodsText(paragraph=paragraph, references=cited.references, bibtex=cited.bibtex)
+
+
+def options(params: Mapping[str, Any]) -> str:
+    """``prior parametric, adjust location_scale``: what is set, without the platform's own."""
+    said = []
+    for name, value in params.items():
+        if name in PLATFORM or value is None or value == {}:
+            continue
+        if isinstance(value, Mapping):
+            value = joined(list(map(str, value)))
+        said.append(f"{name.replace('_', ' ')}: {str(value).replace('_', ' and ')}")
+    return "; ".join(said)
+
+
+def _harmonized(study: StudyFiles, card: Card | None, cited: Citations) -> Iterator[str]:
+    plan = study.plan
+    fitted = [b for b in study.batches if b.get("role") != "unseen"]
+    sites = {str(b["site"]) for b in fitted}
+    papers = cited.cite(*(of_paper(line) for line in card.papers)) if card else ""
+    title = " ".join(part for part in (card.title if card else str(plan["method"]), papers) if part)
+    people = people_of_fit(study)
+    of_whom = f" (n = {people} in the fit)" if people is not None else ""
+    said = options(plan.get("params", {}))
+    yield (
+        f"{count(len(study.features), 'measure')} of "
+        f"{count(len(fitted), 'batch', 'batches')} (scanners or protocols) at "
+        f"{count(len(sites), 'hospital')}{of_whom} were harmonized with {title}"
+        f"{f' ({said})' if said else ''}, as implemented in Motet {study.run['motet']}."
+    )
+    if kept := covariates_in_full(study):
+        yield f"The effects of {kept} were modelled together with those of the batches and kept."
+    else:
+        yield "No covariates were modelled."
+    unseen = sorted({str(b["site"]) for b in study.batches if b.get("role") == "unseen"})
+    if unseen:
+        yield (
+            f"{joined(unseen)} took no part in the fit and "
+            f"{'was' if len(unseen) == 1 else 'were'} harmonized with the finished model."
+        )
+
+
+def _federated(study: StudyFiles, cited: Citations) -> Iterator[str]:
+    account = leaving(study)
+    version = study.run.get("versions", {}).get("flwr", "")
+    kinds = [leaves for leaves, _ in account.classes if leaves != "schema"]
+    classes = {"sum": "sums", "update": "updates", "published": "published estimates"}
+    sent = joined([classes.get(kind, kind) for kind in kinds])
+    amount = f"at most {account.most}" if account.arrays else ""
+    what = f" ({amount} a hospital: {sent}, declared beforehand)" if amount and sent else ""
+    yield (
+        f"Individual data stayed at the hospitals, which exchanged summaries{what} over "
+        f"Flower {version}{' ' if version else ''}{cited.cite(FLOWER)}."
+    )
+    if study.simulated:
+        yield (
+            "The federation was simulated on one machine, with the code that a deployed one runs."
+        )
+
+
+def _judged(study: StudyFiles, cited: Citations) -> Iterator[str]:
+    judged = study.judgement
+    if judged is None:
+        return
+    held = float(study.plan.get("held_out") or 0.0)
+    if judged.people.startswith("held out") and held:
+        yield (
+            f"{percent(held)} of the people (drawn by person, seed {study.plan['seed']}) were kept "
+            f"out of the fit, and the harmonization was judged on {judged.n} rows of theirs."
+        )
+    else:
+        yield f"It was judged on {judged.people}, {judged.n} rows."
+    yield from _site_effect(judged, study, cited)
+    biology = [m.title[:1].lower() + m.title[1:] for m in judged.metrics if m.aim == "biology"]
+    if biology:
+        yield f"Whether biology is kept was judged by {joined(biology)}."
+
+
+def _site_effect(judged: Judgement, study: StudyFiles, cited: Citations) -> Iterator[str]:
+    probes = [words for name, words in PROBES.items() if judged.has(name)]
+    if probes:
+        source = f" (scikit-learn {cited.cite(SKLEARN)})" if judged.source == "simulation" else ""
+        kinds = {judged.metric(name).band_from for name in PROBES if judged.has(name)} - {""}
+        bands = {
+            "permutation": "permuted labels",
+            "binomial": "a binomial distribution at chance",
+        }
+        against = (
+            f", against what {joined([bands[kind] for kind in sorted(kinds, reverse=True)])} "
+            f"{'give' if 'permutation' in kinds else 'gives'} in 95{chr(0x202F)}% of draws"
+            if kinds
+            else ""
+        )
+        yield (
+            f"Site effects were judged by the balanced accuracy with which {joined(probes)}{source}"
+            f", retrained on each version of the data, {'tell' if len(probes) > 1 else 'tells'} "
+            f"the site{against}."
+        )
+    tests = [words for name, words in TESTS.items() if judged.has(name)]
+    if tests:
+        yield (
+            f"For each feature, {joined(tests)} were computed after regression on the covariates; "
+            "we report the share of features with p < 0.05, uncorrected."
+        )
+
+
+def _made_with(study: StudyFiles, cited: Citations) -> Iterator[str]:
+    versions = study.run.get("versions", {})
+    papers = {"numpy": ("NumPy", NUMPY), "scipy": ("SciPy", SCIPY)}
+    parts = [f"Python {versions['python']}"] if "python" in versions else []
+    parts += [
+        f"{title} {versions[name]} {cited.cite(paper)}"
+        for name, (title, paper) in papers.items()
+        if name in versions
+    ]
+    if parts:
+        yield f"Software: {joined(parts)}."
+    yield (
+        f"The plan of the study has the SHA-256 {study.run['plan'][:16]}…, its shared model "
+        f"{study.run['model'][:16]}…"
+    )

@@ -1,0 +1,49 @@
+"""Templates into one self-contained page: everything escaped, nothing loaded from anywhere."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from motet.report import words
+from motet.store import EVERYBODY, atomic
+
+LARGEST = 5_000_000
+"""Bytes that no report exceeds."""
+
+
+@cache
+def environment() -> Environment:
+    """The templates of this package; autoescape is always on."""
+    made = Environment(
+        loader=PackageLoader("motet.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters.update(
+        percent=words.percent, number=words.number, size=words.size, short=words.short
+    )
+    return made
+
+
+def render(template: str, **context: Any) -> str:
+    """The page, with its style sheet within it."""
+    made = environment()
+    assert made.loader is not None
+    style, _, _ = made.loader.get_source(made, "style.css")
+    # The style sheet is this package's own file.
+    return made.get_template(template).render(style=Markup(style), **context)  # noqa: S704
+
+
+def write_page(path: Path, text: str, *, readable_by: int = EVERYBODY) -> Path:
+    """Write a page atomically."""
+    with atomic(path, readable_by=readable_by) as stream:
+        stream.write(text)
+    return path

@@ -1,0 +1,77 @@
+"""What left a site, from its own ledger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from motet.report.leaving import CLASSES
+from motet.report.words import shape, short, size
+
+AT_MOST = 300
+"""Rows shown; the ledger has all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """Rows (phase, class, array, shape, bytes, digest, times) and what they add up to."""
+
+    rows: tuple[tuple[str, ...], ...]
+    more: int
+    total: str
+    classes: tuple[tuple[str, str], ...]
+
+
+def read_ledger(path: Path, *, study: str) -> Ledger:
+    """Read ``ledger.jsonl`` as far as it is of `study`; the same bytes sent again count again."""
+    times: dict[tuple[str, ...], int] = {}
+    total = 0
+    for entry in _entries(path):
+        if entry.get("study") != study:
+            continue
+        for row, count in _rows(entry):
+            times[row] = times.get(row, 0) + 1
+            total += count
+    rows = [(*row, str(n)) for row, n in times.items()]
+    present = {row[1] for row in rows}
+    return Ledger(
+        rows=tuple(rows[:AT_MOST]),
+        more=max(0, len(rows) - AT_MOST),
+        total=size(total),
+        classes=tuple((name, words) for name, words in CLASSES.items() if name in present),
+    )
+
+
+def _entries(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.is_file():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # a line that a crash cut off
+        if isinstance(entry, dict):
+            yield entry
+
+
+def _rows(entry: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], int]]:
+    phase, leaves = str(entry.get("phase", "")), str(entry.get("class", ""))
+    if "keys" in entry:
+        keys = ", ".join(map(str, entry["keys"]))
+        yield (phase, leaves, keys, "text", "–", short(str(entry.get("sha256", "")))), 0
+    for array in entry.get("arrays", ()):
+        count = int(array["bytes"])
+        yield (
+            (
+                phase,
+                leaves,
+                str(array["name"]),
+                f"{shape(array['shape'])} {array['dtype']}",
+                size(count),
+                short(str(array["sha256"])),
+            ),
+            count,
+        )

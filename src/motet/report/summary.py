@@ -1,0 +1,126 @@
+"""The first sentences of a study report, computed from its metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from motet.evaluation.result import Judgement, Metric
+from motet.report.comparison import best_probe, figure, value_of
+from motet.report.participation import covariates_in_words, people_of_fit
+from motet.report.read import StudyFiles
+from motet.report.verdict import verdict
+from motet.report.words import count, joined, percent
+
+PROBES = {
+    "random_forest": "A random forest",
+    "rbf_svm": "A support vector machine (RBF)",
+    "linear_svm": "A linear support vector machine",
+    "lda": "A linear discriminant from sums",
+}
+
+
+def summary(study: StudyFiles, title: str) -> tuple[str, ...]:
+    """Three to five sentences: who, site effect, biology, and what to be careful about."""
+    return tuple(_sentences(study, title))
+
+
+def _sentences(study: StudyFiles, title: str) -> Iterator[str]:
+    yield _who(study, title)
+    judged = study.judgement
+    if judged is None:
+        yield "How well this went was not judged: the study has no evaluation."
+        return
+    yield from _site_effect(judged)
+    yield from _biology(judged)
+    if below := [m for m in judged.metrics if verdict(m, "harmonized").words == "below chance"]:
+        names = joined([metric.title[:1].lower() + metric.title[1:] for metric in below[:3]])
+        yield (
+            f"Below chance is not success: {names} {'lies' if len(below) == 1 else 'lie'} lower "
+            "than chance gives, as happens when people are judged that the fit has seen."
+        )
+    if not judged.people.startswith("held out"):
+        yield (
+            "These figures are of the people the fit saw, which makes a harmonization look better "
+            "than it is; hold people out (evaluation: {held_out: 0.2}) for an honest reading."
+        )
+
+
+def _who(study: StudyFiles, title: str) -> str:
+    fitted = [b for b in study.batches if b.get("role") != "unseen"]
+    sites = sorted({str(b["site"]) for b in fitted})
+    people = people_of_fit(study)
+    of_whom = f" and {count(people, 'person', 'people')} in the fit" if people else ""
+    kept = covariates_in_words(study)
+    scanners = count(len(fitted), "scanner or protocol", "scanners or protocols")
+    sentence = (
+        f"{count(len(sites), 'hospital')} with {scanners}"
+        f"{of_whom} harmonized {count(len(study.features), 'feature')} with {title}, "
+        + (f"keeping {kept}" if kept else "keeping no covariates")
+        + "; no person's data left a hospital."
+    )
+    if study.missing:
+        lost = joined(sorted(study.missing))
+        sentence += f" Missing: {lost}."
+    return sentence
+
+
+def _site_effect(judged: Judgement) -> Iterator[str]:
+    probe = best_probe(judged)
+    if probe is not None:
+        yield _probe_sentence(probe, judged)
+    if judged.has("anova_share"):
+        metric = judged.metric("anova_share")
+        before, after = value_of(metric, "raw"), value_of(metric, "harmonized")
+        if before is not None and after is not None:
+            yield (
+                f"Batch means differed in {percent(before)} of features before and in "
+                f"{percent(after)} after, where chance gives {percent(metric.chance or 0.05)}."
+            )
+
+
+def _probe_sentence(metric: Metric, judged: Judgement) -> str:
+    before, after = value_of(metric, "raw"), value_of(metric, "harmonized")
+    assert after is not None
+    name = metric.name.removeprefix("site_accuracy_")
+    whose = "held-out people" if judged.people.startswith("held out") else "these people"
+    chance = f" (chance {percent(metric.chance)})" if metric.chance is not None else ""
+    outcome = {
+        "at chance": ", within what chance gives",
+        "above chance": ", still more than chance gives",
+        "below chance": ", less than chance gives",
+    }.get(verdict(metric, "harmonized").words, "")
+    if before is None:
+        told = f" from harmonized values in {percent(after)} of cases{chance}"
+    else:
+        told = (
+            f" from raw values in {percent(before)} of cases{chance}, from harmonized values in "
+            f"{percent(after)}"
+        )
+    return f"{PROBES[name]} told the site of {whose}{told}{outcome}."
+
+
+def _biology(judged: Judgement) -> Iterator[str]:
+    parts = []
+    for metric in judged.metrics:
+        kind, _, column = metric.name.partition("_")
+        if kind not in ("r2", "auc"):
+            continue
+        before, after = value_of(metric, "raw"), value_of(metric, "harmonized")
+        if before is None or after is None:
+            continue
+        unit = "R² " if kind == "r2" else "AUC "
+        parts.append(
+            f"{column} with {unit}{figure(metric.name, before)} from raw and "
+            f"{figure(metric.name, after)} from harmonized values"
+        )
+    if parts:
+        yield f"What should stay: a model read {joined(parts)}."
+        return
+    if judged.has("covariates_r2"):
+        metric = judged.metric("covariates_r2")
+        before, after = value_of(metric, "raw"), value_of(metric, "harmonized")
+        if before is not None and after is not None:
+            yield (
+                f"What should stay: the covariates explained {percent(before)} of the variance of "
+                f"the median feature before and {percent(after)} after."
+            )

@@ -1,0 +1,113 @@
+"""What a number says of a harmonization, in two words and a colour.
+
+The rules stand here once and are printed under the table:
+
+- A site probe or a share of significant features should lie within what chance gives. Above, site
+  can still be told. **Below is no success**: it comes of judging people who were in the fit.
+- A size of the site effect, and an error to a known truth, should be smaller than in raw values.
+- Biology should be kept: no worse than raw, by its interval or to within 5 %.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from motet.evaluation.result import Metric, Reading
+
+Mark = Literal["good", "bad", "caution", "none"]
+TOLERANCE = 0.05
+"""How far biology may fall below raw, relative, where there is no interval."""
+ALPHA = 0.05
+"""Level of a single test."""
+KEPT = 0.95
+"""Correlation of effects with those in raw data from which they count as kept."""
+SLOPE = (0.9, 1.1)
+"""Slope of harmonized on raw effects that counts as kept."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A mark, and the words that say it to those who see no colour."""
+
+    mark: Mark
+    words: str = ""
+
+
+NOTHING = Verdict("none")
+
+
+def verdict(metric: Metric, version: str) -> Verdict:
+    """Judge one reading of a metric."""
+    reading = metric.readings.get(version)
+    if reading is None or version == "demographics":
+        return NOTHING
+    if reading.value is None:
+        return Verdict("none", "too few people")
+    if metric.name.endswith("_p"):
+        good = reading.value >= ALPHA
+        return Verdict("good", "at chance") if good else Verdict("bad", f"below {ALPHA}")
+    if metric.better == "chance":
+        return _against_chance(reading, metric.chance)
+    raw = metric.readings.get("raw")
+    if version == "raw":
+        return NOTHING
+    if metric.name.startswith("effect_kept_"):
+        good = reading.value >= KEPT
+        return Verdict("good", "kept") if good else Verdict("caution", "partly kept")
+    if metric.name.startswith("effect_slope_"):
+        if SLOPE[0] <= reading.value <= SLOPE[1]:
+            return Verdict("good", "kept")
+        return Verdict("caution", "weaker" if reading.value < SLOPE[0] else "stronger")
+    if raw is None or raw.value is None:
+        return NOTHING
+    if metric.better == "raw":
+        return _as_raw(reading, raw.value)
+    if metric.aim == "biology":
+        return _no_worse(reading, raw.value, 1.0 if metric.better == "higher" else -1.0)
+    return _improved(reading, raw.value, 1.0 if metric.better == "higher" else -1.0)
+
+
+def _against_chance(reading: Reading, chance: float | None) -> Verdict:
+    assert reading.value is not None
+    bounds = reading.band
+    if bounds is not None:
+        if reading.within_band:
+            return Verdict("good", "at chance")
+        above = reading.value > bounds[1]
+    elif reading.interval is not None and chance is not None:
+        if reading.interval[0] <= chance <= reading.interval[1]:
+            return Verdict("good", "at chance")
+        above = reading.value > chance
+    else:
+        return NOTHING
+    return Verdict("bad", "above chance") if above else Verdict("caution", "below chance")
+
+
+def _as_raw(reading: Reading, raw: float) -> Verdict:
+    assert reading.value is not None
+    if _holds(reading, raw) or abs(reading.value - raw) <= 2 * TOLERANCE * abs(raw):
+        return Verdict("good", "as raw")
+    return Verdict("caution", "less than raw" if reading.value < raw else "more than raw")
+
+
+def _no_worse(reading: Reading, raw: float, sign: float) -> Verdict:
+    assert reading.value is not None
+    gained = sign * (reading.value - raw)
+    if gained >= -TOLERANCE * abs(raw) or _holds(reading, raw):
+        return Verdict("good", "kept")
+    return Verdict("bad", "lost")
+
+
+def _improved(reading: Reading, raw: float, sign: float) -> Verdict:
+    assert reading.value is not None
+    gained = sign * (reading.value - raw)
+    if gained <= 0:
+        return Verdict("bad", "not better")
+    return (
+        Verdict("caution", "slightly better") if _holds(reading, raw) else Verdict("good", "better")
+    )
+
+
+def _holds(reading: Reading, value: float) -> bool:
+    return reading.interval is not None and reading.interval[0] <= value <= reading.interval[1]
