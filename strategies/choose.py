@@ -26,7 +26,7 @@ def check_runnable(plan: Plan) -> None:
     PlanError
         Names the phase and what it asks for.
     """
-    for phase, _ in walk(plan.steps):
+    for phase, _ in walk((*plan.steps, *plan.evaluation)):
         asks = ""
         if isinstance(phase, Agree):
             asks = "" if phase is plan.steps[0] else "a second agreement"
@@ -34,7 +34,7 @@ def check_runnable(plan: Plan) -> None:
             asks = f"a {type(phase).__name__} phase"
         elif phase.who.having or phase.who.holders:
             asks = f"a choice of sites by '{phase.who}'"
-        elif phase.on != "fit" or phase.reads != "raw":
+        elif (phase.on != "fit" or phase.reads != "raw") and not plan.judges(phase):
             asks = f"{phase.on} people and {phase.reads} values"
         elif isinstance(phase, Sum) and (phase.key or phase.read_by != "coordinator"):
             asks = "a keyed sum, or one that the coordinator cannot read"

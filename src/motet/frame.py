@@ -149,6 +149,7 @@ def pooled_tables(
             "params": {**params, "covariates": {name: types.get(name, "auto") for name in names}},
             "seed": seed,
             "federation": {"timeout": 24 * 3600.0},
+            "evaluation": {"metrics": "none"},
         }
     )
     labels = labels_of(batch, features)

@@ -62,8 +62,9 @@ class Phase:
         The sites that take part.
     on : {"fit", "held_out", "all"}
         The people it reads.
-    reads : {"raw", "harmonized"}
-        The values it reads; evaluation phases read both.
+    reads : {"raw", "harmonized", "versions"}
+        The values it reads. The platform's evaluation phases read ``site.versions``: raw values,
+        harmonized ones, and those of the site harmonized alone.
     when : str
         Name of a :class:`~motet.releases.Size`: the phase is left out when that size is 0.
     """
@@ -71,7 +72,7 @@ class Phase:
     name: str
     who: Who = ALL
     on: Literal["fit", "held_out", "all"] = "fit"
-    reads: Literal["raw", "harmonized"] = "raw"
+    reads: Literal["raw", "harmonized", "versions"] = "raw"
     when: str = ""
 
     @property

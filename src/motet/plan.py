@@ -215,12 +215,19 @@ def build_plan(study: Study, schema: Schema) -> Plan:
         held_out=study.evaluation.held_out,
         schema=schema,
         steps=(AGREE, *harmonizer.plan(params, schema)),
-        evaluation=tuple(evaluation_steps(schema, study.evaluation, seed=study.seed)),
+        evaluation=_evaluation(study, harmonizer, schema),
         unseen=study.evaluation.unseen,
     )
     _check_structure((*plan.steps, *plan.evaluation), schema)
     plan.hash  # noqa: B018 - describes every step, or says which cannot be rebuilt
     return plan
+
+
+def _evaluation(study: Study, harmonizer: Harmonizer, schema: Schema) -> tuple[Step, ...]:
+    """The platform's steps after the sites have harmonized; they judge tables of features."""
+    if harmonizer.card.data != "table":
+        return ()
+    return tuple(evaluation_steps(schema, study.evaluation, seed=study.seed))
 
 
 def model_document(plan: Plan) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
@@ -77,12 +77,27 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Schema:
-    """What all sites of a study have in common, and the batches that take part."""
+    """What all sites of a study have in common, and the batches that take part.
+
+    Attributes
+    ----------
+    features, units : tuple of str
+    covariates : tuple of Covariate
+        What the method keeps: the columns of its design.
+    batches : tuple of Batch
+        Those of the fit.
+    biology : tuple of Covariate
+        Columns that the evaluation reads beside the covariates; the method does not see them.
+    unseen : tuple of Batch
+        Batches of sites that take no part in the fit and are judged all the same.
+    """
 
     features: tuple[str, ...]
     units: tuple[str, ...]
     covariates: tuple[Covariate, ...]
     batches: tuple[Batch, ...]
+    biology: tuple[Covariate, ...] = ()
+    unseen: tuple[Batch, ...] = ()
 
     @cached_property
     def digest(self) -> str:
@@ -90,7 +105,8 @@ class Schema:
         document = {
             "features": names_digest(self.features),
             "units": names_digest(self.units),
-            "covariates": self._covariates(),
+            "covariates": _plain(self.covariates),
+            **({"biology": _plain(self.biology)} if self.biology else {}),
         }
         text = json.dumps(document, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
@@ -102,8 +118,23 @@ class Schema:
 
     @property
     def sites(self) -> tuple[str, ...]:
-        """The sites that take part, sorted."""
+        """The sites of the fit, sorted."""
         return tuple(sorted({batch.site for batch in self.batches}))
+
+    @property
+    def judged(self) -> tuple[Batch, ...]:
+        """The batches of the fit, then those of unseen sites: the batch axis of an evaluation."""
+        return self.batches + self.unseen
+
+    @property
+    def of_the_fit(self) -> Schema:
+        """What the method and its model know: no biology columns, no unseen sites."""
+        return replace(self, biology=(), unseen=())
+
+    @property
+    def with_biology(self) -> Schema:
+        """The schema with the biology columns among the covariates."""
+        return replace(self, covariates=self.covariates + self.biology, biology=())
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -113,21 +144,22 @@ class Schema:
             "q": len(self.columns),
             "batches": len(self.batches),
             "sites": len(self.sites),
+            "judged": len(self.judged),
+            "columns": len(self.with_biology.columns),
         }
 
     def batches_of(self, site: str) -> tuple[str, ...]:
         """The batch names of one site, sorted."""
         return tuple(batch.name for batch in self.batches if batch.site == site)
 
-    def _covariates(self) -> list[dict[str, Any]]:
-        return [{"name": c.name, "kind": c.kind, "levels": list(c.levels)} for c in self.covariates]
-
     def without_features(self) -> dict[str, Any]:
         """What a site does not know already: it has the features, since all sites' are equal."""
         return {
             "units": list(self.units) if any(self.units) else [],
-            "covariates": self._covariates(),
+            "covariates": _plain(self.covariates),
             "batches": [[b.site, b.name] for b in self.batches],
+            **({"biology": _plain(self.biology)} if self.biology else {}),
+            **({"unseen": [[b.site, b.name] for b in self.unseen]} if self.unseen else {}),
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -141,18 +173,28 @@ class Schema:
             return cls(
                 features=tuple(document["features"]),
                 units=tuple(map(str, document["units"])) or ("",) * len(document["features"]),
-                covariates=tuple(
-                    Covariate(
-                        name=str(c["name"]),
-                        kind="categorical" if c["kind"] == "categorical" else "continuous",
-                        levels=tuple(map(str, c["levels"])),
-                    )
-                    for c in document["covariates"]
-                ),
+                covariates=_read(document["covariates"]),
                 batches=tuple(Batch(str(s), str(b)) for s, b in document.get("batches", ())),
+                biology=_read(document.get("biology", ())),
+                unseen=tuple(Batch(str(s), str(b)) for s, b in document.get("unseen", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise SchemaError(f"A schema cannot be read: {error!r}.") from error
+
+
+def _plain(covariates: Sequence[Covariate]) -> list[dict[str, Any]]:
+    return [{"name": c.name, "kind": c.kind, "levels": list(c.levels)} for c in covariates]
+
+
+def _read(documents: Sequence[Any]) -> tuple[Covariate, ...]:
+    return tuple(
+        Covariate(
+            name=str(c["name"]),
+            kind="categorical" if c["kind"] == "categorical" else "continuous",
+            levels=tuple(map(str, c["levels"])),
+        )
+        for c in documents
+    )
 
 
 @lru_cache(maxsize=64)
@@ -161,27 +203,68 @@ def names_digest(names: tuple[str, ...]) -> str:
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()
 
 
-def agree(described: Sequence[SiteSchema]) -> Schema:
+def agree(
+    described: Sequence[SiteSchema],
+    *,
+    biology: Collection[str] = (),
+    unseen: Collection[str] = (),
+) -> Schema:
     """Make one schema of all sites' descriptions.
 
     Features, their order and units must be equal; covariates must have one type; levels are the
     sorted union. The order of `described` does not matter.
+
+    Parameters
+    ----------
+    described : sequence of SiteSchema
+    biology : collection of str
+        Covariates that are read in the evaluation only.
+    unseen : collection of str
+        Sites that take no part in the fit: they need what the others agreed on, and add nothing
+        to it but their batches.
 
     Raises
     ------
     SchemaError
         Names the site and the feature, covariate or unit that differs.
     """
-    sites = sorted(described, key=lambda d: d.site)
+    everybody = sorted(described, key=lambda d: d.site)
+    sites = [site for site in everybody if site.site not in unseen]
     if not sites:
         raise SchemaError("No site described its data.")
     _equal_features(sites)
-    return Schema(
+    number = {covariate.name: i for i, covariate in enumerate(sites[0].covariates)}
+    schema = Schema(
         features=sites[0].features,
         units=_common_units(sites),
-        covariates=tuple(_covariate(i, sites) for i in range(len(sites[0].covariates))),
+        covariates=tuple(_covariate(i, sites) for name, i in number.items() if name not in biology),
+        biology=tuple(_biology(i, sites) for name, i in number.items() if name in biology),
         batches=tuple(sorted(Batch(s.site, name) for s in sites for name in s.batches)),
     )
+    newcomers = [site for site in everybody if site.site in unseen]
+    for site in newcomers:
+        _check_newcomer(site, sites, schema)
+    of_newcomers = tuple(sorted(Batch(s.site, name) for s in newcomers for name in s.batches))
+    return replace(schema, unseen=of_newcomers)
+
+
+def _check_newcomer(site: SiteSchema, sites: Sequence[SiteSchema], schema: Schema) -> None:
+    """Refuse an unseen site whose data the finished model could not be applied to."""
+    _equal_features([*sites, site])
+    _common_units([*sites, site])
+    known = {covariate.name: covariate for covariate in schema.with_biology.covariates}
+    for i, covariate in enumerate(site.covariates):
+        _common_kind(i, [*sites, site])
+        levels = known[covariate.name].levels
+        if new := [level for level in covariate.levels if level not in levels]:
+            raise SchemaError(
+                f"'{covariate.name}' is {listed(new)} for somebody here, at a site that takes no "
+                f"part in the fit; the sites that do have {listed(levels)}.",
+                do="Let it take part in the fit, or leave these people out.",
+                site=site.site,
+                file="participants.tsv",
+                column=covariate.name,
+            )
 
 
 def _usual(sites: Sequence[SiteSchema]) -> tuple[str, ...]:
@@ -236,7 +319,8 @@ def _common_units(sites: Sequence[SiteSchema]) -> tuple[str, ...]:
     return tuple(units)
 
 
-def _covariate(i: int, sites: Sequence[SiteSchema]) -> Covariate:
+def _common_kind(i: int, sites: Sequence[SiteSchema]) -> SiteCovariate:
+    """The covariate as most sites have it; refuse one that has another type."""
     kinds = [site.covariates[i].kind for site in sites]
     usual = max(kinds, key=kinds.count)
     first = next(site.covariates[i] for site in sites if site.covariates[i].kind == usual)
@@ -251,6 +335,24 @@ def _covariate(i: int, sites: Sequence[SiteSchema]) -> Covariate:
                 file="participants.tsv",
                 column=first.name,
             )
+    return first
+
+
+def _biology(i: int, sites: Sequence[SiteSchema]) -> Covariate:
+    """A column that is read only: it may vary between sites alone, but it has to vary."""
+    first = _common_kind(i, sites)
+    levels = sorted({level for site in sites for level in site.covariates[i].levels})
+    if first.kind == "categorical" and len(levels) == 1:
+        raise SchemaError(
+            f"'{first.name}' is '{levels[0]}' for everybody: it says nothing of biology.",
+            do="Take it out of evaluation.biology.",
+            column=first.name,
+        )
+    return Covariate(name=first.name, kind=first.kind, levels=tuple(levels))
+
+
+def _covariate(i: int, sites: Sequence[SiteSchema]) -> Covariate:
+    first = _common_kind(i, sites)
     if first.kind == "continuous":
         return _checked_variation(Covariate(name=first.name, kind="continuous"), i, sites)
     levels = sorted({level for site in sites for level in site.covariates[i].levels})

@@ -22,14 +22,14 @@ from motet.bids.read import fingerprint
 from motet.bids.table import Table, as_slice
 from motet.client.app import client_app
 from motet.client.opening import open_site
-from motet.client.worker import Sink, SiteWorker, Writer, model_document
+from motet.client.worker import Sink, SiteWorker, Writer
 from motet.config import Study, load_study, naming, parse_study
-from motet.errors import QuorumError, StudyFileError
+from motet.errors import QuorumError, StudyFileError, listed, nearest
 from motet.evaluation.site_effect import SiteEffect, site_effect
 from motet.flower.inprocess import InProcessGrid
 from motet.harmonizer import SiteModel
 from motet.output import OutputFolder
-from motet.plan import Plan, parse_params
+from motet.plan import Plan, biology, model_document, parse_params
 from motet.releases import Arrays
 from motet.schema import Schema, agree
 from motet.server import Coordinator, Observer, Outcome
@@ -165,7 +165,7 @@ def run_sites(
         lambda grid, context: Coordinator(
             grid,
             study,
-            quorum=max(2, len(tables)),
+            quorum=max(2, len(set(tables) - set(study.evaluation.unseen))),
             checkpoint=checkpoint,
             store=store,
             observe=observe,
@@ -226,17 +226,47 @@ def open_sites(study: Study) -> dict[str, Table]:
             do="Add a site, or harmonize the scanners of one site with motet.harmonize.",
             key="sites",
         )
-    if (study.federation.quorum or 2) > len(study.sites):
+    fitting = _fitting(study)
+    if (study.federation.quorum or 2) > len(fitting):
         raise StudyFileError(
-            f"A quorum of {study.federation.quorum} cannot be reached with {len(study.sites)} "
+            f"A quorum of {study.federation.quorum} cannot be reached with {len(fitting)} "
             "sites.",
             key="federation.quorum",
         )
     _check_folders(study)
     return {
-        site: open_site(folder, site=site, params=params)
+        site: open_site(folder, site=site, params=params, biology=biology(study))
         for site, folder in sorted(study.sites.items())
     }
+
+
+def _fitting(study: Study) -> list[str]:
+    """The sites of the fit: those that are not unseen."""
+    for site in study.evaluation.unseen:
+        if site not in study.sites:
+            raise StudyFileError(
+                f"The unseen site '{site}' is not among the sites.",
+                do=nearest(site, study.sites) or f"They are: {listed(sorted(study.sites))}.",
+                key="evaluation.unseen",
+            )
+    fitting = sorted(set(study.sites) - set(study.evaluation.unseen))
+    if len(fitting) < 2:
+        raise StudyFileError(
+            f"Without the unseen sites {listed(fitting) or 'nobody'} is left for the fit: a "
+            "federation needs two sites or more.",
+            do="Take a site out of evaluation.unseen.",
+            key="evaluation.unseen",
+        )
+    return fitting
+
+
+def agreed(study: Study, tables: Mapping[str, Table]) -> Schema:
+    """The schema that the sites of these tables agree on."""
+    return agree(
+        [table.described for table in tables.values()],
+        biology=biology(study),
+        unseen=study.evaluation.unseen,
+    )
 
 
 def _check_folders(study: Study) -> None:
@@ -285,7 +315,7 @@ def simulate(
         if out is None:
             return _in_memory(read, tables, observe)
         folder = OutputFolder(Path(out))
-        with folder.claimed(read, agree([table.described for table in tables.values()])):
+        with folder.claimed(read, agreed(read, tables)):
             return _into(folder, read, tables, observe)
 
 

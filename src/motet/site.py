@@ -26,6 +26,11 @@ class Site(Protocol):
         Public key of a traveler -> local id.
     keep : mutable mapping
         The site's own durable arrays. They never leave.
+    versions : mapping of str to motet.bids.Table
+        ``raw``, ``local_only``, ``harmonized``: the people of ``data`` with these values. For
+        phases that read them; empty in a fit.
+    fit : (n,) bool
+        Which rows of ``data`` the fit has seen: none at an unseen site.
     """
 
     name: str
@@ -33,6 +38,12 @@ class Site(Protocol):
     data: Any
     travelers: Mapping[str, str]
     keep: MutableMapping[str, NDArray[Any]]
+    versions: Mapping[str, Any]
+
+    @property
+    def fit(self) -> NDArray[np.bool_]:
+        """Which rows of ``data`` the fit has seen."""
+        ...
 
     @property
     def batches(self) -> tuple[str, ...]:

@@ -12,8 +12,8 @@ import pandas as pd
 from motet.bids.memory import from_arrays
 from motet.bids.table import Table
 from motet.client.opening import requests
-from motet.config import Federation, Study
-from motet.plan import parse_params
+from motet.config import Evaluation, Federation, Study
+from motet.plan import biology, parse_params
 from motet.registry import methods
 
 # Options under which the battery runs a method; one that is not named here gets its defaults.
@@ -56,17 +56,24 @@ class Case:
     method: str = "combat"
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
+    evaluation: Mapping[str, Any] = field(default_factory=lambda: {"metrics": "none"})
 
     @property
     def batches(self) -> list[str]:
         return sorted(set(self.batch.tolist()))
 
     @property
+    def kept(self) -> list[str]:
+        """The covariates of the method: those that the evaluation does not read as biology."""
+        return [name for name in self.covariates if name not in self.evaluation.get("biology", ())]
+
+    @property
     def study(self) -> Study:
         return Study(
             study="made-up",
             method=self.method,
-            params={"covariates": list(self.covariates), **self.options},
+            params={"covariates": self.kept, **self.options},
+            evaluation=Evaluation(**self.evaluation),
             seed=self.seed,
             federation=Federation(timeout=60.0),
         )
@@ -79,7 +86,7 @@ class Case:
             site=site,
             batch=self.batch[index].tolist(),
             covariates=self.covariates.iloc[index],
-            requests=requests(parse_params(self.study)),
+            requests=requests(parse_params(self.study), biology(self.study)),
             features=self.features,
             rows=index,
         )

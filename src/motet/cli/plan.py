@@ -16,13 +16,12 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
     from motet.config import load_study, naming
     from motet.phases import ALL, Agree, walk
     from motet.plan import Release, build_plan
-    from motet.schema import agree
-    from motet.simulation import open_sites
+    from motet.simulation import agreed, open_sites
 
     with naming(study):
         described = load_study(study)
         tables = open_sites(described)
-        schema = agree([t.described for t in tables.values()])
+        schema = agreed(described, tables)
         made = build_plan(described, schema)
     console.print(
         f"{made.study}: {made.method}, {len(schema.features)} features (p), "

@@ -1,0 +1,271 @@
+"""A judgement from the sums of a federation: no row of anybody is behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motet.evaluation.declared import BINS, VERSIONS
+from motet.evaluation.intervals import (
+    accuracy,
+    area_under_curve,
+    explained,
+    mean_absolute_error,
+)
+from motet.evaluation.result import Aim, Better, Judgement, Metric, Reading, Version
+from motet.evaluation.rows import targets
+from motet.evaluation.steps import judged_rows
+from motet.releases import Arrays
+from motet.schema import Schema
+
+Float = NDArray[np.float64]
+ALPHA = 0.05
+
+
+def people_of_batches(schema: Schema, judged: Arrays | None) -> list[dict[str, Any]]:
+    """Every batch with its role and, where an evaluation summed them, its rows.
+
+    Returns
+    -------
+    list of dict
+        ``site``, ``batch``, ``role`` (``fit`` or ``unseen``), ``fit`` and ``held_out``: rows, or
+        None where no sum released them.
+    """
+    counts = None if judged is None else judged["judged/counts"]
+    return [
+        {
+            "site": batch.site,
+            "batch": batch.name,
+            "role": "fit" if k < len(schema.batches) else "unseen",
+            "fit": None if counts is None else int(counts[0, k]),
+            "held_out": None if counts is None else int(counts[1, k]),
+        }
+        for k, batch in enumerate(schema.judged)
+    ]
+
+
+def judgement(schema: Schema, shared: Arrays, *, left_out: Mapping[str, str]) -> Judgement:
+    """Put together what the four sums say.
+
+    Parameters
+    ----------
+    schema : Schema
+    shared : mapping of str to ndarray
+        The conclusions of the evaluation's phases.
+    left_out : mapping of str to str
+        Sites lost during the evaluation, with the code of the reason.
+    """
+    varies = np.isfinite(shared["judged/effect"][0]).any(axis=0)
+    varies |= np.isfinite(shared["judged/eta2"][0])
+    n = int(judged_rows(shared).sum())
+    effects = _effects(schema, shared)
+    metrics = [
+        _probe(shared),
+        *_by_feature(schema, shared, n),
+        *_predictions(schema, shared),
+        *_kept(schema, effects, n),
+    ]
+    everybody = bool(shared["everybody"])
+    return Judgement(
+        source="sums",
+        people="all (fitted on them)" if everybody else "held out",
+        n=n,
+        features=int(varies.sum()),
+        metrics=tuple(metric for metric in metrics if metric.readings),
+        arrays={
+            f"{version}/{name}": shared[f"judged/{name}"][v]
+            for v, version in enumerate(VERSIONS)
+            for name in ("eta2", "anova_p", "levene_p")
+        }
+        | effects,
+        notes=tuple(_notes(schema, shared, left_out)),
+    )
+
+
+def _metric(
+    name: str,
+    title: str,
+    aim: Aim,
+    better: Better,
+    readings: Sequence[Reading],
+    **more: Any,
+) -> Metric:
+    versions: Sequence[Version] = VERSIONS
+    found = dict(zip(versions, readings, strict=True))
+    return Metric(name=name, title=title, aim=aim, better=better, readings=found, **more)
+
+
+def _probe(shared: Arrays) -> Metric:
+    classes = int(shared["classes"].sum())
+    return _metric(
+        "site_accuracy_lda",
+        "Site balanced accuracy, linear discriminant",
+        "site_effect",
+        "chance",
+        [accuracy(confusion, classes) for confusion in shared["judged/confusion"]],
+        chance=1.0 / classes if classes > 1 else None,
+        band_from="binomial",
+    )
+
+
+def _by_feature(schema: Schema, shared: Arrays, n: int) -> list[Metric]:
+    def share(name: str) -> list[Reading]:
+        return [_of_known(p, n, lambda k: np.mean(k < ALPHA)) for p in shared[f"judged/{name}"]]
+
+    def median(name: str) -> list[Reading]:
+        return [_of_known(values, n, np.median) for values in shared[f"judged/{name}"]]
+
+    found = [
+        _metric(
+            "anova_share",
+            "Share of features with p < 0.05, ANOVA",
+            "site_effect",
+            "chance",
+            share("anova_p"),
+            chance=ALPHA,
+        ),
+        _metric(
+            "levene_share",
+            "Share of features with p < 0.05, Levene",
+            "site_effect",
+            "chance",
+            share("levene_p"),
+            chance=ALPHA,
+        ),
+        _metric(
+            "batch_eta2",
+            "Partial eta squared of the batches, median over features",
+            "site_effect",
+            "lower",
+            median("eta2"),
+        ),
+    ]
+    if schema.with_biology.columns:
+        title = "Partial R squared of covariates and biology, median over features"
+        found.append(_metric("covariates_r2", title, "biology", "raw", median("r2")))
+    return found
+
+
+def _of_known(values: Float, n: int, summary: Any) -> Reading:
+    known = values[np.isfinite(values)]
+    return Reading(value=float(summary(known)) if len(known) else None, n=n)
+
+
+def _predictions(schema: Schema, shared: Arrays) -> list[Metric]:
+    n, sums = int(shared["judged/n_read"]), shared
+    found: list[Metric] = []
+    chosen = targets(schema)
+    scored = [i for i, target in enumerate(chosen) if target.level]
+    for covariate in schema.with_biology.covariates:
+        name = covariate.name
+        mine = [i for i, target in enumerate(chosen) if target.name == name]
+        if covariate.kind == "continuous":
+            i = mine[0]
+            r2, mae = [], []
+            for v in range(len(VERSIONS)):
+                errors = {k: float(sums[f"judged/{k}"][v, i]) for k in ("e1", "ee", "e4", "eett")}
+                spread = {k: float(sums[f"judged/{k}"][i]) for k in ("t", "tt", "t4")}
+                r2.append(explained(n, **errors, **spread))
+                mae.append(mean_absolute_error(n, errors["e1"], errors["ee"]))
+            found += [
+                _metric(f"r2_{name}", f"{name}: R squared, ridge", "biology", "higher", r2),
+                _metric(
+                    f"mae_{name}", f"{name}: mean absolute error, ridge", "biology", "lower", mae
+                ),
+            ]
+            continue
+        at = [scored.index(i) for i in mine]
+        auc = [area_under_curve(scores[at]) for scores in sums["judged/scores"]]
+        title = f"{name}: area under the curve, ridge"
+        found.append(_metric(f"auc_{name}", title, "biology", "higher", auc, chance=0.5))
+    return found
+
+
+def _effects(schema: Schema, shared: Arrays) -> dict[str, Float]:
+    return {
+        f"{version}/effect/{column}": shared["judged/effect"][v, c]
+        for v, version in enumerate(VERSIONS)
+        for c, column in enumerate(schema.with_biology.columns)
+    }
+
+
+def _kept(schema: Schema, effects: Mapping[str, Float], n: int) -> list[Metric]:
+    """How the effects of every covariate and biology column compare with those in the raw data."""
+    found = []
+    for covariate in schema.with_biology.covariates:
+        kept: dict[Version, Reading] = {}
+        slope: dict[Version, Reading] = {}
+        for version in VERSIONS:
+            x, y = (
+                np.concatenate([effects[f"{v}/effect/{column}"] for column in covariate.columns])
+                for v in ("raw", version)
+            )
+            known = np.isfinite(x) & np.isfinite(y)
+            if known.sum() < 3 or not np.ptp(x[known]) or not np.ptp(y[known]):
+                continue
+            r = float(np.corrcoef(x[known], y[known])[0, 1])
+            slope[version] = Reading(value=r * float(y[known].std() / x[known].std()), n=n)
+            if version != "raw":
+                kept[version] = Reading(value=r, n=n)
+        name = covariate.name
+        found += [
+            Metric(
+                name=f"effect_kept_{name}",
+                title=f"Effect sizes of '{name}': correlation with the raw ones over features",
+                aim="biology",
+                better="higher",
+                readings=kept,
+            ),
+            Metric(
+                name=f"effect_slope_{name}",
+                title=f"Effect sizes of '{name}': slope on the raw ones (1: as large)",
+                aim="biology",
+                better="raw",
+                readings=slope,
+            ),
+        ]
+    return found
+
+
+def _notes(schema: Schema, shared: Arrays, left_out: Mapping[str, str]) -> list[str]:
+    found = [
+        f"{site} was lost during the evaluation ({code}) and is not in these figures."
+        for site, code in sorted(left_out.items())
+    ]
+    if shared["everybody"]:
+        found.append(
+            "Nobody is held out: the harmonization is judged on the people it was fitted on, and "
+            "looks better than it is. Probes are trained on two thirds of them and read on the "
+            "others."
+        )
+    counts = shared["judged/counts"]
+    for k, batch in enumerate(schema.batches):
+        if not counts[0, k] and counts[1, k] and not shared["everybody"]:
+            found.append(
+                f"Everybody of batch {batch} is held out: its effects come from these very "
+                "people, who are not judged."
+            )
+    for site in sorted({batch.site for batch in schema.unseen}):
+        found.append(
+            f"{site} took no part in the fit: its scanners' effects come from the people judged "
+            "here."
+        )
+    sites = {batch.site for batch in schema.judged}
+    if len(sites) == len(schema.judged):
+        found.append("Every site has one batch: alone, none has anything to bring together.")
+    if (blur := _ties(shared["judged/scores"])) > 0:
+        found.append(
+            f"Areas under the curve are read from {BINS} bins of the score: people in one bin "
+            f"count half, which changes no area by more than {blur:.4f}."
+        )
+    return found
+
+
+def _ties(scores: NDArray[np.int64]) -> float:
+    """The most that the order within bins could change an area."""
+    without, with_level = scores[..., 0, :], scores[..., 1, :]
+    pairs = np.maximum(without.sum(axis=-1) * with_level.sum(axis=-1), 1)
+    return float(((without * with_level).sum(axis=-1) / pairs / 2).max(initial=0.0))

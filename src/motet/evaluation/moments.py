@@ -1,0 +1,125 @@
+"""Rounds 1 and 2 at a site: how many, where they lie, and moments centred within batch.
+
+Sums of squares about a centre that all sites share lose nothing to a large mean, and sums within
+batch need no other site. Together they give every residual sum of squares of an analysis of
+variance: with batches, within; without, about the pooled mean.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motet.evaluation.declared import VERSIONS, V
+from motet.evaluation.rows import Rows, design, groups, positions
+from motet.releases import Arrays
+from motet.site import Site
+
+Float = NDArray[np.float64]
+
+CHUNK = 512
+"""Features handled at a time. A constant, not a setting: it belongs to the result's last bits."""
+
+
+def chunks(p: int) -> list[slice]:
+    """Slices of at most ``CHUNK`` feature columns."""
+    return [slice(start, min(start + CHUNK, p)) for start in range(0, p, CHUNK)]
+
+
+def block(site: Site, columns: slice) -> tuple[Float, Float]:
+    """Values (V, n, c) of some features, 0 where missing, and whether they are there, (n, c)."""
+    values = np.stack([site.versions[version].block(columns) for version in VERSIONS])
+    seen = np.isfinite(values).all(axis=0)
+    return np.where(seen, values, 0.0), seen.astype(np.float64)
+
+
+def send_people(site: Site, rows: Rows) -> dict[str, NDArray[Any]]:
+    """Round 1: over everybody, since a centre is only where sums are taken about."""
+    counts = np.zeros((3, len(site.schema.judged)), dtype=np.int64)
+    for count, mask in zip(counts, (site.fit, ~site.fit, rows.judged), strict=True):
+        np.add.at(count, positions(site)[mask], 1)
+    p = len(site.schema.features)
+    observed, total = np.zeros(p, dtype=np.int64), np.zeros((V, p))
+    for columns in chunks(p):
+        values, seen = block(site, columns)
+        observed[columns] = seen.sum(axis=0)
+        total[:, columns] = values.sum(axis=1)
+    return {
+        "counts": counts,
+        "observed": observed,
+        "sum_y": total,
+        "sum_x": design(site).sum(axis=0),
+    }
+
+
+def send_moments(site: Site, shared: Arrays, rows: Rows) -> dict[str, NDArray[Any]]:
+    """Round 2: moments of the judged, and the scale of those that probes are trained on."""
+    p, incomplete = len(site.schema.features), shared["judged_incomplete"].astype(np.intp)
+    X = design(site)[rows.judged] - shared["centre_x"]
+    members = groups(site.data.batch[rows.judged])
+    W = _within(X, members)
+    Q = X.shape[1]
+    sums: dict[str, NDArray[Any]] = {
+        "x": X.sum(axis=0),
+        "xx": X.T @ X,
+        "xx_within": W.T @ W,
+        **{name: np.zeros((V, p)) for name in ("y", "yy", "yy_within")},
+        **{name: np.zeros((V, Q, p)) for name in ("xy", "xy_within")},
+        "n_trained": np.zeros(p, dtype=np.int64),
+        **{name: np.zeros((V, p)) for name in ("y_trained", "yy_trained")},
+    }
+    of_incomplete: list[list[Float]] = []
+    for columns in chunks(p):
+        values, seen = block(site, columns)
+        # About the centre first: what is left is of the size of the spread.
+        values = (values - shared["centre"][:, None, columns]) * seen
+        trained = values[:, rows.trained]
+        sums["n_trained"][columns] = seen[rows.trained].sum(axis=0)
+        sums["y_trained"][:, columns] = trained.sum(axis=1)
+        sums["yy_trained"][:, columns] = (trained**2).sum(axis=1)
+        Y, S = values[:, rows.judged], seen[rows.judged]
+        sums["y"][:, columns] = Y.sum(axis=1)
+        sums["yy"][:, columns] = (Y**2).sum(axis=1)
+        sums["xy"][..., columns] = X.T @ Y
+        for index in members:
+            n = np.maximum(S[index].sum(axis=0), 1.0)
+            centred = (Y[:, index] - Y[:, index].sum(axis=1, keepdims=True) / n) * S[index]
+            sums["yy_within"][:, columns] += (centred**2).sum(axis=1)
+            sums["xy_within"][..., columns] += W[index].T @ centred
+        here = incomplete[(incomplete >= columns.start) & (incomplete < columns.stop)]
+        of_incomplete += [_columns_of(S[:, j - columns.start], X, members) for j in here]
+    names = ("n", "batches", "x", "xx", "xx_within")
+    shapes: tuple[tuple[int, ...], ...] = ((), (), (Q,), (Q, Q), (Q, Q))
+    for i, (name, shape) in enumerate(zip(names, shapes, strict=True)):
+        found = np.zeros((len(incomplete), *shape))
+        for j, of_feature in enumerate(of_incomplete):
+            found[j] = of_feature[i]
+        whole = name in ("n", "batches")
+        sums[f"{name}_of_incomplete"] = found.astype(np.int64) if whole else found
+    return sums
+
+
+def _within(X: Float, members: list[NDArray[np.intp]]) -> Float:
+    """Columns centred within batch; one that is constant there becomes exactly 0."""
+    W = np.zeros_like(X)
+    for index in members:
+        part = X[index]
+        W[index] = np.where(part.max(axis=0) == part.min(axis=0), 0.0, part - part.mean(axis=0))
+    return W
+
+
+def _columns_of(seen: Float, X: Float, members: list[NDArray[np.intp]]) -> list[Float]:
+    """Moments of the columns over the people who have a value of one feature."""
+    present = [index[seen[index] > 0] for index in members]
+    present = [index for index in present if len(index)]
+    there = X[seen > 0]
+    within = _within(X, present)
+    return [
+        np.asarray(float(len(there))),
+        np.asarray(float(len(present))),
+        there.sum(axis=0),
+        there.T @ there,
+        within.T @ within,
+    ]

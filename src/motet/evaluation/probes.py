@@ -1,0 +1,135 @@
+"""Round 3 at a site: spread within batches, and the cross-products that probes are made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from motet.evaluation.declared import DIMENSIONS, V
+from motet.evaluation.moments import block, chunks
+from motet.evaluation.rows import Rows, design, groups, positions, target_values
+from motet.releases import Arrays
+from motet.site import Site, draw
+
+Float = NDArray[np.float64]
+
+
+def dimensions(p: int) -> int:
+    """How many dimensions the probes see of p features."""
+    return min(p, DIMENSIONS)
+
+
+def projection(p: int, *, seed: int) -> csr_array:
+    """Orthonormal columns (p, d), the same at every site: it is drawn from the study's seed.
+
+    Every feature goes to one of d groups of nearly equal size, with a random sign: a count sketch
+    (Charikar, Chen, Farach-Colton 2002) whose columns are orthonormal since groups do not overlap.
+    """
+    d = dimensions(p)
+    if d == p:
+        return csr_array(np.eye(p))
+    rng = draw(seed, "projection", "")
+    group = rng.permutation(p) % d
+    sign = rng.choice([-1.0, 1.0], p)
+    weight = sign / np.sqrt(np.bincount(group, minlength=d)[group])
+    return csr_array((weight, (np.arange(p), group)), shape=(p, d))
+
+
+def probed(site: Site, shared: Arrays, *, seed: int) -> NDArray[np.float64]:
+    """What the probes see of everybody, (V, n, d): features standardized as in the fit, projected.
+
+    A missing value is taken for the mean. Kept for the next round: it takes a pass over all data.
+    """
+    if "probed" in site.keep:
+        return site.keep["probed"]
+    p = len(site.schema.features)
+    onto = projection(p, seed=seed)
+    found = np.zeros((V, len(site.data), onto.shape[1]))
+    for columns in chunks(p):
+        values, seen = block(site, columns)
+        mean, per_sd = shared["mean"][:, None, columns], shared["per_sd"][:, None, columns]
+        standard = (values - mean) * per_sd * seen
+        for v in range(V):
+            found[v] += standard[v] @ onto[columns]
+    site.keep["probed"] = found
+    return found
+
+
+def send_probes(site: Site, shared: Arrays, rows: Rows, *, seed: int) -> dict[str, NDArray[Any]]:
+    """Round 3.
+
+    Parameters
+    ----------
+    site : Site
+    shared : mapping
+        ``beta`` (V, columns, p), ``mean`` and ``per_sd`` (V, p) of the people of the fit.
+    rows : Rows
+    seed : int
+    """
+    F = probed(site, shared, seed=seed)[:, rows.trained]
+    T = target_values(site)[rows.trained].T - shared["centre_t"][:, None]
+    batch = positions(site)[rows.trained]
+    K, d = len(site.schema.judged), F.shape[2]
+    sums: dict[str, NDArray[Any]] = {
+        **_distances(site, shared, rows),
+        "n_of_batch": np.bincount(batch, minlength=K).astype(np.int64),
+        "f_of_batch": np.zeros((V, K, d)),
+        "ff_within": np.zeros((V, d, d)),
+        "f4": np.zeros(V),
+        "t": T.sum(axis=1),
+        "tt": (T**2).sum(axis=1),
+        "tf": np.einsum("tn,vnd->vtd", T, F),
+    }
+    for k in np.unique(batch):
+        members = F[:, batch == k]
+        centred = members - members.mean(axis=1, keepdims=True)
+        sums["f_of_batch"][:, k] = members.sum(axis=1)
+        sums["ff_within"] += centred.transpose(0, 2, 1) @ centred
+        sums["f4"] += ((centred**2).sum(axis=2) ** 2).sum(axis=1)
+    return sums
+
+
+def _distances(site: Site, shared: Arrays, rows: Rows) -> dict[str, NDArray[Any]]:
+    """Sums of the distances of residuals from their batch's median, as Brown and Forsythe have it.
+
+    A batch lies at one site, so its median needs no other. One person alone has no spread.
+    """
+    p = len(site.schema.features)
+    sums: dict[str, NDArray[Any]] = {
+        **{name: np.zeros(p, dtype=np.int64) for name in ("n_spread", "batches_spread")},
+        **{name: np.zeros((V, p)) for name in ("z", "zz", "zz_within")},
+    }
+    W = design(site)[rows.judged] - shared["centre_x"]
+    members = groups(site.data.batch[rows.judged])
+    for columns in chunks(p):
+        values, seen = block(site, columns)
+        values = values[:, rows.judged] - shared["centre"][:, None, columns]
+        residual = values - W @ shared["beta"][..., columns]
+        there = seen[rows.judged] > 0
+        for index in members:
+            part, present = residual[:, index], there[index]
+            n = present.sum(axis=0)
+            present = present & (n > 1)
+            n = np.maximum(n, 1)
+            z = np.abs(part - _median(part, present)) * present
+            sums["n_spread"][columns] += present.sum(axis=0)
+            sums["batches_spread"][columns] += present.any(axis=0)
+            sums["z"][:, columns] += z.sum(axis=1)
+            sums["zz"][:, columns] += (z**2).sum(axis=1)
+            centred = (z - z.sum(axis=1, keepdims=True) / n) * present
+            sums["zz_within"][:, columns] += (centred**2).sum(axis=1)
+    return sums
+
+
+def _median(values: Float, present: NDArray[np.bool_]) -> Float:
+    """Median over the rows that are present, (V, 1, c); 0 where there are none."""
+    if present.all():
+        return np.asarray(np.median(values, axis=1, keepdims=True))
+    found = np.zeros((len(values), 1, values.shape[2]))
+    for j in range(values.shape[2]):
+        if present[:, j].any():
+            found[:, 0, j] = np.median(values[:, present[:, j], j], axis=1)
+    return found
