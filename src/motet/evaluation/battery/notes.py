@@ -1,0 +1,70 @@
+"""What a judgement has to say beside its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from motet.errors import listed
+from motet.evaluation.battery.batch_effect import Judged
+from motet.evaluation.battery.sample import Sample
+from motet.evaluation.battery.splits import Splits
+from motet.evaluation.result import Metric
+
+
+def left_out(sample: Sample, splits: Splits, groups: Sequence[Judged]) -> list[str]:
+    """Batches that people do not suffice for, and who else is judged otherwise than expected."""
+    notes = []
+    few = [sample.batches[k] for k in np.flatnonzero(~splits.probed)]
+    if few:
+        notes.append(
+            f"Too few people for a site probe (two who train and one who is read): {listed(few)}."
+        )
+    if splits.probed.sum() < 2:
+        notes.append("Site probes need two batches with enough people: they were left out.")
+    if not groups:
+        notes.append("Tests of features were left out: too few people, or only one batch.")
+    rows = np.concatenate(list(splits.judged))
+    absent = sorted(set(range(len(sample.batches))) - set(sample.batch[rows].tolist()))
+    if absent and groups:
+        names = [sample.batches[k] for k in absent]
+        notes.append(f"Nobody of these batches is judged, feature by feature: {listed(names)}.")
+    if sample.unseen.any():
+        sites = sorted({sample.batches[k] for k in sample.batch[sample.unseen].tolist()})
+        notes.append(
+            f"The effects of {listed(sites)}, which joined later, were estimated on their people "
+            "without regard to who is held out elsewhere: expect them a little closer to the "
+            "others than new people will be."
+        )
+    return notes
+
+
+def artefacts(metrics: Sequence[Metric], splits: Splits) -> list[str]:
+    """Say which good-looking figures are none."""
+    notes = []
+    if splits.people != "held out":
+        notes.append(
+            "Nobody was held out: all values but the raw ones were fitted on the very people they "
+            "are judged on, and look better than they are. Ask for 'evaluation: {held_out: 0.2}'."
+        )
+    below = sorted(
+        {
+            version
+            for metric in metrics
+            if metric.name.startswith("site_accuracy")
+            for version, reading in metric.readings.items()
+            if reading.value is not None
+            and reading.band is not None
+            and reading.value < reading.band[0]
+        }
+    )
+    if below:
+        notes.append(
+            f"A site probe does worse than chance on: {listed(below)}. That is not success: batch "
+            "means were made equal on the people who are read, so that those who train a probe "
+            "lean the other way."
+            if splits.people != "held out"
+            else f"A site probe does worse than chance on: {listed(below)}. That is no success."
+        )
+    return notes
