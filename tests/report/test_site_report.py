@@ -1,0 +1,95 @@
+"""The site report: its own people, batches and ledger, and nothing of anybody else."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from motet.report import write_site_report
+from motet.report.site_ledger import read_ledger
+from motet.report.site_numbers import changes
+from report.made_up import ABOUT, harmonized_of, site_table, write_site
+from report.test_study_report import Page
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    table = site_table("curie & <Söhne>", name="sub-<&ü>")
+    return write_site_report(
+        write_site(tmp_path_factory.mktemp("site"), "curie & <Söhne>"),
+        raw=table,
+        harmonized=harmonized_of(table),
+        fit=np.arange(len(table)) % 4 > 0,
+        about=ABOUT,
+        warnings=["Batch '<b>' has one person."],
+    )
+
+
+def test_says_that_it_stays(path: Path) -> None:
+    """Catches a page that could be passed on by mistake, or that others on the machine can read."""
+    text = path.read_text(encoding="utf-8")
+    assert "This page stays at curie &amp; &lt;Söhne&gt;." in text
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_content(path: Path) -> None:
+    """Catches a part that is missing, markup in a name, and another study's releases."""
+    text = path.read_text(encoding="utf-8")
+    read = Page(text)
+    words = "".join(read.text)
+    assert read.open == []
+    assert all(load.startswith("#") for load in read.loads)
+    assert len(set(read.ids)) == len(read.ids)
+    assert "24 rows of 24 people in 2 batches; 18 rows were in the fit" in words
+    assert "sub-<&ü>2" in words
+    assert "Shifts of the batches, gamma*" in words
+    assert "Densities of lh_" in text
+    assert "cdcdcdcdcdcd" in words
+    assert "not_ours" not in words
+    assert "Batch '<b>' has one person." in words
+    assert len(text.encode()) < 250_000
+
+
+def test_numbers() -> None:
+    """Catches changes that a plain computation does not give, and a missing value that spoils."""
+    table = site_table("ash")
+    after = harmonized_of(table)
+    found = changes(table, after)
+    sd = np.nanstd(table.values, axis=0)
+    moved = (after - table.values) / sd
+    np.testing.assert_allclose(found.of_feature, np.nanmean(np.abs(moved), axis=0))
+    np.testing.assert_allclose(found.of_person, np.sqrt(np.nanmean(moved**2, axis=1)))
+    signa = table.batch == "signa"
+    z = (after[signa] - after[signa].mean(axis=0)) / after[signa].std(axis=0)
+    np.testing.assert_allclose(found.far_out[signa], (np.abs(z) > 3).mean(axis=1))
+    assert int(np.argmax(found.of_person)) == int(np.argmax(found.far_out)) == 2
+
+
+def test_constant_feature_and_small_batch(tmp_path: Path) -> None:
+    """Catches a division by zero, and one person judged against nobody."""
+    table = site_table("ash", n=4)
+    table.values[:, 3] = 1.0
+    after = table.values.copy()
+    found = changes(table, after)
+    assert np.isnan(found.of_feature[3])
+    assert np.isnan(found.far_out).all()
+    path = write_site_report(
+        tmp_path, raw=table, harmonized=after, fit=np.zeros(4, dtype=bool), about=ABOUT, warnings=[]
+    )
+    text = path.read_text(encoding="utf-8")
+    assert "took no part in the fit" in text
+    assert "Nothing left this hospital" in text
+
+
+def test_ledger_cut_off(tmp_path: Path) -> None:
+    """Catches a ledger whose last line a crash cut off, and releases of a restarted run."""
+    folder = write_site(tmp_path, "ash")
+    lines = (folder / "ledger.jsonl").read_text().splitlines()
+    (folder / "ledger.jsonl").write_text("\n".join([*lines[:2], *lines]) + "\n")
+    found = read_ledger(folder / "ledger.jsonl", study="made-up")
+    assert [row[-1] for row in found.rows] == ["2", "2"]
+    assert found.total == "640\u202fB"
+    assert read_ledger(tmp_path / "none", study="made-up").rows == ()

@@ -1,0 +1,80 @@
+"""References, numbers and figures by themselves."""
+
+from __future__ import annotations
+
+import threading
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from motet import registry
+from motet.report.figures.distributions import estimate
+from motet.report.figures.effects import effects
+from motet.report.references import Citations, of_paper
+from motet.report.words import fixed, joined, number, percent, size
+
+
+def test_papers_of_all_methods() -> None:
+    """Catches a method whose references come out without authors, or with keys that clash."""
+    for name in registry.methods().names():
+        cited = Citations()
+        papers = [of_paper(line) for line in registry.methods().get(name).card.papers]
+        cited.cite(*papers)
+        keys = [line for line in cited.bibtex.splitlines() if line.startswith("@")]
+        assert len(set(keys)) == len(papers)
+        if name == "combat":
+            assert cited.bibtex.count("author = {") == 3
+            assert "doi = {10.1016/j.neuroimage.2017.11.024}" in cited.bibtex
+
+
+def test_unknown_paper() -> None:
+    """Catches a paper that is not known here and gets lost."""
+    paper = of_paper("Müller & Söhne 2031, J. of X 3:4, doi:10.1234/ab_c.5.")
+    assert (paper.key, paper.doi) == ("müller2031", "10.1234/ab_c.5")
+    assert "Müller \\& Söhne 2031" in paper.bibtex
+
+
+def test_numbers() -> None:
+    """Catches a minus that is a hyphen, a lost decimal, and e-notation."""
+    assert [number(v) for v in (0, -0.01234, 1.5e-9)] == ["0", "−0.0123", "1.5·10⁻⁹"]
+    assert [fixed(v) for v in (-0.001, -1.5)] == ["0.00", "−1.50"]
+    assert [percent(v) for v in (0.3162, 0.056, 0.05, 1.0)] == [
+        "32\u202f%",
+        "5.6\u202f%",
+        "5\u202f%",
+        "100\u202f%",
+    ]
+    assert [size(n) for n in (12, 2740, 5_000_000)] == ["12\u202fB", "2.7\u202fkB", "5.0\u202fMB"]
+    assert joined(["a", "b", "c"]) == "a, b and c"
+
+
+def test_figures_leave_matplotlib_alone() -> None:
+    """Catches global settings that change under a user's own figures, and threads that clash."""
+    before = dict(mpl.rcParams)
+    rng = np.random.default_rng(0)
+    found: dict[int, str] = {}
+
+    def draw(k: int) -> None:
+        values = np.random.default_rng(k).normal(size=50)
+        found[k] = str(estimate(values, title="t", label="mm", name=f"f{k}"))
+
+    threads = [threading.Thread(target=draw, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert dict(mpl.rcParams) == before
+    for k in range(4):
+        values = np.random.default_rng(k).normal(size=50)
+        assert found[k] == str(estimate(values, title="t", label="mm", name=f"f{k}"))
+    many = effects(rng.normal(size=5000), rng.normal(size=5000), column="age", name="e")
+    assert len(many) < 40_000
+    assert "data:image/png" in many
+
+
+@pytest.mark.parametrize("values", [np.full(5, np.nan), np.zeros(5), np.array([1e-6, 1.0, 1e6])])
+def test_odd_values(values: np.ndarray) -> None:
+    """Catches a figure of nothing, of one value, or across decades."""
+    drawn = estimate(values, title="t", label="", name="odd")
+    assert bool(drawn) == bool(np.isfinite(values).any())

@@ -1,0 +1,68 @@
+"""What is called good, and what is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from motet.evaluation.result import Metric, Reading
+from motet.report.verdict import verdict
+
+
+def judged(name: str, better: str, aim: str, after: Reading, raw: float | None = None) -> str:
+    readings = {"harmonized": after}
+    if raw is not None:
+        readings["raw"] = Reading(value=raw)
+    metric = Metric(
+        name=name,
+        title=name,
+        aim=aim,  # type: ignore[arg-type]
+        better=better,  # type: ignore[arg-type]
+        chance=0.11,
+        readings=readings,
+    )
+    found = verdict(metric, "harmonized")
+    return f"{found.mark}: {found.words}"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.12, "good: at chance"), (0.32, "bad: above chance"), (0.04, "caution: below chance")],
+)
+def test_probe(value: float, said: str) -> None:
+    """Catches the whole-sample artefact, accuracy below chance, told as success."""
+    reading = Reading(value=value, band=(0.07, 0.16))
+    assert judged("site_accuracy_lda", "chance", "site_effect", reading) == said
+
+
+def test_without_band() -> None:
+    """Catches a claim that nothing supports."""
+    assert judged("anova_share", "chance", "site_effect", Reading(value=0.11)) == "none: "
+    reading = Reading(value=0.2, interval=(0.15, 0.25))
+    assert judged("anova_share", "chance", "site_effect", reading) == "bad: above chance"
+
+
+@pytest.mark.parametrize(
+    ("name", "better", "aim", "value", "raw", "said"),
+    [
+        ("batch_eta2", "lower", "site_effect", 0.1, 0.4, "good: better"),
+        ("batch_eta2", "lower", "site_effect", 0.5, 0.4, "bad: not better"),
+        ("r2_age", "higher", "biology", 0.39, 0.40, "good: kept"),
+        ("r2_age", "higher", "biology", 0.10, 0.40, "bad: lost"),
+        ("mae_age", "lower", "biology", 9.0, 8.0, "bad: lost"),
+        ("mae_age", "lower", "biology", 7.0, 8.0, "good: kept"),
+        ("covariates_r2", "raw", "biology", 0.20, 0.10, "caution: more than raw"),
+        ("effect_kept_age", "higher", "biology", 0.97, 1.0, "good: kept"),
+        ("effect_slope_age", "raw", "biology", 0.5, 1.0, "caution: weaker"),
+        ("icc_travelers", "higher", "truth", 0.9, 0.6, "good: better"),
+        ("mae_to_truth", "lower", "truth", 0.9, 0.6, "bad: not better"),
+        ("manova_p", "chance", "site_effect", 0.4, 1e-9, "good: at chance"),
+    ],
+)
+def test_against_raw(name: str, better: str, aim: str, value: float, raw: float, said: str) -> None:
+    """Catches a metric read in the wrong direction."""
+    assert judged(name, better, aim, Reading(value=value), raw) == said
+
+
+def test_few_people() -> None:
+    """Catches a verdict on a number that does not exist."""
+    assert judged("r2_age", "higher", "biology", Reading(value=None), 0.4) == "none: too few people"
