@@ -25,7 +25,7 @@ NOISE = 2000
 """Features of noise behind the p values."""
 CHUNK = 512
 """Features tested at a time."""
-BAND = 256
+BAND = 128
 """Features behind a band at most, evenly spaced: it is their correlation that makes it wide."""
 
 Test = Callable[[Float, Design], Float]

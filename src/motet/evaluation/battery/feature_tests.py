@@ -62,7 +62,8 @@ def anderson(E: Float, design: Design) -> Float:
     n, _ = E.shape
     k = len(design.groups)
     size = np.array([len(rows) for rows in design.groups], dtype=np.float64)
-    code = np.unique(design.batch, return_inverse=True)[1]
+    # Sixteen bits: numpy sorts them by radix.
+    code = np.unique(design.batch, return_inverse=True)[1].astype(np.int16)
     order = np.argsort(E, axis=0, kind="stable")
     sorted_code = code[order]
     # M_ij: how many of sample i are among the j smallest. One sample grows by one at each step,

@@ -61,10 +61,8 @@ def artefacts(metrics: Sequence[Metric], splits: Splits) -> list[str]:
     )
     if below:
         notes.append(
-            f"A site probe does worse than chance on: {listed(below)}. That is not success: batch "
-            "means were made equal on the people who are read, so that those who train a probe "
-            "lean the other way."
-            if splits.people != "held out"
-            else f"A site probe does worse than chance on: {listed(below)}. That is no success."
+            f"A site probe does worse than chance on: {listed(below)}. That is no success: it was "
+            "trained on people of the fit, whose batches the fit made equal, and what is left of "
+            "them there points the other way in the people who are read."
         )
     return notes

@@ -11,7 +11,7 @@ from motet.evaluation.battery.sample import Bool, Int, Sample
 from motet.site import draw
 
 FOLDS = 5
-PREDICTIONS = 500
+PREDICTIONS = 250
 """Folds are dealt again until so many predictions are made, or `ROUNDS` times."""
 ROUNDS = 4
 
