@@ -156,8 +156,8 @@ def biology_metrics(
         permuted = target.truth[shuffled][:, rows]
         metrics = []
         for short, title, score, aim in (
-            ("r2", f"R squared of '{name}', ridge", r2, "higher"),
-            ("mae", f"Mean absolute error of '{name}', ridge", mae, "lower"),
+            ("r2", f"{name}: R squared, ridge", r2, "higher"),
+            ("mae", f"{name}: mean absolute error, ridge", mae, "lower"),
         ):
             readings = {}
             for version, rounds in read.items():
@@ -189,7 +189,7 @@ def biology_metrics(
         )
         for version, rounds in read.items()
     }
-    title = f"Area under the curve of '{name}', logistic regression"
+    title = f"{name}: area under the curve, logistic regression"
     return [_metric(f"auc_{name}", title, "higher", readings, chance=0.5)]
 
 

@@ -37,7 +37,7 @@ class Design:
     @cached_property
     def batches(self) -> Float:
         """Orthonormal basis of what batches add to intercept and covariates, (n, df1)."""
-        member = (self.batch[:, None] == np.unique(self.batch)[None, :]).astype(np.float64)
+        member = members(self.batch)
         rank = basis(np.hstack([member, self.W])).shape[1]
         U, _, _ = np.linalg.svd(self.residuals(member), full_matrices=False)
         return np.ascontiguousarray(U[:, : rank - self.covariates.shape[1]])
@@ -81,3 +81,9 @@ def basis(X: Float) -> Float:
     """Orthonormal basis of the columns of X (n, k), rank many."""
     U, values, _ = np.linalg.svd(X / np.maximum(np.abs(X).max(axis=0), 1e-300), full_matrices=False)
     return np.ascontiguousarray(U[:, values > values[0] * 1e-10])
+
+
+def members(batch: Int) -> Float:
+    """One column a batch: 1 for its rows, 0 for others."""
+    member: Float = (batch[:, None] == np.unique(batch)[None, :]).astype(np.float64)
+    return member

@@ -11,7 +11,7 @@ RESAMPLES = 500
 """Resamples of people behind an interval."""
 
 
-def shuffles(person: Int, count: int, *, seed: int, purpose: str) -> Int:
+def shuffles(person: Int, count: int, *, seed: int, purpose: str, within: Int | None = None) -> Int:
     """Permutations of rows that move whole people, (count, n).
 
     Parameters
@@ -21,9 +21,11 @@ def shuffles(person: Int, count: int, *, seed: int, purpose: str) -> Int:
     count : int
     seed : int
     purpose : str
+    within : (n,) int, optional
+        Rows change places only where this is equal.
     """
     rng = draw(seed, purpose, "")
-    blocks = _blocks(person)
+    blocks = _blocks(person, np.zeros_like(person) if within is None else within)
     found = np.tile(np.arange(len(person)), (count, 1))
     for shuffled in found:
         for rows in blocks:
@@ -65,10 +67,11 @@ def middle(values: Float) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def _blocks(person: Int) -> list[Int]:
-    """Rows of the people who have m rows, (g, m), for every m."""
+def _blocks(person: Int, within: Int) -> list[Int]:
+    """Rows of the people who may change places, (g, m): g people of m rows each."""
+    together: dict[tuple[int, ...], list[Int]] = {}
     order = np.argsort(person, kind="stable")
-    _, start, size = np.unique(person[order], return_index=True, return_counts=True)
-    return [
-        order[start[size == m][:, None] + np.arange(m)[None, :]] for m in np.unique(size).tolist()
-    ]
+    starts = np.flatnonzero(np.diff(person[order])) + 1
+    for rows in np.split(order, starts):
+        together.setdefault(tuple(within[rows].tolist()), []).append(rows)
+    return [np.stack(rows) for rows in together.values()]

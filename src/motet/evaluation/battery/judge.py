@@ -9,7 +9,7 @@ import numpy as np
 from motet.bids.table import Table
 from motet.config import Evaluation
 from motet.errors import MotetError
-from motet.evaluation.battery.effects import Permuted
+from motet.evaluation.battery.invented import Permuted
 from motet.evaluation.battery.needs import need_scikit_learn
 from motet.evaluation.battery.sample import Bool, Float, Sample, gather
 from motet.evaluation.battery.splits import Splits, folds, people_of, split

@@ -18,7 +18,7 @@ from motet.errors import DataError, nearest
 from motet.evaluation.battery.travelers import Link, same_people
 from motet.harmonizers._linear.design import design_matrix
 from motet.plan import Plan
-from motet.schema import Batch, Covariate, Schema
+from motet.schema import Batch, Covariate
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -119,7 +119,8 @@ def gather(
         A site lacks a column of biology.
     """
     sites = tuple(sorted(tables))
-    covariates = (*plan.schema.covariates, *_others(tables, sites, plan.schema, biology))
+    known = plan.schema.with_biology.covariates
+    covariates = (*known, *_others(tables, sites, known, biology))
     schema = replace(plan.schema, covariates=covariates)
     parts = [tables[site] for site in sites]
     names = np.concatenate([part.people.astype(str) for part in parts])
@@ -152,13 +153,16 @@ def gather(
 
 
 def _others(
-    tables: Mapping[str, Table], sites: Sequence[str], schema: Schema, biology: Sequence[str]
+    tables: Mapping[str, Table],
+    sites: Sequence[str],
+    known: Sequence[Covariate],
+    biology: Sequence[str],
 ) -> list[Covariate]:
-    """Kind and levels of the columns of biology that are no covariates of the study."""
-    known = {covariate.name for covariate in schema.covariates}
+    """Kind and levels of columns of biology on which the sites did not agree."""
+    names = {covariate.name for covariate in known}
     found = []
     for name in dict.fromkeys(biology):
-        if name in known:
+        if name in names:
             continue
         for site in sites:
             if name not in tables[site].covariates:

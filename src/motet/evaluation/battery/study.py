@@ -15,12 +15,8 @@ from motet.errors import MotetError
 from motet.evaluation.battery.batch_effect import Found, Judged, batch_metrics, find, judged
 from motet.evaluation.battery.biology import biology_metrics, predict, targets
 from motet.evaluation.battery.draws import shuffles
-from motet.evaluation.battery.effects import (
-    Permuted,
-    effect_metrics,
-    invented_metrics,
-    standardized_effects,
-)
+from motet.evaluation.battery.effects import effect_metrics, standardized_effects
+from motet.evaluation.battery.invented import Permuted, invented_metrics
 from motet.evaluation.battery.multivariate import Spread, spread, spread_metrics
 from motet.evaluation.battery.notes import artefacts, left_out
 from motet.evaluation.battery.probes import prepare
