@@ -66,3 +66,18 @@ def test_against_raw(name: str, better: str, aim: str, value: float, raw: float,
 def test_few_people() -> None:
     """Catches a verdict on a number that does not exist."""
     assert judged("r2_age", "higher", "biology", Reading(value=None), 0.4) == "none: too few people"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.015, "good: at chance"),
+        (0.001, "caution: below chance"),
+        (0.2, "caution: less than raw"),
+        (0.5, "bad: not better"),
+    ],
+)
+def test_size_with_band(value: float, said: str) -> None:
+    """Catches a site effect called gone because it shrank, though chance gives less."""
+    reading = Reading(value=value, band=(0.006, 0.023))
+    assert judged("batch_eta2", "lower", "site_effect", reading, 0.4) == said

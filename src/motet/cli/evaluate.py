@@ -37,20 +37,13 @@ def evaluate(
             rows = []
             for row in group.rows:
                 chance = f"{row.chance} ({row.band})" if row.band else row.chance
-                cells = [
-                    " ".join(part for part in (cell.value, _marked(cell.words)) if part)
-                    for cell in row.cells
-                ]
-                rows.append((row.title, chance, *cells))
+                words = [cell.words for cell in row.cells if cell.version == "harmonized"]
+                rows.append((row.title, chance, *(cell.value for cell in row.cells), *words))
             table(
-                ("metric", "chance", *(NAMES[version] for version in versions)),
+                ("metric", "chance", *(NAMES[version] for version in versions), "harmonized is"),
                 rows,
                 title=f"\n{group.title}",
             )
         for note in judged.notes:
             console.print(f"note: {note}", markup=False)
         console.print("")
-
-
-def _marked(words: str) -> str:
-    return f"({words})" if words else ""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from motet.evaluation.result import VERSIONS, Judgement, Metric, Reading
-from motet.report.verdict import Mark, verdict
+from motet.report.verdict import ALPHA, Mark, verdict
 from motet.report.words import fixed, number, percent
 
 NAMES = {
@@ -41,7 +41,6 @@ class Cell:
     name: str
     value: str = ""
     interval: str = ""
-    band: str = ""
     n: str = ""
     mark: Mark = "none"
     words: str = ""
@@ -49,7 +48,10 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One metric. ``band`` is that of chance where all versions have the same."""
+    """One metric. ``band`` is what chance gives for the harmonized values.
+
+    Those of the other versions are alike; each mark is judged by the version's own.
+    """
 
     name: str
     title: str
@@ -103,16 +105,13 @@ def comparison(judgement: Judgement) -> tuple[Group, ...]:
 def _rows(judgement: Judgement, aim: str, versions: tuple[str, ...]) -> Iterator[Row]:
     for metric in judgement.metrics:
         if metric.aim == aim:
-            cells = tuple(_cell(metric, v, judgement.n) for v in versions)
-            bands = {cell.band for cell in cells if cell.value}
-            common = bands.pop() if len(bands) == 1 else ""
             yield Row(
                 name=metric.name,
                 title=metric.title,
                 wanted=wanted(metric),
                 chance=_chance(metric),
-                band=common,
-                cells=tuple(replace(c, band="") for c in cells) if common else cells,
+                band=_band(metric),
+                cells=tuple(_cell(metric, v, judgement.n) for v in versions),
             )
 
 
@@ -120,6 +119,8 @@ def wanted(metric: Metric) -> str:
     """Where a good harmonization lies, in a word or two."""
     if metric.name.startswith(("effect_slope_", "effect_kept_")):
         return "near 1"
+    if metric.name.endswith("_p"):
+        return f"{ALPHA} or more"
     if metric.aim == "biology" and metric.better in ("higher", "lower"):
         return "no lower than raw" if metric.better == "higher" else "no higher than raw"
     return {"chance": "at chance", "lower": "low", "higher": "high", "raw": "as raw"}[metric.better]
@@ -127,6 +128,14 @@ def wanted(metric: Metric) -> str:
 
 def _chance(metric: Metric) -> str:
     return "" if metric.chance is None else figure(metric.name, metric.chance)
+
+
+def _band(metric: Metric) -> str:
+    for version in ("harmonized", "raw"):
+        reading = metric.readings.get(version)
+        if reading is not None and reading.band is not None:
+            return pair(metric.name, reading.band)
+    return ""
 
 
 def _cell(metric: Metric, version: str, n: int) -> Cell:
@@ -139,7 +148,6 @@ def _cell(metric: Metric, version: str, n: int) -> Cell:
         name=NAMES[version],
         value="–" if reading.value is None else figure(metric.name, reading.value),
         interval=pair(metric.name, reading.interval),
-        band=pair(metric.name, reading.band),
         n=f"n = {reading.n}" if reading.n not in (0, n) else "",
         mark=found.mark,
         words=found.words,

@@ -51,6 +51,8 @@ class Leaving:
     by_site: tuple[tuple[str, tuple[str, ...], str], ...]
     total: str
     most: str
+    fit: str
+    evaluation: str
 
 
 def leaving(study: StudyFiles) -> Leaving:
@@ -60,7 +62,8 @@ def leaving(study: StudyFiles) -> Leaving:
     sums: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for entry in received:
         sums[str(entry["site"])][str(entry["class"])] += _bytes(entry)
-    whole = {site: sum(parts.values()) for site, parts in sums.items()}
+    whole = {site: sum(of_site.values()) for site, of_site in sums.items()}
+    parts = _parts(received, {str(step["name"]) for step in study.plan.get("evaluation", ())})
     return Leaving(
         classes=tuple((c, CLASSES[c]) for c in present),
         arrays=_arrays(received, _meanings(study.plan)),
@@ -71,11 +74,27 @@ def leaving(study: StudyFiles) -> Leaving:
         ),
         total=size(sum(whole.values())),
         most=size(max(whole.values(), default=0)),
+        fit=size(max(parts["fit"].values(), default=0)),
+        evaluation=size(max(parts["evaluation"].values())) if parts["evaluation"] else "",
     )
 
 
 def _bytes(entry: Mapping[str, Any]) -> int:
     return int(entry["bytes"]) * int(entry.get("times", 1))
+
+
+def _parts(
+    received: list[Mapping[str, Any]], judging: set[str]
+) -> dict[str, defaultdict[str, int]]:
+    """Bytes by site of what the harmonization needed, and of what the evaluation did."""
+    parts: dict[str, defaultdict[str, int]] = {
+        "fit": defaultdict(int),
+        "evaluation": defaultdict(int),
+    }
+    for entry in received:
+        name = "evaluation" if str(entry["phase"]) in judging else "fit"
+        parts[name][str(entry["site"])] += _bytes(entry)
+    return parts
 
 
 def _arrays(received: list[Mapping[str, Any]], meanings: Mapping[str, str]) -> tuple[Sent, ...]:

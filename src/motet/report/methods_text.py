@@ -29,6 +29,19 @@ TESTS = {
     "levene_share": "Levene tests of batch variances",
     "anderson_darling_share": "Anderson-Darling k-sample tests",
 }
+BIOLOGY = {
+    "r2_": "R² and mean absolute error of ridge regressions of {} on the features",
+    "auc_": "the area under the ROC curve for {}",
+    "effect_kept_": "standardized effects of {}, harmonized against raw",
+    "invented_effect_share_": "the share of features with p < 0.05 for {} shuffled before "
+    "harmonizing",
+}
+"""Families of metrics, each of one or several columns."""
+OTHER = {
+    "covariates_r2": "the partial R² of the covariates",
+    "icc_travelers": "the intraclass correlation of travelers",
+    "mae_to_truth": "the mean absolute error to the known truth",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +112,10 @@ def _federated(study: StudyFiles, cited: Citations) -> Iterator[str]:
     kinds = [leaves for leaves, _ in account.classes if leaves != "schema"]
     classes = {"sum": "sums", "update": "updates", "published": "published estimates"}
     sent = joined([classes.get(kind, kind) for kind in kinds])
-    amount = f"at most {account.most}" if account.arrays else ""
-    what = f" ({amount} a hospital: {sent}, declared beforehand)" if amount and sent else ""
+    what = f" ({sent}, declared beforehand; at most {account.fit} a hospital" if sent else ""
+    if what and account.evaluation:
+        what += f", and {account.evaluation} for the evaluation"
+    what += ")" if what else ""
     yield (
         f"Individual data stayed at the hospitals, which exchanged summaries{what} over "
         f"Flower {version}{' ' if version else ''}{cited.cite(FLOWER)}."
@@ -124,9 +139,22 @@ def _judged(study: StudyFiles, cited: Citations) -> Iterator[str]:
     else:
         yield f"It was judged on {judged.people}, {judged.n} rows."
     yield from _site_effect(judged, study, cited)
-    biology = [m.title[:1].lower() + m.title[1:] for m in judged.metrics if m.aim == "biology"]
-    if biology:
+    if biology := _biology(judged):
         yield f"Whether biology is kept was judged by {joined(biology)}."
+
+
+def _biology(judged: Judgement) -> list[str]:
+    """What biology was judged by, with the columns that each was computed for."""
+    columns = {
+        family: [m.name.removeprefix(family) for m in judged.metrics if m.name.startswith(family)]
+        for family in BIOLOGY
+    }
+    found = [
+        words.format(joined(columns[family]))
+        for family, words in BIOLOGY.items()
+        if columns[family]
+    ]
+    return [*found, *(words for name, words in OTHER.items() if judged.has(name))]
 
 
 def _site_effect(judged: Judgement, study: StudyFiles, cited: Citations) -> Iterator[str]:

@@ -61,6 +61,9 @@ def _context(study: StudyFiles) -> dict[str, Any]:
         ),
         "figures": study_figures(study),
         "worst": worst_features(study),
+        "general": tuple(
+            str(w["warning"]) for w in study.metrics.get("warnings") or () if not w["site"]
+        ),
         "warnings": _warnings(study),
         "limits": limits.limits(study, card),
         "methods": methods_text.methods_text(study, card),
@@ -93,5 +96,7 @@ def _warnings(study: StudyFiles) -> tuple[tuple[str, int], ...]:
     counts: dict[str, int] = {}
     for warning in study.metrics.get("warnings") or ():
         site = str(warning["site"])
+        if not site:
+            continue
         counts[site] = counts.get(site, 0) + 1
     return tuple(sorted(counts.items()))

@@ -17,6 +17,13 @@ PROBES = {
     "linear_svm": "A linear support vector machine",
     "lda": "A linear discriminant from sums",
 }
+OUTCOMES = {
+    "at chance": ", within what chance gives",
+    "above chance": ", still more than chance gives",
+    "below chance": ", less than chance gives",
+}
+CLEARLY = 0.05
+"""How much better another probe has to be to be mentioned."""
 
 
 def summary(study: StudyFiles, title: str) -> tuple[str, ...]:
@@ -68,14 +75,34 @@ def _site_effect(judged: Judgement) -> Iterator[str]:
     probe = best_probe(judged)
     if probe is not None:
         yield _probe_sentence(probe, judged)
+        yield from _strongest(judged, probe)
     if judged.has("anova_share"):
         metric = judged.metric("anova_share")
         before, after = value_of(metric, "raw"), value_of(metric, "harmonized")
         if before is not None and after is not None:
+            words = OUTCOMES.get(verdict(metric, "harmonized").words, "")
             yield (
                 f"Batch means differed in {percent(before)} of features before and in "
-                f"{percent(after)} after, where chance gives {percent(metric.chance or 0.05)}."
+                f"{percent(after)} after (chance {percent(metric.chance or 0.05)}){words}."
             )
+
+
+def _strongest(judged: Judgement, than: Metric) -> Iterator[str]:
+    """Another probe that still tells the site, where it does clearly better than the first."""
+    first = value_of(than, "harmonized")
+    found = [
+        (value, name)
+        for name in PROBES
+        if judged.has(f"site_accuracy_{name}")
+        and (value := value_of(judged.metric(f"site_accuracy_{name}"), "harmonized")) is not None
+        and verdict(judged.metric(f"site_accuracy_{name}"), "harmonized").words == "above chance"
+    ]
+    if found and first is not None and max(found)[0] > first + CLEARLY:
+        value, name = max(found)
+        yield (
+            f"The strongest probe, {PROBES[name][:1].lower()}{PROBES[name][1:]}, tells it from "
+            f"harmonized values in {percent(value)}."
+        )
 
 
 def _probe_sentence(metric: Metric, judged: Judgement) -> str:
@@ -84,11 +111,7 @@ def _probe_sentence(metric: Metric, judged: Judgement) -> str:
     name = metric.name.removeprefix("site_accuracy_")
     whose = "held-out people" if judged.people.startswith("held out") else "these people"
     chance = f" (chance {percent(metric.chance)})" if metric.chance is not None else ""
-    outcome = {
-        "at chance": ", within what chance gives",
-        "above chance": ", still more than chance gives",
-        "below chance": ", less than chance gives",
-    }.get(verdict(metric, "harmonized").words, "")
+    outcome = OUTCOMES.get(verdict(metric, "harmonized").words, "")
     if before is None:
         told = f" from harmonized values in {percent(after)} of cases{chance}"
     else:

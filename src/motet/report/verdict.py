@@ -4,7 +4,8 @@ The rules stand here once and are printed under the table:
 
 - A site probe or a share of significant features should lie within what chance gives. Above, site
   can still be told. **Below is no success**: it comes of judging people who were in the fit.
-- A size of the site effect, and an error to a known truth, should be smaller than in raw values.
+- A size of the site effect should lie within what chance gives, or at least be smaller than in raw
+  values where that is not known; so should an error to a known truth.
 - Biology should be kept: no worse than raw, by its interval or to within 5 %.
 """
 
@@ -50,6 +51,8 @@ def verdict(metric: Metric, version: str) -> Verdict:
     if metric.better == "chance":
         return _against_chance(reading, metric.chance)
     raw = metric.readings.get("raw")
+    if metric.better == "lower" and metric.aim == "site_effect" and reading.band is not None:
+        return _size(reading, raw, version)
     if version == "raw":
         return NOTHING
     if metric.name.startswith("effect_kept_"):
@@ -82,6 +85,19 @@ def _against_chance(reading: Reading, chance: float | None) -> Verdict:
     else:
         return NOTHING
     return Verdict("bad", "above chance") if above else Verdict("caution", "below chance")
+
+
+def _size(reading: Reading, raw: Reading | None, version: str) -> Verdict:
+    """A size of the site effect, where it is known what chance gives."""
+    assert reading.value is not None
+    assert reading.band is not None
+    if reading.value <= reading.band[1]:
+        below = reading.value < reading.band[0]
+        return Verdict("caution", "below chance") if below else Verdict("good", "at chance")
+    if version == "raw" or raw is None or raw.value is None:
+        return Verdict("bad", "above chance")
+    smaller = reading.value < raw.value
+    return Verdict("caution", "less than raw") if smaller else Verdict("bad", "not better")
 
 
 def _as_raw(reading: Reading, raw: float) -> Verdict:
