@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from motet.evaluation.result import VERSIONS, Judgement, Metric, Reading
 from motet.report.verdict import ALPHA, Mark, verdict
-from motet.report.words import fixed, number, percent
+from motet.report.words import fixed, number, percent, significant
 
 NAMES = {
     "raw": "raw",
@@ -78,7 +78,7 @@ def figure(metric: str, value: float) -> str:
         return "< 0.001" if value < 0.001 else number(value, digits=2)
     if metric.startswith(TWO_PLACES):
         return fixed(value)
-    return fixed(value, places=3) if metric.startswith(THREE_PLACES) else number(value)
+    return fixed(value, places=3) if metric.startswith(THREE_PLACES) else significant(value)
 
 
 def is_share(metric: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +66,7 @@ def leaving(study: StudyFiles) -> Leaving:
     parts = _parts(received, {str(step["name"]) for step in study.plan.get("evaluation", ())})
     return Leaving(
         classes=tuple((c, CLASSES[c]) for c in present),
-        arrays=_arrays(received, _meanings(study.plan)),
+        arrays=_arrays(received, study.plan),
         header=tuple(present),
         by_site=tuple(
             (site, tuple(size(sums[site][c]) if sums[site][c] else "–" for c in present), size(n))
@@ -92,15 +92,16 @@ def _parts(
         "evaluation": defaultdict(int),
     }
     for entry in received:
-        name = "evaluation" if str(entry["phase"]) in judging else "fit"
+        name = "evaluation" if _last(entry) in judging else "fit"
         parts[name][str(entry["site"])] += _bytes(entry)
     return parts
 
 
-def _arrays(received: list[Mapping[str, Any]], meanings: Mapping[str, str]) -> tuple[Sent, ...]:
-    """Arrays in the order received, each once, with the sites that sent it."""
+def _arrays(received: list[Mapping[str, Any]], plan: Mapping[str, Any]) -> tuple[Sent, ...]:
+    """Arrays in the plan's order, each once, with the sites that sent it."""
     groups: dict[tuple[Any, ...], dict[str, int]] = {}
-    for entry in received:
+    known = {"schema": 0} | {phase: k + 1 for k, phase in enumerate(_phases(plan))}
+    for entry in sorted(received, key=lambda e: known.get(_last(e), len(known))):
         key = (
             str(entry["phase"]),
             str(entry["class"]),
@@ -110,13 +111,14 @@ def _arrays(received: list[Mapping[str, Any]], meanings: Mapping[str, str]) -> t
             int(entry.get("times", 1)),
         )
         groups.setdefault(key, {})[str(entry["site"])] = int(entry["bytes"])
+    meanings = _meanings(plan)
     everybody = {str(entry["site"]) for entry in received}
     return tuple(
         Sent(
             phase=phase,
             leaves=leaves,
             array=array,
-            meaning=meanings.get(f"{phase}/{array}", ""),
+            meaning=meanings.get(f"{phase.split('/')[-1]}/{array}", ""),
             shape="text" if leaves == "schema" else shape(dims),
             dtype=dtype,
             bytes=_range(list(by_site.values())),
@@ -136,13 +138,27 @@ def _named(sites: set[str]) -> str:
     return ", ".join(sorted(sites)) if len(sites) <= 3 else f"{len(sites)} hospitals"
 
 
+def _last(entry: Mapping[str, Any]) -> str:
+    """The phase's own name, without the turns that a path such as ``refine[2]/gram`` has."""
+    return str(entry["phase"]).split("/")[-1]
+
+
+def _steps(steps: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    for step in steps:
+        yield step
+        yield from _steps(step.get("steps", ()))
+
+
+def _phases(plan: Mapping[str, Any]) -> list[str]:
+    """Names of the plan's phases, in order, those of the evaluation last."""
+    steps = [*plan.get("steps", ()), *plan.get("evaluation", ())]
+    return [str(step["name"]) for step in _steps(steps)]
+
+
 def _meanings(plan: Mapping[str, Any]) -> dict[str, str]:
     """``phase/array`` -> what its entries are, as the plan declares it."""
-    found: dict[str, str] = {}
-    steps = [*plan.get("steps", ()), *plan.get("evaluation", ())]
-    while steps:
-        step = steps.pop()
-        steps += step.get("steps", ())
-        for spec in step.get("arrays", ()):
-            found[f"{step['name']}/{spec['name']}"] = str(spec.get("meaning", ""))
-    return found
+    return {
+        f"{step['name']}/{spec['name']}": str(spec.get("meaning", ""))
+        for step in _steps([*plan.get("steps", ()), *plan.get("evaluation", ())])
+        for spec in step.get("arrays", ())
+    }

@@ -19,6 +19,13 @@ def number(value: float, *, digits: int = 3) -> str:
     return text.replace("-", MINUS)
 
 
+def significant(value: float, *, digits: int = 3) -> str:
+    """Three significant digits, zeros and all: ``8.00``, ``10.4``."""
+    if value != 0 and not 1e-4 <= abs(value) < 1e6:
+        return number(value, digits=digits)
+    return f"{value:#.{digits}g}".rstrip(".").replace("-", MINUS)
+
+
 def _raised(power: int) -> str:
     return str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
