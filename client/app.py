@@ -10,7 +10,7 @@ from flwr.clientapp import ClientApp
 
 from motet.client.worker import SiteWorker, log_failure
 from motet.errors import MotetError, ProtocolError
-from motet.flower.records import Body, Envelope, decode, encode
+from motet.flower.records import Body, Envelope, decode, encode, refusal
 
 Action = Callable[[SiteWorker, Envelope, Body], Body]
 WorkerFor = Callable[[str, Envelope, Body], SiteWorker]
@@ -61,11 +61,6 @@ def answer(worker_for: WorkerFor, action: str, content: RecordDict) -> RecordDic
             worker.fail(error)
         code = error.code if isinstance(error, MotetError) else "site-failed"
         return refusal(envelope, code)
-
-
-def refusal(to: Envelope, code: str, body: Body | None = None) -> RecordDict:
-    """A reply that says, by a code, why there is none."""
-    return encode(replace(to, status=code), body or Body())
 
 
 def _hello(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
 import time
 from functools import partial
@@ -103,7 +104,7 @@ class Desk:
 
 def main() -> None:
     """Answer until the pipe is closed."""
-    die_with_parent()
+    die_with_parent(signal.SIGKILL)  # whatever it does: the next one takes the data up at once
     home, channel = SiteHome(Path(sys.argv[1])), Connection(int(sys.argv[2]))
     logging.basicConfig(
         filename=home.log, format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO

@@ -17,24 +17,24 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from motet.client.app import refusal
 from motet.client.hand import Hand
 from motet.client.home import SiteHome
 from motet.client.outbox import Outbox
 from motet.errors import ConnectionProblem, ModelError, ProtocolError, WorkerDiedError
 from motet.flower.bundle import digest, version_of
 from motet.flower.fleet import Fleet, Incoming, RunEnded, look
-from motet.flower.records import Body, Envelope, encode, envelope_of
+from motet.flower.records import Body, Envelope, encode, envelope_of, refusal
 from motet.store import read_json, write_json
 from motet.supervise import claimed, die_with_parent
 from motet.version import __version__
 
 log = logging.getLogger("motet.node")
 
-ACTIVE, IDLE = 0.05, 1.0
-"""Seconds between looks for a message: while a study runs, and when nothing has come for long."""
-WARM = 60.0
-"""Seconds after a message during which the next is expected."""
+PACES = ((3.0, 0.05), (60.0, 0.25), (float("inf"), 1.0))
+"""``(up to, every)``: seconds since the last message, and between looks for the next. Rounds of a
+study follow each other fast; a site that has nothing to do looks once a second."""
+WORKING = 0.25
+"""Seconds between looks while the worker works: only a question about it can come."""
 AGAIN = 3.0
 """Seconds before a coordinator that cannot be reached is tried again."""
 TRIES = 3
@@ -112,8 +112,11 @@ class Node:
             self._work()
             busy = self._take()
             if not busy:
-                warm = self._job is not None or time.monotonic() - self._last < WARM
-                self._pause(ACTIVE if warm else IDLE)
+                self._pause(WORKING if self._job is not None else self._pace())
+
+    def _pace(self) -> float:
+        since = time.monotonic() - self._last
+        return next(every for up_to, every in PACES if since < up_to)
 
     def _take(self) -> bool:
         """Take one message; whether there was one."""
@@ -240,7 +243,7 @@ class Node:
         until = time.monotonic() + seconds
         while not self._over and (left := until - time.monotonic()) > 0:
             # A reply of the worker ends the pause.
-            if self._job is not None and self._hand.ready(min(left, IDLE)):
+            if self._job is not None and self._hand.ready(left):
                 return
             if self._job is None:
                 time.sleep(min(left, 0.2))

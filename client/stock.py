@@ -9,8 +9,7 @@ from __future__ import annotations
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from motet.client.app import refusal
-from motet.flower.records import Body, decode, encode
+from motet.flower.records import Body, decode, encode, refusal
 from motet.version import __version__
 
 app = ClientApp()

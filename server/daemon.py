@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from motet.errors import ConnectionProblem, DeploymentError
 from motet.flower import superlink
-from motet.flower.bundle import write_app
 from motet.flower.fleet import look
 from motet.server.home import ServerHome
 from motet.supervise import Child, Supervisor, claimed
@@ -28,9 +27,7 @@ def serve(home: ServerHome, *, say: Callable[[str], None]) -> None:
     settings = home.settings
     with claimed(home.path, "coordinator"):
         check_port(settings.host, settings.port)
-        write_app(home.app)
-        certificate = home.tls / "ca.crt"
-        superlink.configure(home.flower, address=home.address, certificate=certificate)
+        home.flower.mkdir(exist_ok=True, mode=0o700)
         environment = superlink.environment(home.flower, MOTET_SERVER=str(home.path))
         children = [
             Child(

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from motet.config import checked
 from motet.errors import DeploymentError, is_plain_name
-from motet.flower import superlink
+from motet.flower.control import Control
 from motet.server.certificates import make_certificates
 from motet.store import OWNER, atomic, write_json
 
@@ -60,11 +60,6 @@ class ServerHome:
     def logs(self) -> Path:
         """Folder of logs."""
         return self.path / "log"
-
-    @property
-    def app(self) -> Path:
-        """The thin Flower app."""
-        return self.path / "motet-study"
 
     @property
     def status(self) -> Path:
@@ -115,12 +110,16 @@ class ServerHome:
             return {}
         return {str(k): int(v) for k, v in json.loads(file.read_text(encoding="utf-8")).items()}
 
+    def control(self) -> Control:
+        """Requests to the coordinator's own SuperLink."""
+        return Control(self.address, self.tls / "ca.crt")
+
     def enrol(self) -> None:
         """Register at the running SuperLink the keys that it does not know yet."""
         known = self.enrolled()
         for site, key in self.public_keys().items():
             if site not in known:
-                known[site] = superlink.register(self.flower, key)
+                known[site] = self.control().register(as_pem(key))
                 write_json(self.path / "sites" / "enrolled.json", known)
 
     def add(self, site: str, key: Path) -> None:
@@ -168,6 +167,13 @@ def read_public_key(file: Path) -> str:
         raise DeploymentError("This is not an elliptic-curve key.", file=file)
     form = (serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     return key.public_bytes(*form).decode() + "\n"
+
+
+def as_pem(file: Path) -> bytes:
+    """The public key in a file, in the form that Flower compares."""
+    key = serialization.load_ssh_public_key(file.read_bytes())
+    form = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return key.public_bytes(*form)
 
 
 def init_server(folder: Path, *, host: str, port: int) -> ServerHome:

@@ -9,13 +9,10 @@ from __future__ import annotations
 import hashlib
 import io
 import tomllib
+import warnings
 import zipfile
 from functools import lru_cache
-from pathlib import Path
 
-from flwr.cli.build import build_fab_from_files
-
-from motet.store import atomic
 from motet.version import __version__
 
 PYPROJECT = f"""[project]
@@ -40,19 +37,21 @@ order = ""
 @lru_cache(maxsize=1)
 def bundle() -> bytes:
     """The bundle of this version."""
-    return bytes(build_fab_from_files({"pyproject.toml": PYPROJECT.encode()})[0])
+    return bundled(PYPROJECT)
+
+
+def bundled(pyproject: str) -> bytes:
+    """The Flower app bundle that consists of this pyproject.toml alone."""
+    from flwr.cli.build import build_fab_from_files  # loads all of Flower's command line
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a library of Flower's
+        return bytes(build_fab_from_files({"pyproject.toml": pyproject.encode()})[0])
 
 
 def digest() -> str:
     """SHA-256 of the bundle of this version: what a site allows unless told otherwise."""
     return hashlib.sha256(bundle()).hexdigest()
-
-
-def write_app(folder: Path) -> Path:
-    """Write the app's folder for ``flwr run``."""
-    with atomic(folder / "pyproject.toml") as stream:
-        stream.write(PYPROJECT)
-    return folder
 
 
 def version_of(content: bytes) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,11 @@ def encode(envelope: Envelope, body: Body) -> RecordDict:
             "arrays": ArrayRecord({PACKED: _packed(body.arrays)} if body.arrays else {}),
         }
     )
+
+
+def refusal(to: Envelope, code: str, body: Body | None = None) -> RecordDict:
+    """A reply that says, by a code, why there is none."""
+    return encode(replace(to, status=code), body or Body())
 
 
 def decode(content: RecordDict) -> tuple[Envelope, Body]:

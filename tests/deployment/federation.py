@@ -1,0 +1,133 @@
+"""A real federation on this machine: a coordinator and sites as processes, loopback TLS."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from e2e.consortium import succeeded
+from motet.client.home import SiteHome
+from motet.server.command import submit
+from motet.server.home import ServerHome
+from motet.server.orders import Order
+
+PATIENCE = 60.0
+"""Seconds after which something that was waited for will not happen: the machine is shared."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(happened: Callable[[], Any], what: str, *, seconds: float = PATIENCE) -> Any:
+    """Wait for something and return it; fail with `what` when it does not come."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := happened():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds:.0f} s: {what}")
+
+
+class Federation:
+    """Folders, processes, and what a person would type."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.server = ServerHome(folder / "coordinator")
+        self.sites: dict[str, SiteHome] = {}
+        self._processes: list[subprocess.Popen[bytes]] = []
+        succeeded("server", "init", self.server.path, "--port", self.port)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+
+    def add(self, name: str, data: Path, *, enrol: str = "enrolled") -> SiteHome:
+        home = SiteHome(self.folder / f"site-{name}")
+        welcome = self.server.path / "coordinator.yaml"
+        words = ("--name", name, "--data", data, "--coordinator", welcome)
+        succeeded("site", "init", home.path, *words)
+        if enrol == "enrolled":
+            succeeded("server", "provision", self.server.path, name, home.public_key)
+            self.sites[name] = home
+        return home
+
+    def start(self, *words: object) -> subprocess.Popen[bytes]:
+        """Start a command that stays; its output lies in a file of its number."""
+        number = len(self._processes)
+        with (self.folder / f"{number}.out").open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "motet", *map(str, words)],
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+            )
+        self._processes.append(process)
+        return process
+
+    def up(self) -> None:
+        """Start everything and wait until all sites are connected."""
+        self.start("server", "start", self.server.path)
+        for home in self.sites.values():
+            self.start("site", "start", home.path)
+        for home in self.sites.values():
+            self.connected(home)
+
+    def down(self) -> None:
+        """End everything; nothing may be left."""
+        for process in reversed(self._processes):
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+        for process in self._processes:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+    def connected(self, home: SiteHome) -> None:
+        until(lambda: said(home).get("state") in ("connected", "working"), f"{home.path} connects")
+
+    def order(self, study: Path, out: Path) -> Order:
+        """Order a study and do not wait."""
+        return submit(self.server, study, out=out, wait=PATIENCE)
+
+    def finished(self, order: Order) -> dict[str, Any]:
+        """Wait for the end of an order; its outcome."""
+        return dict(until(order.outcome, f"{order.name} ends", seconds=2 * PATIENCE))
+
+    def process_of(self, name: str) -> int:
+        """Process number of ``superlink`` or ``superexec``."""
+        status = json.loads(self.server.status.read_text())
+        return int(status["processes"][name]["pid"])
+
+    def node_of(self, site: str) -> int:
+        status = json.loads(self.sites[site].supervised.read_text())
+        return int(status["processes"]["node"]["pid"])
+
+    def worker_of(self, site: str) -> int:
+        return int(until(lambda: said(self.sites[site]).get("worker"), f"{site} has a worker"))
+
+
+def said(home: SiteHome) -> dict[str, Any]:
+    """What a site's node says of itself."""
+    try:
+        return dict(json.loads(home.status.read_text()))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def harmonized(folders: Sequence[Path]) -> list[bytes]:
+    return [(folder / "harmonized" / "features.tsv").read_bytes() for folder in folders]
