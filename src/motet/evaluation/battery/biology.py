@@ -19,9 +19,8 @@ from motet.schema import Covariate
 
 ALPHAS = np.logspace(-1, 6, 15)
 """Ridge penalties to choose from, by leaving one training person out."""
-PENALTIES = (1e-3, 1e-2, 1e-1)
-"""Inverse logistic penalties to choose from, by folds of the training people."""
-INNER = 3
+ENOUGH = 3
+"""People of a level who train, at least."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,7 +71,7 @@ def targets(sample: Sample, splits: Splits) -> Targets:
             for level in covariate.levels
             if (values[read] == level).any()
             and min(len(np.unique(sample.person[p.train][values[p.train] == level])) for p in parts)
-            >= INNER
+            >= ENOUGH
         ]
         if left := [level for level in covariate.levels if level not in kept]:
             chosen.notes.append(f"'{covariate.name}': too few people to predict {', '.join(left)}.")
@@ -103,7 +102,7 @@ def predict(
             rows = np.flatnonzero(target.rows[seen.split.train])
             train = seen.split.train[rows]
             if target.levels:
-                found = _logistic(seen, rows, target.truth[train], sample.person[train])
+                found = _logistic(seen, rows, target.truth[train])
             else:
                 all_y = np.vstack([target.truth, target.truth[shuffled]])
                 found = _ridge(seen, all_y[:, train])
@@ -120,19 +119,12 @@ def _ridge(seen: Prepared, y: Float) -> Float:
     return predicted
 
 
-def _logistic(seen: Prepared, rows: Int, y: Int, person: Int) -> Float:
+def _logistic(seen: Prepared, rows: Int, y: Int) -> Float:
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 
-    folds = list(StratifiedGroupKFold(INNER).split(y, y, person))
-    folds = [(a, b) for a, b in folds if len(np.unique(y[a])) == len(np.unique(y)) and len(b)]
-    model = LogisticRegression(class_weight="balanced", max_iter=1000)
-    if folds:
-        search = GridSearchCV(model, {"C": PENALTIES}, scoring="balanced_accuracy", cv=folds)
-        model = search.fit(seen.train[rows], y).best_estimator_
-    else:
-        model = model.set_params(C=PENALTIES[1]).fit(seen.train[rows], y)
-    predicted: Float = model.predict_proba(seen.test).T
+    # Of C times the mean square of a person the log odds have their variance a priori: 1.
+    model = LogisticRegression(C=1 / seen.spread, class_weight="balanced", max_iter=1000)
+    predicted: Float = model.fit(seen.train[rows], y).predict_proba(seen.test).T
     return predicted
 
 

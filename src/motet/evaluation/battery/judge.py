@@ -44,7 +44,7 @@ def battery(
     versions : mapping of Version to mapping of str to (n, p) float64
         Site -> values, rows and features as in its table. ``raw`` is needed.
     tables : mapping of str to Table
-        Raw data, with the study's covariates and the columns of ``settings.biology``.
+        Raw data, covariates and columns of biology as in the plan's schema.
     fit : mapping of str to (n,) bool
         Who was in the fit: nobody at a site that joined later.
     plan : Plan
@@ -64,11 +64,11 @@ def battery(
     MissingPackageError
         scikit-learn is not installed.
     MotetError
-        A version does not fit the tables, or a column of biology is missing.
+        A version does not fit the tables, or no feature varies.
     """
     need_scikit_learn()
     _check(versions, tables)
-    sample = _sample(tables, fit, plan, settings)
+    sample = _sample(tables, fit, plan)
     splits = split(sample, held_out=plan.held_out, seed=plan.seed)
     values: dict[str, tuple[Float, ...]] = {
         name: (sample.stack(versions[name]),) for name in VERSIONS if name in versions
@@ -101,7 +101,7 @@ def cross_validated(
     """
     need_scikit_learn()
     everybody = {site: np.ones(len(table), dtype=bool) for site, table in tables.items()}
-    sample = _sample(tables, everybody, plan, settings)
+    sample = _sample(tables, everybody, plan)
     parts = folds(sample, seed=plan.seed, step=0)
     splits = Splits(
         rounds=(parts,),
@@ -124,9 +124,9 @@ def cross_validated(
     return study.judge(permuted=(), truth=truth)
 
 
-def _sample(tables: Mapping[str, Table], fit: Masks, plan: Plan, settings: Evaluation) -> Sample:
+def _sample(tables: Mapping[str, Table], fit: Masks, plan: Plan) -> Sample:
     links = {site: read_travelers(table) for site, table in tables.items()}
-    return gather(tables, fit, plan=plan, biology=settings.biology, links=links)
+    return gather(tables, fit, plan=plan, links=links)
 
 
 def _check(versions: Mapping[Version, Values], tables: Mapping[str, Table]) -> None:

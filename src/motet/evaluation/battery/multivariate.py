@@ -102,6 +102,7 @@ def distances(E: Float) -> Float:
     """Euclidean distances of the rows, (n, n)."""
     square = (E**2).sum(axis=1)
     squares: Float = np.maximum(square[:, None] + square[None, :] - 2 * E @ E.T, 0.0)
+    np.fill_diagonal(squares, 0.0)
     return np.sqrt(squares)
 
 

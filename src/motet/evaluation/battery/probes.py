@@ -35,6 +35,12 @@ class Prepared:
     plain_train: Float
     plain_test: Float
 
+    @property
+    def spread(self) -> float:
+        """Mean square of a training person: the number of features that vary."""
+        spread = float((self.train**2).sum(axis=1).mean())
+        return spread if spread > 0 else 1.0
+
 
 def prepare(X: Float, split: Split) -> Prepared:
     """Impute and standardize (n, p) values, all by the training people alone."""
@@ -93,11 +99,9 @@ def site_probes(seed: int) -> Mapping[str, tuple[str, Fitted]]:
 
 
 def _machine(make: Callable[..., Any], seen: Prepared, rows: Int, classes: Int) -> Int:
-    X = seen.train[rows]
-    # 1 / (p Var) with the p of the features, however many columns they were rotated into.
-    spread = float((X**2).sum(axis=1).mean())
-    machine = make(class_weight="balanced", gamma=1 / spread if spread > 0 else 1.0)
-    predicted: Int = machine.fit(X, classes).predict(seen.test)
+    # gamma is scikit-learn's 'scale', with the p of the features whatever they were rotated into.
+    machine = make(class_weight="balanced", gamma=1 / seen.spread)
+    predicted: Int = machine.fit(seen.train[rows], classes).predict(seen.test)
     return predicted
 
 

@@ -7,14 +7,13 @@ every draw and every sum is the same whichever way the batches lie at sites.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motet.bids.table import Table
-from motet.errors import DataError, nearest
 from motet.evaluation.battery.travelers import Link, same_people
 from motet.harmonizers._linear.design import design_matrix
 from motet.plan import Plan
@@ -98,7 +97,6 @@ def gather(
     fit: Mapping[str, Bool],
     *,
     plan: Plan,
-    biology: Sequence[str],
     links: Mapping[str, Link],
 ) -> Sample:
     """Put the people of all sites together.
@@ -108,20 +106,11 @@ def gather(
     tables : mapping of str to Table
     fit : mapping of str to (n,) bool
     plan : Plan
-    biology : sequence of str
-        Columns of ``Table.covariates`` beside the study's covariates.
     links : mapping of str to mapping
         Site -> participant -> the name of the traveler.
-
-    Raises
-    ------
-    DataError
-        A site lacks a column of biology.
     """
     sites = tuple(sorted(tables))
-    known = plan.schema.with_biology.covariates
-    covariates = (*known, *_others(tables, sites, known, biology))
-    schema = replace(plan.schema, covariates=covariates)
+    schema = plan.schema.with_biology
     parts = [tables[site] for site in sites]
     names = np.concatenate([part.people.astype(str) for part in parts])
     label = np.concatenate([part.batch.astype(str) for part in parts])
@@ -140,46 +129,16 @@ def gather(
         batches=tuple(str(Batch(*pair)) for pair in batches),
         fit=np.concatenate([fit[site] for site in sites])[order],
         unseen=np.repeat([not fit[site].any() for site in sites], [len(p) for p in parts])[order],
-        covariates=covariates,
+        covariates=schema.covariates,
         W=np.concatenate([design_matrix(part, schema) for part in parts])[order],
         columns={
             c.name: np.concatenate([p.covariates[c.name].to_numpy() for p in parts])[order]
-            for c in covariates
+            for c in schema.covariates
         },
         sites=sites,
         order=order,
         sizes=tuple(len(part) for part in parts),
     )
-
-
-def _others(
-    tables: Mapping[str, Table],
-    sites: Sequence[str],
-    known: Sequence[Covariate],
-    biology: Sequence[str],
-) -> list[Covariate]:
-    """Kind and levels of columns of biology on which the sites did not agree."""
-    names = {covariate.name for covariate in known}
-    found = []
-    for name in dict.fromkeys(biology):
-        if name in names:
-            continue
-        for site in sites:
-            if name not in tables[site].covariates:
-                raise DataError(
-                    f"The column '{name}' of 'evaluation: biology' is missing.",
-                    do=nearest(name, map(str, tables[site].covariates.columns))
-                    or "Add it to participants.tsv, or take it out of the study file.",
-                    site=site,
-                    column=name,
-                )
-        columns = [tables[site].covariates[name] for site in sites]
-        if all(column.dtype.kind == "f" for column in columns):
-            found.append(Covariate(name=name, kind="continuous"))
-        else:
-            levels = sorted({str(value) for column in columns for value in column})
-            found.append(Covariate(name=name, kind="categorical", levels=tuple(levels)))
-    return found
 
 
 def _numbered(labels: Sequence[Any]) -> tuple[Int, list[Any]]:

@@ -13,7 +13,7 @@ from motet.site import draw
 FOLDS = 5
 PREDICTIONS = 250
 """Folds are dealt again until so many predictions are made, or `ROUNDS` times."""
-ROUNDS = 4
+ROUNDS = 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
