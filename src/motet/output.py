@@ -20,9 +20,9 @@ from motet.bids.folder import check_target
 from motet.bids.table import Table
 from motet.bids.tsv import write_text
 from motet.client.opening import open_site
-from motet.client.worker import model_document
-from motet.cohort import in_fit
+from motet.client.worker import FINISHED
 from motet.config import Study
+from motet.controls import masks
 from motet.errors import (
     DataError,
     DesignError,
@@ -32,11 +32,15 @@ from motet.errors import (
     StudyFileError,
     listed,
 )
+from motet.evaluation.files import judgements_json, write_evaluation
+from motet.evaluation.result import Judgement
 from motet.evaluation.site_effect import SiteEffect
 from motet.harmonizer import Params
-from motet.plan import Plan, build_plan
+from motet.plan import Plan, build_plan, model_document
 from motet.releases import Arrays
 from motet.schema import Schema
+from motet.server import Outcome
+from motet.server.record import run_document
 from motet.store import PARTIAL, read_json, save_model, write_json
 
 
@@ -127,7 +131,7 @@ class OutputFolder:
             for site in study.sites:
                 check_target(self.harmonized(site), may_replace=is_harmonized)
             if fresh:
-                asked = {"hash": plan.hash, "sites": sorted(study.sites)}
+                asked = {"hash": plan.hash, **_who(study)}
                 write_json(self.path / "plan.json", {**plan.to_json(), "asked": asked})
         except OSError as error:
             raise OutputFolderError(
@@ -137,8 +141,11 @@ class OutputFolder:
     def _take_back(self, fresh: bool, existed: bool) -> None:
         """Take away what a run that cannot succeed has begun; an earlier result stays."""
         if not fresh:
-            for left in (self.checkpoint, *self.path.glob("sites/*/.keep.npz*")):
-                left.unlink(missing_ok=True)
+            left = [self.checkpoint]
+            for name in (".keep.npz*", FINISHED):
+                left += self.path.glob(f"sites/*/{name}")
+            for path in left:
+                path.unlink(missing_ok=True)
             return
         for entry in self.path.iterdir():
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
@@ -161,10 +168,12 @@ class OutputFolder:
                 file=self.path,
             )
         asked = held.get("asked") or {}
-        before = asked.get("sites") or []
-        if asked.get("hash") == plan.hash and before != sorted(study.sites):
+        before = {key: asked[key] for key in ("sites", "unseen") if asked.get(key)}
+        if asked.get("hash") == plan.hash and before != _who(study):
+            unseen = before.get("unseen")
             raise OutputFolderError(
-                f"The folder holds this study with other sites ({listed(before)}).",
+                f"The folder holds this study with other sites ({listed(before.get('sites', ()))}"
+                f"{f'; unseen: {listed(unseen)}' if unseen else ''}).",
                 do="Name a new folder: what is left of the others would be mistaken for results.",
                 file=self.path,
             )
@@ -188,13 +197,15 @@ class OutputFolder:
 
     def write_cohort(self, tables: Mapping[str, Table], plan: Plan) -> None:
         """Write at each site who was in the fit and who was held out; it stays there."""
-        for site, table in tables.items():
-            fit = in_fit(table.people, held_out=plan.held_out, seed=plan.seed)
-            used = dict(zip(table.people.tolist(), fit.tolist(), strict=True))
+        for site, fit in masks(tables, plan).items():
+            used = dict(zip(tables[site].people.tolist(), fit.tolist(), strict=True))
             write_text(
                 self.site(site) / "cohort.tsv",
                 ["participant_id", "used"],
-                [[person, "fit" if inside else "held_out"] for person, inside in used.items()],
+                [
+                    [person, "fit" if inside else "unseen" if site in plan.unseen else "held_out"]
+                    for person, inside in used.items()
+                ],
             )
 
     def drop(self, sites: Iterable[str]) -> None:
@@ -202,28 +213,66 @@ class OutputFolder:
         for site in sites:
             for part in ("model", "harmonized"):
                 shutil.rmtree(self.site(site) / part, ignore_errors=True)
+            (self.site(site) / "report.html").unlink(missing_ok=True)
 
     def harmonized_values(self, tables: Mapping[str, Table]) -> dict[str, NDArray[np.float64]]:
         """Read back what was written: site -> (n, p)."""
         return {site: _reread(self.harmonized(site), table) for site, table in tables.items()}
 
-    def write_metrics(
+    def write_evaluation(
         self,
-        plan: Plan,
+        outcome: Outcome,
         effect: SiteEffect,
+        judgements: Mapping[str, Judgement],
         *,
-        missing: Mapping[str, str],
         warnings: Sequence[tuple[str, str]],
     ) -> None:
-        """Write ``metrics.json``."""
+        """Write ``run.json``, ``evaluation.npz`` and ``metrics.json``."""
+        write_json(self.path / "run.json", run_document(outcome, mode="simulation"))
+        write_evaluation(self.path, judgements)
         document: dict[str, Any] = {
-            "study": plan.study,
-            "plan": plan.hash,
+            "study": outcome.plan.study,
+            "plan": outcome.plan.hash,
             "site_effect": effect.to_json(),
-            "missing": dict(missing),
+            "judgements": judgements_json(judgements),
+            "missing": dict(outcome.missing),
             "warnings": [{"site": site, "warning": text} for site, text in warnings],
         }
         write_json(self.path / "metrics.json", document)
+
+    def write_reports(
+        self,
+        tables: Mapping[str, Table],
+        values: Mapping[str, NDArray[np.float64]],
+        plan: Plan,
+        *,
+        warnings: Sequence[tuple[str, str]],
+    ) -> tuple[tuple[str, str], ...]:
+        """Write each site's report, then the study's; says, once, where the extra is missing."""
+        from motet.report import ReportExtraError, write_site_report, write_study_report
+
+        run = read_json(self.path / "run.json")
+        about = {key: run[key] for key in ("study", "method", "plan", "model", "motet")}
+        try:
+            for site, table in tables.items():
+                write_site_report(
+                    self.site(site),
+                    raw=table,
+                    harmonized=values[site],
+                    fit=masks({site: table}, plan)[site],
+                    about=about,
+                    warnings=[text for name, text in warnings if name == site],
+                )
+            write_study_report(self.path, site_pages="shown")
+        except ReportExtraError as error:
+            return (("", str(error)),)
+        return ()
+
+
+def _who(study: Study) -> dict[str, list[str]]:
+    """Which sites a study asks for, and which of them take no part in the fit."""
+    unseen = sorted(study.evaluation.unseen)
+    return {"sites": sorted(study.sites), **({"unseen": unseen} if unseen else {})}
 
 
 def _reread(folder: Path, like: Table) -> NDArray[np.float64]:

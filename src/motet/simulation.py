@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from flwr.app import Context, RecordDict
@@ -24,7 +24,9 @@ from motet.client.app import client_app
 from motet.client.opening import open_site
 from motet.client.worker import Sink, SiteWorker, Writer
 from motet.config import Study, load_study, naming, parse_study
-from motet.errors import QuorumError, StudyFileError, listed, nearest
+from motet.controls import full_judgement
+from motet.errors import MotetError, QuorumError, StudyFileError, listed, nearest
+from motet.evaluation.result import Judgement
 from motet.evaluation.site_effect import SiteEffect, site_effect
 from motet.flower.inprocess import InProcessGrid
 from motet.harmonizer import SiteModel
@@ -37,6 +39,8 @@ from motet.server.app import server_app
 from motet.server.coordinator import unstored
 from motet.server.events import unobserved
 from motet.store import content_hash
+
+Reports = Literal["now", "later"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,11 @@ class Result:
     warnings : tuple of (site, sentence)
     out : Path or None
     site_effect : SiteEffect or None
+    judgements : dict of str to Judgement
+        ``sums``: what a deployed study would have, too. ``simulation``: what needs everybody in
+        one place.
+    outcome : Outcome or None
+        The coordinator's.
     """
 
     plan: Plan
@@ -70,6 +79,8 @@ class Result:
     warnings: tuple[tuple[str, str], ...] = ()
     out: Path | None = None
     site_effect: SiteEffect | None = None
+    judgements: dict[str, Judgement] = field(default_factory=dict)
+    outcome: Outcome | None = None
 
     @property
     def schema(self) -> Schema:
@@ -192,6 +203,8 @@ def run_sites(
         models={site: w.model for site, w in workers.items() if w.model is not None},
         missing=outcome.missing,
         warnings=tuple(sorted(watch.warnings, key=lambda warning: warning[0])),
+        judgements={} if outcome.judgement is None else {"sums": outcome.judgement},
+        outcome=outcome,
     )
 
 
@@ -229,8 +242,7 @@ def open_sites(study: Study) -> dict[str, Table]:
     fitting = _fitting(study)
     if (study.federation.quorum or 2) > len(fitting):
         raise StudyFileError(
-            f"A quorum of {study.federation.quorum} cannot be reached with {len(fitting)} "
-            "sites.",
+            f"A quorum of {study.federation.quorum} cannot be reached with {len(fitting)} sites.",
             key="federation.quorum",
         )
     _check_folders(study)
@@ -288,6 +300,7 @@ def simulate(
     *,
     out: Path | str | None = None,
     observe: Observer = unobserved,
+    reports: Reports = "now",
 ) -> Result:
     """Run a study with all sites in this process.
 
@@ -299,6 +312,8 @@ def simulate(
         Where to write (see ``docs/reference/files.md``); None keeps everything in memory.
     observe : Observer
         Told of every phase.
+    reports : {"now", "later"}
+        ``later``: write none; ``motet report`` makes them from the folder.
 
     Returns
     -------
@@ -316,7 +331,7 @@ def simulate(
             return _in_memory(read, tables, observe)
         folder = OutputFolder(Path(out))
         with folder.claimed(read, agreed(read, tables)):
-            return _into(folder, read, tables, observe)
+            return _into(folder, read, tables, observe, reports)
 
 
 def _in_memory(study: Study, tables: Mapping[str, Table], observe: Observer) -> Result:
@@ -329,12 +344,31 @@ def _in_memory(study: Study, tables: Mapping[str, Table], observe: Observer) -> 
     )
     present = {site: table for site, table in tables.items() if site not in result.missing}
     values = {site: values[site] for site in present}
-    effect = site_effect(present, values, result.plan)
-    return replace(result, values=values, site_effect=effect)
+    return replace(_judged(study, result, present, values), values=values)
+
+
+def _judged(
+    study: Study, result: Result, tables: Mapping[str, Table], values: Mapping[str, Any]
+) -> Result:
+    """Add what only a simulation can say: it has everybody in one place."""
+    fitting = {site: t for site, t in tables.items() if site not in study.evaluation.unseen}
+    effect = site_effect(fitting, values, result.plan)
+    judgements, warnings = dict(result.judgements), list(result.warnings)
+    if study.evaluation.metrics == "full":
+        try:
+            with threadpool_limits(1, user_api="blas"):
+                judgements["simulation"] = full_judgement(study, result.plan, tables, values)
+        except MotetError as error:
+            warnings.insert(0, ("", str(error)))
+    return replace(result, site_effect=effect, judgements=judgements, warnings=tuple(warnings))
 
 
 def _into(
-    folder: OutputFolder, study: Study, tables: Mapping[str, Table], observe: Observer
+    folder: OutputFolder,
+    study: Study,
+    tables: Mapping[str, Table],
+    observe: Observer,
+    reports: Reports,
 ) -> Result:
     def sink_of(site: str) -> Sink:
         return lambda table, about: DerivativeWriter(
@@ -354,6 +388,13 @@ def _into(
     folder.drop(result.missing)
     present = {site: table for site, table in tables.items() if site not in result.missing}
     folder.write_cohort(present, result.plan)
-    effect = site_effect(present, folder.harmonized_values(present), result.plan)
-    folder.write_metrics(result.plan, effect, missing=result.missing, warnings=result.warnings)
-    return replace(result, out=folder.path, site_effect=effect)
+    values = folder.harmonized_values(present)
+    result = _judged(study, result, present, values)
+    if result.outcome is not None and result.site_effect is not None:
+        folder.write_evaluation(
+            result.outcome, result.site_effect, result.judgements, warnings=result.warnings
+        )
+    unreported: tuple[tuple[str, str], ...] = ()
+    if reports == "now":
+        unreported = folder.write_reports(present, values, result.plan, warnings=result.warnings)
+    return replace(result, out=folder.path, warnings=(*unreported, *result.warnings))

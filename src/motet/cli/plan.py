@@ -41,7 +41,11 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
             )
             for phase, times in walk(made.steps)
         ]
-        + [("harmonize", "Local", "all sites", "nothing", "always")],
+        + [("harmonize", "Local", "all sites", "nothing", "always")]
+        + [
+            (phase.name, type(phase).__name__, phase.who, phase.leaves or "nothing", "always")
+            for phase, _ in walk(made.evaluation)
+        ],
     )
     agreement = next(phase for phase in made.phases if isinstance(phase, Agree))
     console.print(

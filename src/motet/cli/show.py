@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from motet.evaluation.result import VERSIONS, Judgement, Reading
 from motet.evaluation.site_effect import SiteEffect
 from motet.server.events import Event, Kind, Observer
 
@@ -24,6 +25,8 @@ WORDS = {
     Kind.LOST: "Site {site} is left out ({code}).",
     Kind.RESTARTED: "Starting over with the sites that are left.",
     Kind.HARMONIZING: "Every site harmonizes its own people …",
+    Kind.EVALUATING: "The sites sum what the evaluation needs …",
+    Kind.UNJUDGED: "The evaluation goes on without {site} ({code}).",
 }
 
 
@@ -105,7 +108,51 @@ def effect_table(effect: SiteEffect) -> None:
     )
 
 
+SHOWN = (
+    "site_accuracy_random_forest",
+    "site_accuracy_lda",
+    "anova_share",
+    "batch_eta2",
+    "r2_",
+    "auc_",
+    "icc_travelers",
+)
+"""The metrics of the short table: names, or how they begin. 'motet evaluate' has them all."""
+
+
+def judgement_table(judged: Judgement) -> None:
+    """Print the metrics that matter most, for every version."""
+    order = {metric.name: metric for metric in judged.metrics}
+    chosen = [
+        metric
+        for begin in SHOWN
+        for name, metric in order.items()
+        if name == begin or (begin.endswith("_") and name.startswith(begin))
+    ]
+    versions = [v for v in VERSIONS if any(v in metric.readings for metric in chosen)]
+    people = f"{judged.n} rows: {judged.people}; {judged.features} features"
+    table(
+        (people, "chance", *(version.replace("_", " ") for version in versions)),
+        [
+            (
+                metric.title,
+                "" if metric.chance is None else f"{metric.chance:.3f}",
+                *(_read(metric.readings.get(version)) for version in versions),
+            )
+            for metric in chosen
+        ],
+    )
+
+
+def _read(reading: Reading | None) -> str:
+    if reading is None:
+        return ""
+    if reading.value is None:
+        return "too few people"
+    return f"{reading.value:.3f}{'' if reading.within_band in (None, True) else ' *'}"
+
+
 def warnings(found: Iterable[tuple[str, str]]) -> None:
     """Print what the sites warned of."""
     for site, words in found:
-        console.print(f"warning: {site}: {words}", markup=False)
+        console.print(f"warning: {site}: {words}" if site else f"warning: {words}", markup=False)

@@ -2,31 +2,52 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from motet.cli.show import console, effect_table, progress, warnings
+from motet.cli.show import console, effect_table, judgement_table, progress, warnings
+
+
+class Reports(StrEnum):
+    """When the pages are made."""
+
+    NOW = "now"
+    LATER = "later"
 
 
 def simulate(
     study: Annotated[Path, typer.Argument(help="The study file (YAML).")],
     out: Annotated[Path, typer.Option(help="Folder to write; the same study resumes in it.")],
+    reports: Annotated[
+        Reports, typer.Option(help="Make the pages now, or later with 'motet report'.")
+    ] = Reports.NOW,
 ) -> None:
     """Run a study with all sites on this machine."""
     from motet import simulation
 
     with progress() as observe:
-        result = simulation.simulate(study, out=out, observe=observe)
+        result = simulation.simulate(
+            study, out=out, observe=observe, reports="now" if reports is Reports.NOW else "later"
+        )
     warnings(result.warnings)
     for site, code in result.missing.items():
         console.print(f"warning: site {site} is missing ({code}).", markup=False)
-    if result.site_effect is not None:
+    found = result.judgements.get("simulation", result.judgements.get("sums"))
+    if found is not None:
+        judgement_table(found)
+    elif result.site_effect is not None:
         effect_table(result.site_effect)
+    names = [
+        name
+        for name in ("report.html", "plan.json", "run.json", "metrics.json", "evaluation.npz")
+        if (out / name).is_file()
+    ]
     console.print(
         f"\nWritten to {out}:\n"
-        f"  plan.json, metrics.json\n"
+        f"  {', '.join(names)}\n"
         f"  shared/               the shared model, {result.sha256[:12]}\n"
         f"  sites/<site>/         model, harmonized data (BIDS derivative), ledger, of "
         f"{len(result.models)} sites",

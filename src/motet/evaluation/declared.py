@@ -195,6 +195,19 @@ def probes(dimensions: int, targets: int) -> tuple[ArraySpec, ...]:
             "fit",
         ),
         ArraySpec(
+            name="x_of_batch",
+            shape=("judged", "columns"),
+            meaning="sum of the columns of every batch about their centre, people of the fit: a "
+            "batch's row is one site's",
+            support="cell",
+        ),
+        ArraySpec(
+            name="xx_trained",
+            shape=("columns", "columns"),
+            meaning="products of the columns, centred within batch, people of the fit",
+            support="cell",
+        ),
+        ArraySpec(
             name="f4",
             shape=(V,),
             least=0,
@@ -230,11 +243,11 @@ def readings(targets: int, scored: int) -> tuple[ArraySpec, ...]:
     return (
         ArraySpec(
             name="confusion",
-            shape=(V, "judged", "judged"),
+            shape=(V + 1, "judged", "judged"),
             dtype="int64",
             least=0,
-            meaning="people of every batch by the batch that the probe takes them for: a batch's "
-            "row is one site's",
+            meaning="people of every batch by the batch that the probe takes them for, from their "
+            "features and, last, from the columns alone: a batch's row is one site's",
         ),
         ArraySpec(name="n", shape=(), dtype="int64", least=0, meaning="people that are read"),
         ArraySpec(

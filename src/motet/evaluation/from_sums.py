@@ -15,7 +15,7 @@ from motet.evaluation.intervals import (
     explained,
     mean_absolute_error,
 )
-from motet.evaluation.result import Aim, Better, Judgement, Metric, Reading, Version
+from motet.evaluation.result import Aim, Better, Judgement, Metric, Reading
 from motet.evaluation.rows import targets
 from motet.evaluation.steps import judged_rows
 from motet.releases import Arrays
@@ -63,7 +63,7 @@ def judgement(schema: Schema, shared: Arrays, *, left_out: Mapping[str, str]) ->
     n = int(judged_rows(shared).sum())
     effects = _effects(schema, shared)
     metrics = [
-        _probe(shared),
+        _probe(schema, shared),
         *_by_feature(schema, shared, n),
         *_predictions(schema, shared),
         *_kept(schema, effects, n),
@@ -93,19 +93,21 @@ def _metric(
     readings: Sequence[Reading],
     **more: Any,
 ) -> Metric:
-    versions: Sequence[Version] = VERSIONS
-    found = dict(zip(versions, readings, strict=True))
+    found = dict(zip((*VERSIONS, "demographics"), readings, strict=False))
     return Metric(name=name, title=title, aim=aim, better=better, readings=found, **more)
 
 
-def _probe(shared: Arrays) -> Metric:
+def _probe(schema: Schema, shared: Arrays) -> Metric:
     classes = int(shared["classes"].sum())
+    confusions = shared["judged/confusion"]
+    if not schema.with_biology.columns:
+        confusions = confusions[: len(VERSIONS)]
     return _metric(
         "site_accuracy_lda",
         "Site balanced accuracy, linear discriminant",
         "site_effect",
         "chance",
-        [accuracy(confusion, classes) for confusion in shared["judged/confusion"]],
+        [accuracy(confusion, classes) for confusion in confusions],
         chance=1.0 / classes if classes > 1 else None,
         band_from="binomial",
     )
@@ -129,7 +131,7 @@ def _by_feature(schema: Schema, shared: Arrays, n: int) -> list[Metric]:
         ),
         _metric(
             "levene_share",
-            "Share of features with p < 0.05, Levene",
+            "Share of features with p < 0.05, Levene about medians (Brown-Forsythe)",
             "site_effect",
             "chance",
             share("levene_p"),
@@ -196,8 +198,8 @@ def _kept(schema: Schema, effects: Mapping[str, Float], n: int) -> list[Metric]:
     """How the effects of every covariate and biology column compare with those in the raw data."""
     found = []
     for covariate in schema.with_biology.covariates:
-        kept: dict[Version, Reading] = {}
-        slope: dict[Version, Reading] = {}
+        kept: dict[str, Reading] = {}
+        slope: dict[str, Reading] = {}
         for version in VERSIONS:
             x, y = (
                 np.concatenate([effects[f"{v}/effect/{column}"] for column in covariate.columns])

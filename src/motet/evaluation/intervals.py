@@ -31,11 +31,11 @@ def accuracy(confusion: NDArray[np.int64], classes: int) -> Reading:
     if classes < 2 or read.sum() < 2:
         return Reading(value=None, n=int(n.sum()))
     share = np.diag(confusion)[read] / n[read]
-    value, chance = float(share.mean()), 1.0 / classes
+    value, chance, batches = float(share.mean()), 1.0 / classes, int(read.sum())
     # One half of a person more each way: a share of 0 or 1 has an interval, too.
     sure = (np.diag(confusion)[read] + 0.5) / (n[read] + 1.0)
-    half = Z * math.sqrt((sure * (1 - sure) / n[read]).sum()) / read.sum()
-    by_chance = Z * math.sqrt((chance * (1 - chance) / n[read]).sum()) / read.sum()
+    half = Z * math.sqrt((sure * (1 - sure) / n[read]).sum()) / batches
+    by_chance = Z * math.sqrt((chance * (1 - chance) / n[read]).sum()) / batches
     return Reading(
         value=value,
         interval=(max(value - half, 0.0), min(value + half, 1.0)),

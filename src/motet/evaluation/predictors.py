@@ -29,13 +29,14 @@ def shrunk(products: Float, fourth: float, n: float) -> Float:
         Sum of fourth powers of the rows' lengths.
     n : float
     """
-    d = len(products)
+    d = max(len(products), 1)
     S = products / n
     mu = np.trace(S) / d
-    distance = ((S - mu * np.eye(d)) ** 2).sum() / d
+    unit = np.eye(len(products))
+    distance = ((S - mu * unit) ** 2).sum() / d
     error = (fourth / n - (S**2).sum()) / n / d
-    intensity = 1.0 if distance <= 0 else float(np.clip(error / distance, 0.0, 1.0))
-    return np.asarray((1.0 - intensity) * S + intensity * mu * np.eye(d))
+    intensity = 0.0 if distance <= 0 else float(np.clip(error / distance, 0.0, 1.0))
+    return np.asarray((1.0 - intensity) * S + intensity * mu * unit)
 
 
 def discriminant(n: Float, sums: Float, within: Float, fourth: float) -> tuple[Float, Float]:
@@ -49,6 +50,7 @@ def discriminant(n: Float, sums: Float, within: Float, fourth: float) -> tuple[F
     within : (d, d)
         Products centred within batch.
     fourth : float
+        As for :func:`shrunk`; 0 for no shrinkage.
 
     Returns
     -------
@@ -57,7 +59,7 @@ def discriminant(n: Float, sums: Float, within: Float, fourth: float) -> tuple[F
     """
     means = sums / np.maximum(n, 1.0)[:, None]
     covariance = shrunk(within, fourth, max(float(n.sum()), 1.0))
-    if not np.trace(covariance) > 0:
+    if not len(covariance) or not np.trace(covariance) > 0:
         return np.zeros_like(sums), np.zeros(len(n))
     weights = means @ np.linalg.pinv(covariance, hermitian=True)
     offset = -0.5 * (weights * means).sum(axis=1)

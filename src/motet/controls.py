@@ -1,0 +1,241 @@
+"""What a harmonization is compared with, in a simulation: alone, pooled, and a shuffled covariate.
+
+Only a simulation has everybody in one place. All fits run the method's own steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from motet.bids.table import Table
+from motet.client.alone import alone, fitted_alone
+from motet.client.apply import harmonized
+from motet.cohort import in_fit
+from motet.config import Study
+from motet.errors import MotetError
+from motet.evaluation.result import Judgement, Version
+from motet.harmonizer import Params
+from motet.plan import Plan
+from motet.schema import Batch, Schema
+from motet.site import draw
+
+if TYPE_CHECKING:
+    from motet.evaluation.battery import Permuted
+
+Float = NDArray[np.float64]
+Values = Mapping[str, Float]
+Masks = Mapping[str, NDArray[np.bool_]]
+
+LARGEST = 50_000_000
+"""Values (people x features) that are still judged in one place; each control holds them again."""
+
+REPEATS = 3
+"""Shuffles of every covariate."""
+
+ONCE = 5_000_000
+"""Values above which a covariate is shuffled once only."""
+
+
+def full_judgement(
+    study: Study, plan: Plan, tables: Mapping[str, Table], harmonized: Values
+) -> Judgement:
+    """The battery of a simulation, with all its controls.
+
+    Parameters
+    ----------
+    study : Study
+    plan : Plan
+    tables : mapping of str to Table
+        Sites that harmonized, unseen ones too.
+    harmonized : mapping of str to (n, p) float64
+
+    Raises
+    ------
+    MotetError
+        scikit-learn is missing, the study is too large, or too small to be judged.
+    """
+    from motet.evaluation.battery import battery
+
+    size = sum(len(table) for table in tables.values()) * len(plan.schema.features)
+    if size > LARGEST:
+        raise MotetError(
+            f"{size:,} values are too many for probes and controls in one place: the study is "
+            "judged from sums alone.",
+            do="Ask for 'evaluation: {metrics: summed}'.",
+        )
+    fit = masks(tables, plan)
+    versions: dict[Version, Values] = {
+        "raw": {site: table.block(slice(None)) for site, table in tables.items()},
+        "local_only": local_only(tables, fit, plan),
+        "pooled": pooled(tables, fit, plan),
+        "harmonized": harmonized,
+    }
+    repeats = REPEATS if size <= ONCE else 1
+    return battery(
+        versions,
+        tables,
+        fit=fit,
+        plan=plan,
+        settings=study.evaluation,
+        permuted=permuted(tables, fit, plan, repeats=repeats),
+    )
+
+
+def masks(tables: Mapping[str, Table], plan: Plan) -> dict[str, NDArray[np.bool_]]:
+    """Who was in the fit, site by site: nobody at an unseen site."""
+    return {
+        site: np.zeros(len(table), dtype=bool)
+        if site in plan.unseen
+        else in_fit(table.people, held_out=plan.held_out, seed=plan.seed)
+        for site, table in tables.items()
+    }
+
+
+def local_only(tables: Mapping[str, Table], fit: Masks, plan: Plan) -> dict[str, Float]:
+    """Every site harmonizes its own batches alone: the floor."""
+    return {
+        site: alone(
+            table,
+            fit[site],
+            method=plan.harmonizer,
+            params=plan.params,
+            schema=plan.schema,
+            seed=plan.seed,
+        )
+        for site, table in tables.items()
+    }
+
+
+def pooled(tables: Mapping[str, Table], fit: Masks, plan: Plan) -> dict[str, Float]:
+    """The same method with all people of the fit in one table: the ceiling.
+
+    Unseen sites join the pooled model as they join the federated one.
+    """
+    fitting = {site: table for site, table in tables.items() if site not in plan.unseen}
+    whole = pool(fitting)
+    params = _reference_in_pool(plan.params, plan.schema)
+    method, seed = plan.harmonizer, plan.seed
+    seen = whole.where(np.concatenate([fit[site] for site in fitting]))
+    own, shared, model = fitted_alone(
+        seen, method=method, params=params, schema=plan.schema, seed=seed
+    )
+    made = _filled(
+        whole,
+        harmonized(
+            whole, method=method, params=params, schema=own, shared=shared, model=model, seed=seed
+        ),
+    )
+    ends = np.cumsum([len(table) for table in fitting.values()])
+    found = dict(zip(fitting, np.split(made, ends[:-1]), strict=True))
+    for site in set(tables) - set(fitting):
+        joining = harmonized(
+            tables[site],
+            method=method,
+            params=params,
+            schema=own,
+            shared=shared,
+            model=None,
+            seed=seed,
+        )
+        found[site] = _filled(tables[site], joining)
+    return found
+
+
+def _filled(table: Table, blocks: Iterator[Any]) -> Float:
+    values = np.empty((len(table), len(table.features)))
+    for rows, block in blocks:
+        values[rows] = block
+    return values
+
+
+def pool(tables: Mapping[str, Table]) -> Table:
+    """One table of all sites' people; a batch is called as the study calls it."""
+    parts = list(tables.values())
+    return replace(
+        parts[0],
+        site="pooled",
+        people=np.concatenate([part.people for part in parts]),
+        sessions=None,
+        values=np.vstack([part.block(slice(None)) for part in parts]),
+        covariates=pd.concat([part.covariates for part in parts], ignore_index=True),
+        batch=np.array(
+            [str(Batch(site, name)) for site, part in tables.items() for name in part.batch]
+        ),
+        rows=None,
+        source=None,
+        form="memory",
+        participants=pd.DataFrame(),
+    )
+
+
+def _reference_in_pool(params: Params, schema: Schema) -> Params:
+    """A reference batch by the name that the pooled table has for it."""
+    reference = getattr(params, "reference", None)
+    if reference is None:
+        return params
+    exact = [batch for batch in schema.batches if reference == str(batch)]
+    named = exact or [batch for batch in schema.batches if reference in (batch.name, batch.site)]
+    return params.model_copy(update={"reference": str(named[0])})
+
+
+def permuted(
+    tables: Mapping[str, Table], fit: Masks, plan: Plan, *, repeats: int
+) -> list[Permuted]:
+    """The pooled study harmonized with one covariate shuffled between people of a batch.
+
+    An effect of the shuffled covariate that shows afterwards was invented by the method.
+    """
+    from motet.evaluation.battery import Permuted
+
+    found = []
+    for covariate in plan.schema.covariates:
+        for step in range(repeats):
+            given = {
+                site: shuffled(table, covariate.name, seed=plan.seed, step=step)
+                for site, table in tables.items()
+            }
+            changed = {
+                site: replace(
+                    table, covariates=table.covariates.assign(**{covariate.name: given[site]})
+                )
+                for site, table in tables.items()
+            }
+            try:
+                values = pooled(changed, fit, plan)
+            except MotetError:  # shuffled, it may be collinear with another where people are few
+                continue
+            found.append(
+                Permuted(column=covariate.name, shuffled=given, values={"harmonized": values})
+            )
+    return found
+
+
+def shuffled(table: Table, column: str, *, seed: int, step: int) -> NDArray[Any]:
+    """The values (n,) of a column after people of one batch have changed places.
+
+    A person's rows stay together, so people change places with others of as many rows. The draw
+    depends on persons, never on the site.
+    """
+    values = table.covariates[column].to_numpy()
+    result = values.copy()
+    members: dict[tuple[str, int], list[NDArray[np.intp]]] = {}
+    for batch in table.batches:
+        here = np.flatnonzero(table.batch == batch)
+        people = table.people[here]
+        for person in sorted(set(people.tolist())):
+            own = here[people == person]
+            members.setdefault((batch, len(own)), []).append(own)
+    for rows in members.values():
+        drawn = [
+            draw(seed, f"shuffle {column}", str(table.people[own[0]]), step).random()
+            for own in rows
+        ]
+        for to, source in zip(rows, np.argsort(drawn), strict=True):
+            result[to] = values[rows[int(source)]]
+    return result
