@@ -30,7 +30,7 @@ from motet.version import __version__
 
 log = logging.getLogger("motet.node")
 
-PACES = ((3.0, 0.05), (60.0, 0.25), (float("inf"), 1.0))
+PACES = ((3.0, 0.1), (60.0, 0.25), (float("inf"), 1.0))
 """``(up to, every)``: seconds since the last message, and between looks for the next. Rounds of a
 study follow each other fast; a site that has nothing to do looks once a second."""
 WORKING = 0.25

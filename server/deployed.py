@@ -24,7 +24,7 @@ from motet.server.result import StudyFolder
 log = logging.getLogger("motet.coordinator")
 app = ServerApp()
 
-PING = 2.0
+PING = 3.0
 """Seconds after which a site that has not replied is asked what became of the request."""
 CHECK = 60.0
 """Seconds to wait for an answer to a hello."""

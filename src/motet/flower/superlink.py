@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-TASK_POLL = "0.1"
+TASK_POLL = "0.5"
 """Seconds between looks of the superexec for a run to start."""
 
 
