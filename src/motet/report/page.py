@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,15 @@ def render(template: str, **context: Any) -> str:
     style, _, _ = made.loader.get_source(made, "style.css")
     # The style sheet is this package's own file.
     return made.get_template(template).render(style=Markup(style), **context)  # noqa: S704
+
+
+def colours() -> dict[str, str]:
+    """The light colours of the style sheet: CSS variable -> value."""
+    made = environment()
+    assert made.loader is not None
+    style, _, _ = made.loader.get_source(made, "style.css")
+    light = style[: style.index("}")]
+    return dict(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]+);", light))
 
 
 def write_page(path: Path, text: str, *, readable_by: int = EVERYBODY) -> Path:

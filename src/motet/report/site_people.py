@@ -64,7 +64,7 @@ def _batches(raw: Table, fit: NDArray[np.bool_]) -> Iterator[tuple[str, ...]]:
 
 
 def _column(values: pd.Series) -> str:
-    """``41.2 ± 12.0 (18 to 70)`` of numbers, ``F 12, M 9`` of categories."""
+    """``41.2 ± 12.0 (18 to 70)`` of numbers, ``F: 12, M: 9`` of categories."""
     seen = values.dropna()
     if not len(seen):
         return "–"
@@ -75,4 +75,4 @@ def _column(values: pd.Series) -> str:
             f"{number(float(seen.max()))})"
         )
     counts = seen.astype(str).value_counts()
-    return ", ".join(f"{level} {counts[level]}" for level in sorted(counts.index))
+    return ", ".join(f"{level}: {counts[level]}" for level in sorted(counts.index))

@@ -80,11 +80,26 @@ def _site_effect(judged: Judgement) -> Iterator[str]:
         metric = judged.metric("anova_share")
         before, after = value_of(metric, "raw"), value_of(metric, "harmonized")
         if before is not None and after is not None:
-            words = OUTCOMES.get(verdict(metric, "harmonized").words, "")
             yield (
                 f"Batch means differed in {percent(before)} of features before and in "
-                f"{percent(after)} after (chance {percent(metric.chance or 0.05)}){words}."
+                f"{percent(after)} after (chance {percent(metric.chance or 0.05)})"
+                f"{_outcome(metric)}."
             )
+
+
+def _outcome(metric: Metric) -> str:
+    """How harmonized values stand to chance; two numbers that read alike are not set apart."""
+    band = metric.readings["harmonized"].band
+    value = value_of(metric, "harmonized")
+    words = verdict(metric, "harmonized").words
+    alike = (
+        band is not None
+        and value is not None
+        and figure(metric.name, value) == figure(metric.name, band[1])
+    )
+    if words == "above chance" and alike:
+        return ", just above what chance gives"
+    return OUTCOMES.get(words, "")
 
 
 def _strongest(judged: Judgement, than: Metric) -> Iterator[str]:
@@ -111,7 +126,7 @@ def _probe_sentence(metric: Metric, judged: Judgement) -> str:
     name = metric.name.removeprefix("site_accuracy_")
     whose = "held-out people" if judged.people.startswith("held out") else "these people"
     chance = f" (chance {percent(metric.chance)})" if metric.chance is not None else ""
-    outcome = OUTCOMES.get(verdict(metric, "harmonized").words, "")
+    outcome = _outcome(metric)
     if before is None:
         told = f" from harmonized values in {percent(after)} of cases{chance}"
     else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -161,6 +161,20 @@ def _inline(text: str, *, alt: str) -> Markup:
     )
     body = text[text.index(">") + 1 :]
     return Markup(opening + re.sub(r"\n\s*", "\n", body))  # noqa: S704 - matplotlib's own output
+
+
+def standalone(svg: Markup, colours: Mapping[str, str]) -> str:
+    """The same figure as a file of its own, on a plain ground.
+
+    Parameters
+    ----------
+    svg : Markup
+    colours : mapping of str to str
+        CSS variable -> colour; ``paper`` is the ground.
+    """
+    text = re.sub(r"var\(--([a-z0-9]+)\)", lambda m: colours[m.group(1)], str(svg))
+    ground = f'<rect width="100%" height="100%" fill="{colours["paper"]}"/>'
+    return text.replace("</title>", f"</title>{ground}", 1)
 
 
 def brief(name: str, *, at_most: int = 44) -> str:
