@@ -6,7 +6,7 @@ folders, writes what ``motet simulate --out`` promises, and resumes an interrupt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -209,7 +209,7 @@ def run_sites(
 
 
 def _already_open(table: Table) -> Callable[[Any], Table]:
-    def open_table(params: Any) -> Table:
+    def open_table(params: Any, biology: Sequence[str] = ()) -> Table:
         return table
 
     return open_table
