@@ -11,7 +11,6 @@ import logging
 import signal
 import sys
 import time
-from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,13 @@ from motet.bids.read import fingerprint
 from motet.client.app import answer
 from motet.client.home import SiteHome
 from motet.client.opening import open_site
+from motet.client.site_result import write_cohort, write_report
 from motet.client.worker import SiteWorker
-from motet.errors import DeploymentError, ProtocolError, is_plain_name
+from motet.errors import DeploymentError, MotetError, ProtocolError, is_plain_name
 from motet.flower.records import Body, Envelope, pack, unpack
 from motet.store import read_json, write_json
 from motet.supervise import claimed, die_with_parent
+from motet.version import __version__
 
 log = logging.getLogger("motet.site")
 
@@ -45,12 +46,15 @@ class Desk:
 
     def __init__(self, home: SiteHome) -> None:
         self._home, self._settings = home, home.settings
-        self._run, self._worker = "", self._new("")
+        self._warnings: list[str] = []
+        self._study = ""
+        self._hello = self._worker = self._new("")
+        self._run = ""
 
     def worker_for(self, action: str, envelope: Envelope, body: Body) -> SiteWorker:
         """The worker of this run; made anew where the process that held it is gone."""
         if action == "query.hello":
-            return self._new("")
+            return self._hello
         if action == "query.agree":
             self._begin(envelope.run, body.document)
         elif self._run != envelope.run:
@@ -67,6 +71,7 @@ class Desk:
             raise ProtocolError("A request for a description holds no study.") from error
         if not is_plain_name(study):
             raise ProtocolError("The study has a name that cannot be a folder's.")
+        self._warnings = []
         self._run, self._worker = run, self._new(study)
         write_json(self._file, {"run": run, "agree": document})
 
@@ -87,6 +92,7 @@ class Desk:
         return dict(read_json(self._file)) if self._file.is_file() else {}
 
     def _new(self, study: str) -> SiteWorker:
+        self._study = study
         folder, data = self._home.study(study or "."), self._settings.data
         return SiteWorker(
             name=self._settings.name,
@@ -98,8 +104,35 @@ class Desk:
             ),
             folder=folder if study else None,
             fingerprint=fingerprint(data) if study else "",
-            say=partial(log.warning, "%s"),
+            say=self._say,
         )
+
+    def _say(self, sentence: str) -> None:
+        if sentence not in self._warnings:
+            self._warnings.append(sentence)
+            log.warning("%s", sentence)
+
+    def conclude(self) -> None:
+        """Write who was in the fit, and the site's report. Both stay here."""
+        folder, done = self._home.study(self._study), self._worker.done()
+        manifest = folder / "model" / "manifest.json"
+        if done is None or not manifest.is_file():
+            return
+        write_cohort(folder, done.table, done.fit, others=done.others)
+        about = {
+            "study": done.plan.study,
+            "method": done.plan.method,
+            "plan": done.plan.hash,
+            "model": read_json(manifest)["document"]["model"],
+            "motet": __version__,
+        }
+        try:
+            report = write_report(
+                folder, done.table, done.fit, about=about, warnings=self._warnings
+            )
+            log.info("the site's report: %s", report)
+        except MotetError as error:
+            log.warning("no report: %s", error)
 
 
 def main() -> None:
@@ -130,6 +163,8 @@ def _serve(desk: Desk, channel: Connection) -> None:
             return
         for part in pack(answer(desk.worker_for, str(job["action"]), content)):
             channel.send_bytes(part)
+        if job["action"] == "query.close":
+            desk.conclude()
 
 
 if __name__ == "__main__":

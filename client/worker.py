@@ -280,6 +280,14 @@ class SiteWorker:
         sizes = run.plan.sizes(shared)
         return self._gate.release(arrays, plan=run.plan, phase=phase, path=path, sizes=sizes)
 
+    def done(self) -> Done | None:
+        """The study as it was done here, for the site's own report; None before the end."""
+        run = self._run
+        if run is None or self.model is None:
+            return None
+        others = "unseen" if self.name in run.plan.unseen else "held_out"
+        return Done(plan=run.plan, table=run.table, fit=run.fit, others=others)
+
     def close(self) -> None:
         """Forget what was kept: the coordinator has written the result."""
         self._finished = None
@@ -296,6 +304,16 @@ class SiteWorker:
         if self._run is None or self._run.plan.hash != plan_hash:
             raise ProtocolError("This plan was not prepared here.", site=self.name)
         return self._run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A study at one site: its people, who of them was in the fit, and what the others are."""
+
+    plan: Plan
+    table: Table
+    fit: NDArray[np.bool_]
+    others: str
 
 
 @dataclass(frozen=True, kw_only=True)

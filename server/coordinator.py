@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,6 +31,8 @@ from motet.version import __version__
 
 GOODBYE = 10.0
 """Seconds to wait for sites to forget their state. One that does not keeps a file more."""
+COMEBACKS = 2
+"""Times that a site which was silent too long may join the next attempt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +116,7 @@ class Coordinator:
         self._missing: dict[str, str] = {}
         self._received = Received()
         self._present: tuple[str, ...] = ()
+        self._comebacks: Counter[str] = Counter()
 
     def run(self) -> Outcome:
         """Run the study.
@@ -130,7 +134,8 @@ class Coordinator:
                 return self._attempt(sites)
             except SitesLostError as error:
                 self._lose(error.lost)
-                sites = tuple(site for site in sites if site not in error.lost)
+                back = self._back(error.lost)
+                sites = tuple(site for site in sites if site not in error.lost or site in back)
                 self._check_quorum(self._fitting(sites))
                 self._observe(Event(kind=Kind.RESTARTED))
 
@@ -270,6 +275,16 @@ class Coordinator:
             isinstance(body.document, dict) and body.document.get("resumed") is True
             for body in replies.accepted.values()
         )
+
+    def _back(self, lost: Mapping[str, str]) -> tuple[str, ...]:
+        """Of sites that did not answer in time, those that do now: they join the next attempt."""
+        silent = [site for site, code in lost.items() if code == "timeout"]
+        back = self._exchange.again([s for s in silent if self._comebacks[s] < COMEBACKS])
+        for site in back:
+            self._comebacks[site] += 1
+            del self._missing[site]
+            self._observe(Event(kind=Kind.BACK, site=site))
+        return back
 
     def _lose(self, lost: Mapping[str, str]) -> None:
         for site, code in sorted(lost.items()):

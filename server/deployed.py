@@ -98,4 +98,10 @@ def _study(grid: Grid, exchange: Exchange, study: Study, order: Order) -> None:
         outcome = coordinator.run()
         sha256 = folder.write(outcome)
         coordinator.finished()
-    order.conclude(sha256=sha256, missing=outcome.missing, sites=list(outcome.plan.schema.sites))
+        unreported = folder.report()
+    order.conclude(
+        sha256=sha256,
+        missing=outcome.missing,
+        sites=list(outcome.plan.schema.sites),
+        unreported=unreported,
+    )

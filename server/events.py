@@ -17,6 +17,7 @@ class Kind(StrEnum):
     LOST = "lost"
     SILENT = "silent"
     BACK = "back"
+    VERSION = "version"
     RESTARTED = "restarted"
     HARMONIZING = "harmonizing"
     EVALUATING = "evaluating"

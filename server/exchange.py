@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from flwr.serverapp import Grid
@@ -12,11 +13,16 @@ from motet.errors import is_plain_name
 from motet.flower.records import Body, Envelope
 from motet.server.events import Event, Kind, Observer, unobserved
 from motet.server.round import Check, Replies, Round
+from motet.version import __version__
 
 __all__ = ["Check", "Exchange", "Replies"]
 
+VERSION = re.compile(r"[0-9][0-9A-Za-z.+-]{0,30}")
 LOOK = 0.25
 """Seconds between looks for sites that are not connected yet."""
+
+HELLO = 10.0
+"""Seconds that a site which was silent has to show that it is back."""
 
 
 class Exchange:
@@ -66,6 +72,7 @@ class Exchange:
         names = self._connected()
         replies = self._ask("query.hello", names, Envelope(run=self._run), Body(), None, None)
         accepted, failed = {}, dict(replies.failed)
+        self._versions({**replies.accepted, **replies.refused})
         for node, body in replies.accepted.items():
             site = body.document.get("site") if isinstance(body.document, dict) else None
             known = self._expected is None or site == node
@@ -84,6 +91,13 @@ class Exchange:
                 failed.setdefault(site, "not-connected")
         return Replies(accepted=accepted, failed=failed)
 
+    def _versions(self, said: Mapping[str, Body]) -> None:
+        """Tell of sites with another version of Motet than this one."""
+        for site, body in sorted(said.items()):
+            theirs = body.document.get("motet") if isinstance(body.document, dict) else None
+            if isinstance(theirs, str) and VERSION.fullmatch(theirs) and theirs != __version__:
+                self._observe(Event(kind=Kind.VERSION, site=site, code=theirs))
+
     def _connected(self) -> dict[str, int]:
         """Name -> node of those that are there; waits for the expected."""
         if self._expected is None:
@@ -99,6 +113,12 @@ class Exchange:
                 for site in missing:
                     self._observe(Event(kind=Kind.SILENT, site=site, code="not-connected"))
             time.sleep(LOOK)
+
+    def again(self, sites: Sequence[str]) -> tuple[str, ...]:
+        """Of sites that were silent, those that answer now; where nothing is lost, none."""
+        if self._ping is None or not sites:
+            return ()
+        return tuple(sorted(self.ask("query.hello", sites, Body(), timeout=HELLO).accepted))
 
     def ask(
         self,

@@ -9,10 +9,13 @@ from pathlib import Path
 
 from motet.config import Study
 from motet.errors import DeploymentError, ModelError, OutputFolderError
+from motet.evaluation.files import judgements_json, write_evaluation
 from motet.plan import Plan, model_document
 from motet.releases import Arrays
+from motet.report import ReportExtraError, write_study_report
 from motet.server.coordinator import Outcome
-from motet.store import content_hash, json_hash, read_json, save_model, write_json
+from motet.server.record import run_document
+from motet.store import json_hash, read_json, save_model, write_json
 from motet.supervise import claimed
 
 
@@ -79,5 +82,26 @@ class StudyFolder:
         save_model(self.path / "shared", shared, model_document(plan))
 
     def write(self, outcome: Outcome) -> str:
-        """Write what else was released; returns the model's content hash."""
-        return content_hash(outcome.shared, model_document(outcome.plan))
+        """Write ``run.json``, ``metrics.json`` and ``evaluation.npz``; the model's content hash."""
+        document = run_document(outcome, mode="deployed")
+        judgements = {"sums": outcome.judgement} if outcome.judgement else {}
+        write_json(self.path / "run.json", document)
+        write_evaluation(self.path, judgements)
+        write_json(
+            self.path / "metrics.json",
+            {
+                "study": outcome.plan.study,
+                "plan": outcome.plan.hash,
+                "judgements": judgements_json(judgements),
+                "missing": dict(outcome.missing),
+            },
+        )
+        return str(document["model"])
+
+    def report(self) -> str:
+        """Write the study report; returns why there is none, or an empty text."""
+        try:
+            write_study_report(self.path, site_pages="left out")
+        except ReportExtraError as error:
+            return str(error)
+        return ""

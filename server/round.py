@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from flwr.app import Message
 from flwr.serverapp import Grid
@@ -26,6 +26,8 @@ class Replies:
 
     accepted: Mapping[str, Body]
     failed: Mapping[str, str]
+    refused: Mapping[str, Body] = field(default_factory=dict)
+    """What sites said beside a code; nothing of it is trusted or kept."""
 
 
 class Round:
@@ -57,6 +59,7 @@ class Round:
         self._unanswered = dict.fromkeys(nodes, 0)
         self._accepted: dict[str, Body] = {}
         self._failed: dict[str, str] = {}
+        self._refused: dict[str, Body] = {}
 
     def run(self) -> Replies:
         """Run it."""
@@ -75,7 +78,7 @@ class Round:
             if self._open and pause > 0.02:
                 time.sleep(pause)
         self._failed.update(dict.fromkeys(self._open, "timeout"))
-        return Replies(accepted=self._accepted, failed=self._failed)
+        return Replies(accepted=self._accepted, failed=self._failed, refused=self._refused)
 
     def _push(
         self,
@@ -152,6 +155,7 @@ class Round:
             # No words of a site reach the coordinator's log: a code that is not ours is not kept.
             known = envelope.status in known_codes()
             self._failed[site] = envelope.status if known else "unknown"
+            self._refused[site] = body
         elif (envelope.run, envelope.plan, envelope.phase, envelope.round) != (
             sent.run,
             sent.plan,

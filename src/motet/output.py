@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from motet.bids.description import is_harmonized
 from motet.bids.folder import check_target
 from motet.bids.table import Table
-from motet.bids.tsv import write_text
-from motet.client.opening import open_site
+from motet.client.site_result import reread, write_cohort
 from motet.client.worker import FINISHED
 from motet.config import Study
 from motet.controls import masks
@@ -35,7 +34,6 @@ from motet.errors import (
 from motet.evaluation.files import judgements_json, write_evaluation
 from motet.evaluation.result import Judgement
 from motet.evaluation.site_effect import SiteEffect
-from motet.harmonizer import Params
 from motet.plan import Plan, build_plan, model_document
 from motet.releases import Arrays
 from motet.schema import Schema
@@ -198,15 +196,8 @@ class OutputFolder:
     def write_cohort(self, tables: Mapping[str, Table], plan: Plan) -> None:
         """Write at each site who was in the fit and who was held out; it stays there."""
         for site, fit in masks(tables, plan).items():
-            used = dict(zip(tables[site].people.tolist(), fit.tolist(), strict=True))
-            write_text(
-                self.site(site) / "cohort.tsv",
-                ["participant_id", "used"],
-                [
-                    [person, "fit" if inside else "unseen" if site in plan.unseen else "held_out"]
-                    for person, inside in used.items()
-                ],
-            )
+            others = "unseen" if site in plan.unseen else "held_out"
+            write_cohort(self.site(site), tables[site], fit, others=others)
 
     def drop(self, sites: Iterable[str]) -> None:
         """Take away the results of sites that are not in the model: they are of an earlier run."""
@@ -217,7 +208,7 @@ class OutputFolder:
 
     def harmonized_values(self, tables: Mapping[str, Table]) -> dict[str, NDArray[np.float64]]:
         """Read back what was written: site -> (n, p)."""
-        return {site: _reread(self.harmonized(site), table) for site, table in tables.items()}
+        return {site: reread(self.harmonized(site), table) for site, table in tables.items()}
 
     def write_evaluation(
         self,
@@ -273,9 +264,3 @@ def _who(study: Study) -> dict[str, list[str]]:
     """Which sites a study asks for, and which of them take no part in the fit."""
     unseen = sorted(study.evaluation.unseen)
     return {"sites": sorted(study.sites), **({"unseen": unseen} if unseen else {})}
-
-
-def _reread(folder: Path, like: Table) -> NDArray[np.float64]:
-    if like.form == "npy":
-        return np.asarray(np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False))
-    return open_site(folder, site=like.site, params=Params()).values

@@ -77,9 +77,11 @@ def run(
         outcome = follow(order, observe)
     for site, code in outcome["missing"].items():
         console.print(f"warning: site {site} is missing ({code}).", markup=False)
+    if outcome.get("unreported"):
+        console.print(f"warning: {outcome['unreported']}", markup=False)
     console.print(
         f"\nWritten to {out}: shared model {outcome['sha256'][:12]}, from "
-        f"{', '.join(outcome['sites'])}. Harmonized data lie at the sites.",
+        f"{', '.join(outcome['sites'])}. Harmonized data and the site reports lie at the sites.",
         markup=False,
     )
 
@@ -117,8 +119,8 @@ def check(
 @server.command()
 def status(home: Home) -> None:
     """Say what runs, which sites are connected, and how the studies stand."""
-    from motet.server.command import overview
     from motet.server.home import ServerHome
+    from motet.server.overview import overview
 
     seen = overview(ServerHome(home.resolve()))
     console.print(seen.coordinator, markup=False)

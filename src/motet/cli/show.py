@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,8 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from motet.evaluation.result import VERSIONS, Judgement, Reading
-from motet.evaluation.site_effect import SiteEffect
 from motet.server.events import Event, Kind, Observer
+from motet.version import __version__
+
+if TYPE_CHECKING:
+    from motet.evaluation.site_effect import SiteEffect
 
 console = Console(soft_wrap=True, highlight=False)
 if not console.is_terminal:
@@ -23,6 +27,9 @@ WORDS = {
     Kind.RESUMED: "Going on after '{phase}', where an earlier run stopped.",
     Kind.PHASE: "Phase '{phase}' …",
     Kind.LOST: "Site {site} is left out ({code}).",
+    Kind.SILENT: "Waiting for site {site} ({code}) …",
+    Kind.BACK: "Site {site} is back.",
+    Kind.VERSION: "Site {site} has Motet {code}; the coordinator has {version}.",
     Kind.RESTARTED: "Starting over with the sites that are left.",
     Kind.HARMONIZING: "Every site harmonizes its own people …",
     Kind.EVALUATING: "The sites sum what the evaluation needs …",
@@ -33,7 +40,7 @@ WORDS = {
 def sentence(event: Event) -> str:
     """One line for an event; empty where there is nothing to say."""
     words = WORDS.get(event.kind, "")
-    return words.format(phase=event.phase, site=event.site, code=event.code)
+    return words.format(phase=event.phase, site=event.site, code=event.code, version=__version__)
 
 
 @contextmanager
