@@ -81,3 +81,30 @@ def test_size_with_band(value: float, said: str) -> None:
     """Catches a site effect called gone because it shrank, though chance gives less."""
     reading = Reading(value=value, band=(0.006, 0.023))
     assert judged("batch_eta2", "lower", "site_effect", reading, 0.4) == said
+
+
+@pytest.mark.parametrize(
+    ("alone", "band", "said"),
+    [
+        (0.3, (0.07, 0.16), "caution: as covariates"),
+        (0.2, (0.07, 0.16), "bad: above chance"),
+        (0.3, None, "bad: above chance"),
+    ],
+)
+def test_sites_that_differ_in_age(
+    alone: float, band: tuple[float, float] | None, said: str
+) -> None:
+    """Catches a remaining site effect called by what the covariates tell, or the other way."""
+    metric = Metric(
+        name="site_accuracy_lda",
+        title="",
+        aim="site_effect",
+        better="chance",
+        chance=0.11,
+        readings={
+            "harmonized": Reading(value=0.25, band=(0.07, 0.16)),
+            "demographics": Reading(value=alone, band=band),
+        },
+    )
+    found = verdict(metric, "harmonized")
+    assert f"{found.mark}: {found.words}" == said

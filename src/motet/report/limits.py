@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from motet.evaluation.result import Judgement
+from motet.evaluation.result import Judgement, Metric
 from motet.harmonizer import Card
 from motet.report.read import StudyFiles
 
@@ -48,9 +48,19 @@ def _of_judgement(judged: Judgement, study: StudyFiles) -> Iterator[str]:
         "At chance means that these probes and tests find nothing in these features. It does not "
         "show that no trace of the scanner is left."
     )
+    if any(_demographics_tell(metric) for metric in judged.metrics):
+        yield (
+            "The sites' people differ in the covariates: these alone tell the site better than "
+            "chance. Since their effects are kept, a probe cannot be expected to fall to chance."
+        )
     yield "p values are not corrected for the number of features; shares are to be read as shares."
     if any(m.name.startswith(("r2_", "auc_", "effect_")) for m in judged.metrics):
         yield (
             "That a covariate can still be read does not show that its effect is right: one that "
             "is confounded with scanners is divided between them by the model."
         )
+
+
+def _demographics_tell(metric: Metric) -> bool:
+    alone = metric.readings.get("demographics")
+    return alone is not None and alone.within_band is False

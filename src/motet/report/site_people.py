@@ -31,23 +31,21 @@ class PeopleTables:
 def people_tables(raw: Table, fit: NDArray[np.bool_], found: Changes) -> PeopleTables:
     """Batches with their people; who changed most; who lies far out."""
     columns = list(raw.covariates.columns)
+    others = "held out" if fit.any() else "unseen"
+    used = ["fit" if inside else others for inside in fit.tolist()]
     return PeopleTables(
-        header=("batch", "rows", "people", "in the fit", "held out", *map(str, columns)),
+        header=("batch", "rows", "people", "in the fit", others, *map(str, columns)),
         batches=tuple(_batches(raw, fit)),
         changed=tuple(
-            (raw.who(i), str(raw.batch[i]), _used(fit[i]), f"{fixed(found.of_person[i])} sd")
+            (raw.who(i), str(raw.batch[i]), used[i], f"{fixed(found.of_person[i])} sd")
             for i in largest(found.of_person)
         ),
         far_out=tuple(
-            (raw.who(i), str(raw.batch[i]), _used(fit[i]), percent(found.far_out[i]))
+            (raw.who(i), str(raw.batch[i]), used[i], percent(found.far_out[i]))
             for i in largest(found.far_out)
             if found.far_out[i] >= NOTEWORTHY
         ),
     )
-
-
-def _used(in_fit: np.bool_) -> str:
-    return "fit" if in_fit else "held out"
 
 
 def _batches(raw: Table, fit: NDArray[np.bool_]) -> Iterator[tuple[str, ...]]:

@@ -21,6 +21,7 @@ OUTCOMES = {
     "at chance": ", within what chance gives",
     "above chance": ", still more than chance gives",
     "below chance": ", less than chance gives",
+    "as covariates": ", more than chance gives",
 }
 CLEARLY = 0.05
 """How much better another probe has to be to be mentioned."""
@@ -134,7 +135,15 @@ def _probe_sentence(metric: Metric, judged: Judgement) -> str:
             f" from raw values in {percent(before)} of cases{chance}, from harmonized values in "
             f"{percent(after)}"
         )
-    return f"{PROBES[name]} told the site of {whose}{told}{outcome}."
+    return f"{PROBES[name]} told the site of {whose}{told}{outcome}{_demographics(metric)}."
+
+
+def _demographics(metric: Metric) -> str:
+    """What the covariates alone tell of the site, where that is more than nothing."""
+    alone = metric.readings.get("demographics")
+    if alone is None or alone.value is None or alone.within_band is not False:
+        return ""
+    return f"; the covariates alone, which are kept on purpose, tell it in {percent(alone.value)}"
 
 
 def _biology(judged: Judgement) -> Iterator[str]:

@@ -4,6 +4,8 @@ The rules stand here once and are printed under the table:
 
 - A site probe or a share of significant features should lie within what chance gives. Above, site
   can still be told. **Below is no success**: it comes of judging people who were in the fit.
+- Sites whose people differ in age are told apart by age. A probe that does no better than one that
+  sees the covariates alone has found what was to be kept.
 - A size of the site effect should lie within what chance gives, or at least be smaller than in raw
   values where that is not known; so should an error to a known truth.
 - Biology should be kept: no worse than raw, by its interval or to within 5 %.
@@ -49,7 +51,9 @@ def verdict(metric: Metric, version: str) -> Verdict:
         good = reading.value >= ALPHA
         return Verdict("good", "at chance") if good else Verdict("bad", f"below {ALPHA}")
     if metric.better == "chance":
-        return _against_chance(reading, metric.chance)
+        found = _against_chance(reading, metric.chance)
+        explained = found.mark == "bad" and version != "raw" and _as_demographics(metric, reading)
+        return Verdict("caution", "as covariates") if explained else found
     raw = metric.readings.get("raw")
     if metric.better == "lower" and metric.aim == "site_effect" and reading.band is not None:
         return _size(reading, raw, version)
@@ -85,6 +89,15 @@ def _against_chance(reading: Reading, chance: float | None) -> Verdict:
     else:
         return NOTHING
     return Verdict("bad", "above chance") if above else Verdict("caution", "below chance")
+
+
+def _as_demographics(metric: Metric, reading: Reading) -> bool:
+    """Whether the covariates alone, which are kept on purpose, tell the site as well."""
+    alone = metric.readings.get("demographics")
+    if alone is None or alone.value is None or alone.within_band is not False:
+        return False
+    assert reading.value is not None
+    return reading.value <= alone.value
 
 
 def _size(reading: Reading, raw: Reading | None, version: str) -> Verdict:
