@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from motet.evaluation.battery.notes import artefacts, left_out
 from motet.evaluation.battery.probes import prepare
 from motet.evaluation.battery.reliability import block, contradictions, traveler_metrics
 from motet.evaluation.battery.sample import Bool, Float, Sample
-from motet.evaluation.battery.site_probes import predictions, site_metrics
+from motet.evaluation.battery.site_probes import Predictions, predictions, site_metrics
 from motet.evaluation.battery.splits import Splits
 from motet.evaluation.battery.truth import truth_metrics
 from motet.evaluation.result import Judgement, Metric
@@ -124,6 +125,25 @@ class Study:
         arrays = self.values[version]
         return arrays[k] if len(arrays) > 1 else arrays[0]
 
+    @cached_property
+    def _twins(self) -> dict[str, str]:
+        """Versions with the very values of one before: sites of one batch have nothing to do alone.
+
+        They are judged once.
+        """
+        found: dict[str, str] = {}
+        for version, arrays in self.values.items():
+            for other, values in self.values.items():
+                if other == version:
+                    break
+                if len(arrays) == len(values) and all(
+                    np.array_equal(x, y, equal_nan=True)
+                    for x, y in zip(arrays, values, strict=True)
+                ):
+                    found[version] = other
+                    break
+        return found
+
     def _groups(self) -> list[Judged]:
         groups = [
             judged(
@@ -143,8 +163,14 @@ class Study:
         shuffled = shuffles(
             sample.person, self.settings.permutations, seed=seed, purpose="biology band"
         )
-        sites, biology = {}, [dict[str, Float]() for _ in chosen.found]
+        sites: dict[str, Predictions] = {}
+        biology = [dict[str, Float]() for _ in chosen.found]
         for version in self.values:
+            if twin := self._twins.get(version):
+                sites[version] = sites[twin]
+                for read in biology:
+                    read[version] = read[twin]
+                continue
             prepared = [
                 [prepare(self.at(version, k), part) for k, part in enumerate(parts)]
                 for parts in splits.rounds
@@ -169,6 +195,10 @@ class Study:
         scattered: dict[str, list[Spread]] = {}
         effects: dict[str, dict[str, Float]] = {}
         for version in self.values:
+            if twin := self._twins.get(version):
+                found[version], scattered[version] = found[twin], scattered[twin]
+                effects[version] = effects[twin]
+                continue
             X = [self.at(version, group.split) for group in groups]
             pairs = list(zip(X, groups, strict=True))
             found[version] = [f for x, group in pairs if (f := find(x, group))]
