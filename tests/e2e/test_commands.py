@@ -36,9 +36,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_demo_writes_what_the_contract_says(demo: tuple[Path, str]) -> None:
     """Catches a file of DESIGN's list that is not there, or is empty."""
     out = demo[0] / "harmonized"
-    expected = ["plan.json", "metrics.json", "shared/manifest.json", "shared/model.npz"]
+    expected = ["plan.json", "run.json", "metrics.json", "evaluation.npz", "report.html"]
+    expected += ["shared/manifest.json", "shared/model.npz"]
     for site in ("aalto", "borel", "curie", "darwin"):
-        names = ("model/manifest.json", "model/model.npz", "ledger.jsonl")
+        names = ("model/manifest.json", "model/model.npz", "ledger.jsonl", "report.html")
         expected += [f"sites/{site}/{name}" for name in names]
         names = ("dataset_description.json", "participants.tsv", "features.tsv", "features.json")
         expected += [f"sites/{site}/harmonized/{name}" for name in names]
@@ -76,7 +77,8 @@ def test_demo_again_is_the_same(demo: tuple[Path, str]) -> None:
     assert succeeded("demo", "--out", folder) == printed
     after = files(folder)
     changed = {n for n in before if before[n] != after.get(n)} | after.keys() - before.keys()
-    assert {n for n in changed if not n.endswith("ledger.jsonl")} == set()
+    # The ledger says that all has left again, and the pages show the ledger.
+    assert {n for n in changed if not n.endswith(("ledger.jsonl", "report.html"))} == set()
 
 
 def test_split_plan_simulate_apply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +90,9 @@ def test_split_plan_simulate_apply(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "ash 20, birch 20, cedar 20" in printed
     assert "4 features" in printed
     snippet = printed[printed.index("study:") :]
-    Path("study.yaml").write_text(snippet + "evaluation: {held_out: 0.3}\nseed: 3\n")
+    Path("study.yaml").write_text(
+        snippet + "evaluation: {held_out: 0.3, metrics: summed}\nseed: 3\n"
+    )
     before = files(tmp_path)
     assert "4 features (p), 2 covariate columns (q), 3 batches" in succeeded("plan", "study.yaml")
     assert files(tmp_path) == before
@@ -206,6 +210,6 @@ def test_study_file_that_split_prints(
     printed = succeeded("split", "pooled.csv", *words)
     text = printed[printed.index("study:") :]
     assert set(yaml.safe_load(text)["sites"]) == {p.name for p in Path("data").iterdir()}
-    Path("study.yaml").write_text(text)
+    Path("study.yaml").write_text(text + "evaluation: {metrics: none}\n")
     ran = motet("simulate", "study.yaml", "--out", "out")
     assert ran.code == 0, ran.err

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,12 +41,18 @@ if kind in ("replace", "rename"):
 elif kind == "write":
     from motet.bids.derivatives import DerivativeWriter as W
     W._finish = stopping(W._finish, lambda writer: writer.like.site == place)
+elif kind == "judge":
+    from motet.client.worker import SiteWorker as W
+    W._judged = stopping(W._judged, lambda worker, phase, path, *rest: worker.name == place
+                         and path == "evaluation_probes")
 elif kind == "finish":
     from motet.client.worker import SiteWorker as W
     W.finish = stopping(W.finish, lambda worker, *rest: place in ("", worker.name))
 from motet.cli import main
 main()
 """
+
+LATER = ("--reports", "later")
 
 POINTS = (
     "replace plan.json",
@@ -55,6 +62,10 @@ POINTS = (
     "write birch",
     "rename birch/harmonized",
     "replace shared/manifest.json",
+    "replace birch/.shared.npz",
+    "judge birch",
+    "replace run.json",
+    "replace evaluation.npz",
     "replace metrics.json",
 )
 
@@ -76,7 +87,7 @@ def killed_at(point: str, *command: object, also: Callable[[], bool] = lambda: T
     """Run ``motet COMMAND`` until `point`, and kill it there."""
     with tempfile.TemporaryDirectory() as folder:
         flag = Path(folder) / "flag"
-        words = [sys.executable, "-c", CHILD, point, str(flag), *map(str, command)]
+        words = [sys.executable, "-c", CHILD, point, str(flag), *map(str, command), *LATER]
         killed(words, lambda: flag.exists() and also())
 
 
@@ -85,7 +96,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of arrays, and beside it ``whole/``, what an uninterrupted run writes."""
     folder = tmp_path_factory.mktemp("interrupted")
     scanners = {"birch": ("prisma", "vida")}
-    path = consortium(folder, form="npy", scanners=scanners, n=24, evaluation={"held_out": 0.2})
+    asked = {"held_out": 0.2, "metrics": "summed"}
+    path = consortium(folder, form="npy", scanners=scanners, n=24, evaluation=asked)
     succeeded("simulate", path, "--out", folder / "whole")
     return path
 
@@ -96,11 +108,21 @@ def same(out: Path, whole: Path) -> None:
     assert sorted(here.keys() - there.keys()) == [], "left over"
     assert sorted(there.keys() - here.keys()) == [], "missing"
     ledgers = {name for name in here if name.endswith("ledger.jsonl")}
-    assert [name for name in here if here[name] != there[name] and name not in ledgers] == []
+    counted = {"run.json"}
+    differ = [name for name in here if here[name] != there[name]]
+    assert [name for name in differ if name not in ledgers | counted] == []
+    assert received_once(here["run.json"]) == received_once(there["run.json"])
     for name in ledgers:
         entries = [set(ledger[name].decode().splitlines()) for ledger in (here, there)]
         assert entries[0] == entries[1]
         assert all({"arrays", "keys"} & set(json.loads(entry)) for entry in entries[0])
+
+
+def received_once(run: bytes) -> dict[str, Any]:
+    """A run.json without how often each array came: what was sent again was received again."""
+    document = json.loads(run)
+    assert all(entry.pop("times") in (1, 2, 3) for entry in document["received"])
+    return dict(document)
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -128,7 +150,7 @@ def test_resumed_phase_is_not_sent_again(
     assert "Going on after 'moments'" in succeeded("simulate", study, "--out", out)
     for site in SITES:
         entries = (out / "sites" / site / "ledger.jsonl").read_text().splitlines()
-        assert [json.loads(entry)["class"] for entry in entries].count("sum") == 1
+        assert [json.loads(entry)["phase"] for entry in entries].count("moments") == 1
     same(out, study.parent / "whole")
 
 
@@ -170,6 +192,7 @@ def test_killed_at_any_moment(pause: float, tmp_path: Path) -> None:
         write_site(tmp_path / "data" / site, people, values, form="npy", features=features)
     succeeded("simulate", study, "--out", tmp_path / "whole")
     words = ["from motet.cli import main; main()", "simulate", str(study), "--out", str(out)]
+    words += LATER
     child = subprocess.Popen([sys.executable, "-c", *words], stdout=subprocess.DEVNULL)
     while not (out / "plan.json").exists():
         assert child.poll() is None

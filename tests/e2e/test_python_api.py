@@ -157,7 +157,7 @@ def test_simulate_a_dictionary(tmp_path: Path) -> None:
         "method": "combat",
         "params": {"covariates": ["age", "sex"]},
         "sites": {site: str(tmp_path / "data" / site) for site in SITES},
-        "evaluation": {"held_out": 0.2},
+        "evaluation": {"held_out": 0.2, "metrics": "none"},
         "seed": 1,
     }
     before = files(tmp_path)

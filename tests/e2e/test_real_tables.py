@@ -34,6 +34,13 @@ class Real:
     unseen: str
 
 
+SAME = {
+    "anova_share": "share_significant",
+    "batch_eta2": "batch_eta2",
+    "covariates_r2": "covariates_r2",
+}
+"""Metrics that are summed over sites, and what they are called where everybody is in one place."""
+
 THICKNESS = ("--features", "*_thickness")
 REAL = {
     "IXI, 3 scanners": Real(
@@ -95,6 +102,7 @@ def study_of(data: Path, path: Path, sites: Sequence[str], **changes: Any) -> Pa
         "params": {"covariates": covariates},
         "sites": {site: str(data / site) for site in sites},
         "seed": 1,
+        "evaluation": {"metrics": "none"},
         **changes,
     }
     path.write_text(yaml.safe_dump(document))
@@ -108,10 +116,11 @@ def sites_in(data: Path) -> list[str]:
 @TABLE
 def test_held_out_people(name: str, split: Any, tmp_path: Path) -> None:
     """Catches a harmonization that works on the people it was fitted on only, or that takes the
-    effects of age and sex away with the scanner's."""
+    effects of age and sex away with the scanner's; and sums that say another thing than rows."""
     data = split(name)
     sites = sites_in(data)
-    study = study_of(data, tmp_path / "study.yaml", sites, evaluation={"held_out": 0.2})
+    asked = {"held_out": 0.2, "metrics": "summed"}
+    study = study_of(data, tmp_path / "study.yaml", sites, evaluation=asked)
     assert f"{len(sites)} batches at {len(sites)} sites" in succeeded("plan", study)
     printed = succeeded("simulate", study, "--out", tmp_path / "out")
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
@@ -119,7 +128,13 @@ def test_held_out_people(name: str, split: Any, tmp_path: Path) -> None:
     raw, after = effect["raw"], effect["harmonized"]
     assert effect["people"] == "held out"
     assert abs(effect["n"] - 0.2 * REAL[name].people) < 0.05 * REAL[name].people
-    assert f"{100 * after['share_significant']:.0f} %" in printed
+    judged = metrics["judgements"]["sums"]
+    of_sums = {metric["name"]: metric["readings"] for metric in judged["metrics"]}
+    for version, pooled in (("raw", raw), ("harmonized", after)):
+        for mine, theirs in SAME.items():
+            assert of_sums[mine][version]["value"] == pytest.approx(pooled[theirs], abs=1e-9)
+    assert (judged["people"], judged["n"]) == (effect["people"], effect["n"])
+    assert f"{after['share_significant']:.3f}" in printed
     # The 9-site table has little of a site effect: 15 % of features, where chance gives 5 %.
     assert after["share_significant"] < max(0.4 * raw["share_significant"], 0.1)
     assert after["batch_eta2"] < raw["batch_eta2"]
@@ -187,7 +202,8 @@ def test_judged_as_by_hand(split: Any, tmp_path: Path) -> None:
     from motet.simulation import as_study, open_sites
 
     data = split("IXI, 3 scanners")
-    path = study_of(data, tmp_path / "study.yaml", sites_in(data), evaluation={"held_out": 0.2})
+    asked = {"held_out": 0.2, "metrics": "none"}
+    path = study_of(data, tmp_path / "study.yaml", sites_in(data), evaluation=asked)
     succeeded("simulate", path, "--out", tmp_path / "out")
     study = as_study(path)
     tables = open_sites(study)
