@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from motet.config import checked
+from motet.config import checked, parse_yaml
 from motet.errors import DeploymentError, is_plain_name
 from motet.store import EVERYBODY, OWNER, atomic
 
@@ -110,14 +110,14 @@ class SiteHome:
         """
         file = self.path / "site.yaml"
         try:
-            document = yaml.safe_load(file.read_text(encoding="utf-8"))
+            document = parse_yaml(file.read_text(encoding="utf-8"), file=file)
         except FileNotFoundError as error:
             raise DeploymentError(
                 "This is not a site's folder: site.yaml is missing.",
                 do="Make one with 'motet site init FOLDER'.",
                 file=self.path,
             ) from error
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise DeploymentError(f"site.yaml cannot be read: {error}.", file=file) from error
         if not isinstance(document, dict):
             raise DeploymentError("site.yaml holds no settings.", file=file)

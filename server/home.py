@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import BaseModel, ConfigDict, Field
 
-from motet.config import checked
+from motet.config import checked, parse_yaml
 from motet.errors import DeploymentError, is_plain_name
 from motet.flower.control import Control
 from motet.server.certificates import make_certificates
@@ -81,14 +81,14 @@ class ServerHome:
         """
         file = self.path / "server.yaml"
         try:
-            document = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+            document = parse_yaml(file.read_text(encoding="utf-8"), file=file) or {}
         except FileNotFoundError as error:
             raise DeploymentError(
                 "This is not a coordinator's folder: server.yaml is missing.",
                 do="Make one with 'motet server init FOLDER'.",
                 file=self.path,
             ) from error
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise DeploymentError(f"server.yaml cannot be read: {error}.", file=file) from error
         if not isinstance(document, dict):
             raise DeploymentError("server.yaml holds no settings.", file=file)

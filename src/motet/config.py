@@ -129,18 +129,28 @@ def load_study(path: Path) -> Study:
         raise StudyFileError("There is no such study file.", file=path) from error
     except (OSError, UnicodeDecodeError) as error:
         raise StudyFileError(f"The study file cannot be read: {error}.", file=path) from error
+    study = parse_study(parse_yaml(text, file=path), file=path)
+    base = path.resolve().parent
+    sites = {name: base / folder for name, folder in study.sites.items()}
+    return study.model_copy(update={"sites": sites})
+
+
+def parse_yaml(text: str, *, file: Path) -> Any:
+    """Read YAML safely, refusing a key that is given twice.
+
+    Raises
+    ------
+    StudyFileError
+        Names the file and the line.
+    """
     try:
-        with naming(path):
-            document = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
+        with naming(file):
+            return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "it is not valid"
-        raise StudyFileError(f"The YAML cannot be read{where}: {problem}.", file=path) from error
-    study = parse_study(document, file=path)
-    base = path.resolve().parent
-    sites = {name: base / folder for name, folder in study.sites.items()}
-    return study.model_copy(update={"sites": sites})
+        raise StudyFileError(f"The YAML cannot be read{where}: {problem}.", file=file) from error
 
 
 @contextmanager
