@@ -73,7 +73,7 @@ class Federation:
         self.workers = {
             site: SiteWorker(
                 name=site,
-                open_table=lambda params, table=table: table,
+                open_table=lambda params, table=table, **asked: table,
                 sink=self._sink,
                 folder=None if folder is None else folder / site,
                 fingerprint=(fingerprints or {}).get(site, ""),
