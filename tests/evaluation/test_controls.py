@@ -1,0 +1,114 @@
+"""The controls of a simulation: floor, ceiling, and covariates that mean nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from conformance.cases import Case, case
+from conformance.federation import Federation
+from motet import controls
+from motet.plan import Plan, build_plan
+from motet.schema import agree
+
+SITE_OF = {"b0": "x", "b1": "x", "b2": "y", "b3": "z"}
+ASKED = {"metrics": "none", "held_out": 0.3}
+
+
+def planned(study: Case) -> Plan:
+    described = [table.described for table in study.tables(SITE_OF).values()]
+    unseen = study.evaluation.get("unseen", ())
+    return build_plan(study.study, agree(described, unseen=unseen))
+
+
+@pytest.mark.parametrize("options", [{}, {"reference": "b2"}, {"reference": "x/b1"}])
+@pytest.mark.parametrize("unseen", [(), ("z",)])
+def test_pooled_is_what_a_federation_comes_to(
+    options: dict[str, str], unseen: tuple[str, ...]
+) -> None:
+    """Catches a ceiling of other people, other batches, or without the reference."""
+    study = replace(
+        case(options=options, n=(20, 22, 18, 21), missing=0.03),
+        evaluation={**ASKED, "unseen": unseen},
+    )
+    tables, plan = study.tables(SITE_OF), planned(study)
+    federation = Federation(study, tables)
+    federation.run()
+    found = controls.pooled(tables, controls.masks(tables, plan), plan)
+    assert set(found) == set(tables)
+    for site, table in tables.items():
+        expected = federation.values[table.rows]
+        scale = study.scale[None, :]
+        np.testing.assert_allclose(found[site] / scale, expected / scale, rtol=0, atol=1e-12)
+
+
+def test_masks() -> None:
+    """Catches an unseen site's people taken for people of the fit."""
+    study = replace(case(n=(20, 22, 18, 21)), evaluation={**ASKED, "unseen": ("z",)})
+    tables = study.tables(SITE_OF)
+    masks = controls.masks(tables, planned(study))
+    assert not masks["z"].any()
+    assert 0.5 < masks["x"].mean() < 0.9
+
+
+def test_shuffled_stays_within_batch_and_moves_people() -> None:
+    """Catches values that change batches (a site effect would look like one of the covariate),
+    and people who keep what is theirs."""
+    study = case(n=(20, 22, 18, 21))
+    table = study.tables(SITE_OF)["x"]
+    for column in ("age", "sex"):
+        values = table.covariates[column].to_numpy()
+        found = controls.shuffled(table, column, seed=1, step=0)
+        for batch in table.batches:
+            here = table.batch == batch
+            assert sorted(found[here]) == sorted(values[here])
+        assert (found != values).mean() > 0.2
+        assert (found != controls.shuffled(table, column, seed=1, step=1)).any()
+
+
+def test_shuffled_does_not_know_the_site() -> None:
+    """Catches a draw of the site's: the same people would be shuffled otherwise elsewhere."""
+    study = case(n=(20, 22, 18, 21))
+    apart = study.tables({"b0": "p", "b1": "q", "b2": "r", "b3": "s"})["p"]
+    together = study.tables(SITE_OF)["x"].where(study.tables(SITE_OF)["x"].batch == "b0")
+    np.testing.assert_array_equal(
+        controls.shuffled(apart, "age", seed=1, step=0),
+        controls.shuffled(together, "age", seed=1, step=0),
+    )
+
+
+def test_sessions_of_a_person_stay_together() -> None:
+    """Catches a person whose sex differs between two sessions."""
+    study = case(n=(24,), covariates=("sex",))
+    table = study.tables({"b0": "x"})["x"]
+    people = np.array([f"sub-{i // 2}" for i in range(24)])
+    sex = np.repeat(["F", "M", "M", "F", "F", "M"] * 2, 2)
+    table = replace(table, people=people, covariates=table.covariates.assign(sex=sex))
+    found = controls.shuffled(table, "sex", seed=3, step=0)
+    for person in set(people.tolist()):
+        assert len(set(found[people == person].tolist())) == 1
+    assert (found != sex).any()
+
+
+def test_permuted_is_harmonized_with_the_shuffled_values() -> None:
+    """Catches a test for invented effects in which the method never saw the shuffled column."""
+    study = replace(case(n=(20, 22, 18, 21), covariates=("age", "sex")), evaluation=ASKED)
+    tables, plan = study.tables(SITE_OF), planned(study)
+    masks = controls.masks(tables, plan)
+    pytest.importorskip("sklearn")
+    found = controls.permuted(tables, masks, plan, repeats=2)
+    assert [one.column for one in found] == ["age", "age", "sex", "sex"]
+    honest = controls.pooled(tables, masks, plan)
+    for one in found:
+        changed = study.covariates.copy()
+        for site, table in tables.items():
+            changed.loc[table.rows, one.column] = one.shuffled[site]
+        federation = Federation(replace(study, covariates=changed))
+        federation.run()
+        for site, table in tables.items():
+            np.testing.assert_allclose(
+                one.values["harmonized"][site], federation.values[table.rows], rtol=1e-9
+            )
+        assert any(abs(one.values["harmonized"][s] - honest[s]).max() > 1e-6 for s in tables)
