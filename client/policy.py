@@ -31,7 +31,7 @@ class SitePolicy:
         people = len(set(table.people.tolist()))
         if people < self.smallest_n:
             found.append(f"{people} people, fewer than {self.smallest_n}")
-        for covariate in schema.covariates:
+        for covariate in schema.with_biology.covariates:
             values = table.covariates[covariate.name].to_numpy()
             for level in covariate.levels:
                 count = int(np.count_nonzero(values == level))
