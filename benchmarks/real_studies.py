@@ -187,15 +187,18 @@ def index_row(name: str, real: Real, study: StudyFiles) -> str:
     assert probe is not None
     after = probe.readings["harmonized"]
     raw = probe.readings["raw"].value
+    alone = probe.readings["demographics"].value
     assert raw is not None
     assert after.value is not None
+    assert alone is not None
     age = next(m for m in judged.metrics if m.name.lower().startswith("r2_age"))
     values = [age.readings[v].value for v in ("raw", "harmonized")]
     kept = " → ".join("–" if v is None else figure("r2_", v) for v in values)
     return (
         f"| [{real.title}]({name}.md) | {study.run['people']} + {judged.n} | "
         f"{figure(probe.name, probe.chance or 0.0)} | {figure(probe.name, raw)} | "
-        f"{figure(probe.name, after.value)} | {pair(probe.name, after.band)} | {kept} |"
+        f"{figure(probe.name, after.value)} | {pair(probe.name, after.band)} | "
+        f"{figure(probe.name, alone)} | {kept} |"
     )
 
 
@@ -225,11 +228,12 @@ INDEX = """# Studies
 Real tables, each hospital a site of its own, harmonized by federated ComBat: fitted on 80 % of the
 people, judged on the others, whom the fit did not see. How often a random forest, retrained on
 each version of the data, tells the site (balanced over sites), and how well age can be read by
-ridge regression. Numbers and plots only; the data are not part of the project. One command makes
-all pages: `python benchmarks/real_studies.py TABLES_DIR --out docs/studies`.
+ridge regression. Where the covariates alone tell the site, the sites' people differ, and what was
+to be kept tells it too. Numbers and plots only; the data are not part of the project. One command
+makes all pages: `python benchmarks/real_studies.py TABLES_DIR --out docs/studies`.
 
-| study | people: fit + judged | chance | raw | harmonized | chance gives | R² of age |
-|---|---|---|---|---|---|---|
+| study | people: fit + judged | chance | raw | harmonized | chance gives | covariates | R² of age |
+|---|---|---|---|---|---|---|---|
 """
 
 
