@@ -15,7 +15,9 @@ from conformance.federation import Federation
 from evaluation.dense import columns_of, dense, ridge_predictions, standardized, taken_for
 from motet.cohort import in_fit
 from motet.config import Evaluation
+from motet.evaluation.moments import chunks
 from motet.evaluation.predictors import PENALTIES
+from motet.evaluation.probes import Projection
 from motet.evaluation.result import Judgement
 from motet.evaluation.site_effect import site_effect
 from motet.harmonizers._template import Template
@@ -328,3 +330,17 @@ def test_plan_has_the_phases_and_the_hash_covers_them() -> None:
     asked = Evaluation(metrics="summed", biology=("iq",))
     other = build_plan(study.model_copy(update={"evaluation": asked}), more)
     assert other.hash != plans["summed"].hash
+
+
+@pytest.mark.parametrize("p", [3, 256, 257, 700, 1100])
+def test_projection_is_orthonormal(p: int) -> None:
+    """Catches columns that overlap or are not of length one: distances would be stretched."""
+    projection = Projection(p, seed=3)
+    R = np.zeros((1, p, projection.dimensions))
+    for columns in chunks(p):
+        projection.add(R, np.eye(p)[None, :, columns], columns)
+    np.testing.assert_allclose(R[0].T @ R[0], np.eye(min(p, 256)), atol=1e-12)
+    again = np.zeros_like(R)
+    for columns in chunks(p):
+        Projection(p, seed=4).add(again, np.eye(p)[None, :, columns], columns)
+    assert (again != R).any() == (p > 256)

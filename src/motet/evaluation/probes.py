@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from motet.evaluation.declared import DIMENSIONS, V
-from motet.evaluation.moments import block, chunks
+from motet.evaluation.moments import CHUNK, block, chunks
 from motet.evaluation.rows import Rows, design, groups, positions, target_values
 from motet.releases import Arrays
 from motet.site import Site, draw
@@ -22,20 +21,43 @@ def dimensions(p: int) -> int:
     return min(p, DIMENSIONS)
 
 
-def projection(p: int, *, seed: int) -> csr_array:
-    """Orthonormal columns (p, d), the same at every site: it is drawn from the study's seed.
+class Projection:
+    """Orthonormal columns (p, d), the same at every site: they are drawn from the study's seed.
 
     Every feature goes to one of d groups of nearly equal size, with a random sign: a count sketch
-    (Charikar, Chen, Farach-Colton 2002) whose columns are orthonormal since groups do not overlap.
+    (Charikar, Chen, Farach-Colton 2002, doi:10.1007/3-540-45465-9_59), whose columns are
+    orthonormal since groups do not overlap. With no more features than dimensions nothing is drawn.
+
+    Parameters
+    ----------
+    p : int
+    seed : int
     """
-    d = dimensions(p)
-    if d == p:
-        return csr_array(np.eye(p))
-    rng = draw(seed, "projection", "")
-    group = rng.permutation(p) % d
-    sign = rng.choice([-1.0, 1.0], p)
-    weight = sign / np.sqrt(np.bincount(group, minlength=d)[group])
-    return csr_array((weight, (np.arange(p), group)), shape=(p, d))
+
+    def __init__(self, p: int, *, seed: int) -> None:
+        self.dimensions = dimensions(p)
+        self._drawn = self.dimensions < p
+        group, sign = np.arange(p), np.ones(p)
+        if self._drawn:
+            # Within a chunk every group gets a feature in turn, so that a chunk is added in slices.
+            rng = draw(seed, "projection", "")
+            places = [rng.permutation(c.stop - c.start) for c in chunks(p)]
+            group = np.concatenate(places) % self.dimensions
+            sign = rng.choice([-1.0, 1.0], p)
+        self._group = group
+        self._weight = sign / np.sqrt(np.bincount(group, minlength=self.dimensions)[group])
+        self._order = [np.argsort(place) for place in places] if self._drawn else []
+
+    def add(self, onto: Float, values: Float, columns: slice) -> None:
+        """Add the part of values (V, n, c) of a chunk of features to `onto`, (V, n, d)."""
+        if not self._drawn:
+            onto[..., columns] += values
+            return
+        weighted = values * self._weight[columns]
+        order = self._order[columns.start // CHUNK]
+        for start in range(0, len(order), self.dimensions):
+            part = order[start : start + self.dimensions]
+            onto[..., : len(part)] += weighted[..., part]
 
 
 def probed(site: Site, shared: Arrays, *, seed: int) -> NDArray[np.float64]:
@@ -46,14 +68,12 @@ def probed(site: Site, shared: Arrays, *, seed: int) -> NDArray[np.float64]:
     if "probed" in site.keep:
         return site.keep["probed"]
     p = len(site.schema.features)
-    onto = projection(p, seed=seed)
-    found = np.zeros((V, len(site.data), onto.shape[1]))
+    projection = Projection(p, seed=seed)
+    found = np.zeros((V, len(site.data), projection.dimensions))
     for columns in chunks(p):
         values, seen = block(site, columns)
         mean, per_sd = shared["mean"][:, None, columns], shared["per_sd"][:, None, columns]
-        standard = (values - mean) * per_sd * seen
-        for v in range(V):
-            found[v] += standard[v] @ onto[columns]
+        projection.add(found, (values - mean) * per_sd * seen, columns)
     site.keep["probed"] = found
     return found
 
