@@ -27,7 +27,7 @@ from motet.client.worker import SiteWorker
 from motet.errors import DeploymentError, MotetError, ProtocolError, is_plain_name
 from motet.flower.records import Body, Envelope, pack, unpack
 from motet.store import read_json, write_json
-from motet.supervise import claimed, die_with_parent
+from motet.supervise import claimed, die_with_parent, log_to
 from motet.version import __version__
 
 log = logging.getLogger("motet.site")
@@ -139,9 +139,7 @@ def main() -> None:
     """Answer until the pipe is closed."""
     die_with_parent(signal.SIGKILL)  # whatever it does: the next one takes the data up at once
     home, channel = SiteHome(Path(sys.argv[1])), Connection(int(sys.argv[2]))
-    logging.basicConfig(
-        filename=home.log, format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO
-    )
+    log_to(home.log)
     began = time.monotonic()
     while True:
         try:

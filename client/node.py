@@ -25,7 +25,7 @@ from motet.flower.bundle import digest, version_of
 from motet.flower.fleet import Fleet, Incoming, RunEnded, look
 from motet.flower.records import Body, Envelope, encode, envelope_of, refusal
 from motet.store import read_json, write_json
-from motet.supervise import claimed, die_with_parent
+from motet.supervise import claimed, die_with_parent, log_to
 from motet.version import __version__
 
 log = logging.getLogger("motet.node")
@@ -248,9 +248,9 @@ class Node:
             if self._job is None:
                 time.sleep(min(left, 0.2))
 
-    @staticmethod
-    def _here() -> str:
-        return socket.gethostname()
+    def _here(self) -> str:
+        """Machine and folder: a copy of the folder is another place."""
+        return f"{socket.gethostname()}:{self._home.path.resolve()}"
 
     def _left(self) -> dict[str, Any]:
         try:
@@ -277,11 +277,7 @@ def main() -> None:
     """Serve the site whose folder is named."""
     die_with_parent()
     home = SiteHome(Path(sys.argv[1]))
-    home.log.parent.mkdir(exist_ok=True)
-    logging.basicConfig(
-        filename=home.log, format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO
-    )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    log_to(home.log)
     with claimed(home.path, "site", name=".node.lock"):
         Node(home).run()
 

@@ -20,6 +20,7 @@ from motet.server.exchange import Exchange
 from motet.server.home import ServerHome
 from motet.server.orders import Order
 from motet.server.result import StudyFolder
+from motet.supervise import log_to
 
 log = logging.getLogger("motet.coordinator")
 app = ServerApp()
@@ -36,9 +37,7 @@ def main(grid: Grid, context: Context) -> None:
     home = ServerHome(Path(os.environ["MOTET_SERVER"]))
     order = Order.read(home.order(Path(str(context.run_config["order"])).name))
     order.note(pid=os.getpid())
-    handler = logging.FileHandler(home.logs / "coordinator.log")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.getLogger("motet").addHandler(handler)
+    log_to(home.logs / "coordinator.log")
     try:
         serve(grid, home, order)
     except MotetError as error:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from types import FrameType
 
@@ -59,6 +60,17 @@ def claimed(folder: Path, whose: str, *, name: str = ".lock") -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def log_to(file: Path) -> None:
+    """Append what this package says to a file, whatever other loggers do."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handler = WatchedFileHandler(file)  # opened again when a log rotation moved it away
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    ours = logging.getLogger("motet")
+    ours.addHandler(handler)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
 
 
 def python_module(name: str, *words: str) -> list[str]:

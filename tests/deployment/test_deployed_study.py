@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
 
 from deployment.federation import Federation, harmonized, said, until
 from e2e.consortium import SITES, consortium, succeeded
+from motet.client.home import SiteHome
+from motet.flower.bundle import PYPROJECT, bundled
+from motet.server.command import submit_check
+from motet.server.orders import Order, new_folder
+from motet.version import __version__
 
 pytestmark = pytest.mark.xdist_group("federation")
 
@@ -97,3 +104,86 @@ def test_survives(victim: str, running: Running, tmp_path: Path) -> None:
     assert outcome.get("missing") == {}, outcome
     running.same_as_simulated(tmp_path / "out")
     federation.connected(federation.sites[site])
+
+
+def test_idle_round_and_status(running: Running) -> None:
+    """Catches Flower's literal waits of three seconds, back through a change of the pinned version:
+    a stock round takes 6 s. The benchmark measures it; this is generous, the machine is shared."""
+    federation = running.federation
+    order = submit_check(federation.server, rounds=5, wait=30.0)
+    outcome = federation.finished(order)
+    assert outcome["versions"] == dict.fromkeys(SITES, __version__)
+    assert median(outcome["seconds"]) < 4.0
+    printed = succeeded("server", "status", federation.server.path)
+    assert "superlink runs" in printed
+    assert "superexec runs" in printed
+    assert printed.count(" connected") == 3
+    printed = succeeded("site", "status", federation.sites["ash"].path)
+    assert "Site ash is connected" in printed
+
+
+def test_altered_bundle_is_refused(running: Running) -> None:
+    """Catches a coordinator that runs code of its own choice at a hospital."""
+    federation = running.federation
+    order = Order(
+        folder=new_folder(federation.server.path / "orders"), sites=SITES, wait=30.0, rounds=1
+    )
+    order.write()
+    other = bundled(PYPROJECT.replace("A Motet study", "An altered study"))
+    federation.server.control().start(other, {"order": order.name})
+    assert federation.finished(order)["missing"] == dict.fromkeys(SITES, "bundle")
+
+
+def test_strangers_are_refused(running: Running, tmp_path: Path) -> None:
+    """Catches a site that is let in with a key that nobody enrolled, or beside the true one with a
+    copy of its key."""
+    federation = running.federation
+    stranger = federation.add("dune", running.study.parent / "data/ash", enrol="not")
+    copied = SiteHome(Path(shutil.copytree(federation.sites["ash"].path, tmp_path / "copied")))
+    for lock in copied.path.glob(".*lock"):
+        lock.unlink()
+    homes = (stranger, copied)
+    processes = [federation.start("site", "start", home.path) for home in homes]
+    for home in homes:
+        words = until(lambda home=home: said(home).get("sentence"), f"{home.path} is told")
+        assert "did not let this site in" in words or "does not accept this site's key" in words
+    for process in processes:
+        process.terminate()
+        process.wait(20)
+    federation.connected(federation.sites["ash"])
+
+
+def test_names_of_people_stay(running: Running, tmp_path: Path) -> None:
+    """Catches the text of a site's error, with a patient's name in it, at the coordinator."""
+    federation, name = running.federation, "sub-JaneDoe1970"
+    features = running.study.parent / "data/ash/features.tsv"
+    honest = features.read_text()
+    row = honest.splitlines()[1].split("\t")
+    people = running.study.parent / "data/ash/participants.tsv"
+    listed = people.read_text()
+    try:
+        people.write_text(listed.replace(row[0], name))
+        features.write_text(honest.replace("\t".join(row), "\t".join([name, "inf", *row[2:]])))
+        outcome = federation.finished(federation.order(running.study, tmp_path / "out"))
+    finally:
+        features.write_text(honest)
+        people.write_text(listed)
+    assert outcome["missing"] == {"ash": "data"}
+    assert outcome["sites"] == ["birch", "cedar"]
+    assert name in federation.sites["ash"].log.read_text()
+    for folder in (federation.server.path, tmp_path / "out"):
+        held = [path for path in folder.rglob("*") if path.is_file()]
+        assert held
+        assert not [path for path in held if name.encode() in path.read_bytes()]
+    report = (tmp_path / "out/report.html").read_text()
+    assert "ash" in report
+    assert "data" in report
+
+
+def test_reports_of_a_deployed_study(running: Running) -> None:
+    """Catches a site's page at the coordinator, and a site that is left without its own."""
+    for home in running.federation.sites.values():
+        folder = home.study("made-up")
+        page = until(lambda f=folder: (f / "report.html").is_file(), f"{folder} has a report")
+        assert page
+        assert (folder / "cohort.tsv").read_text().count("held_out") > 0
