@@ -81,7 +81,7 @@ def judgement(schema: Schema, shared: Arrays, *, left_out: Mapping[str, str]) ->
             for name in ("eta2", "anova_p", "levene_p")
         }
         | effects,
-        notes=tuple(_notes(schema, shared, left_out)),
+        notes=(*_notes(schema, shared, left_out), *_below(metrics[0])),
     )
 
 
@@ -264,6 +264,22 @@ def _notes(schema: Schema, shared: Arrays, left_out: Mapping[str, str]) -> list[
             f"count half, which changes no area by more than {blur:.4f}."
         )
     return found
+
+
+def _below(probe: Metric) -> list[str]:
+    """Say that a probe below chance is no success."""
+    below = [
+        version
+        for version, reading in probe.readings.items()
+        if reading.value is not None and reading.band and reading.value < reading.band[0]
+    ]
+    if not below:
+        return []
+    return [
+        f"The site probe does worse than chance on: {', '.join(below)}. That is no success: it was "
+        "trained on people of the fit, whose batches the fit made equal, and what is left of them "
+        "there points the other way in the people who are read."
+    ]
 
 
 def _ties(scores: NDArray[np.int64]) -> float:
