@@ -91,9 +91,9 @@ class Hand:
             raise WorkerDiedError("The process that works on the data ended.")
         return None
 
-    def ready(self, seconds: float) -> bool:
-        """Wait for a reply, or the process's end."""
-        return self._channel is None or self._channel.poll(seconds)
+    def bells(self) -> list[Connection]:
+        """What to wait on for a reply, or for the process's end."""
+        return [] if self._channel is None else [self._channel]
 
     def kill(self) -> None:
         """End the process at once."""

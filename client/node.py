@@ -10,14 +10,17 @@ import logging
 import signal
 import socket
 import sys
+import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from motet.client.hand import Hand
+from motet.client.heard import Heard
 from motet.client.home import SiteHome
 from motet.client.outbox import Outbox
 from motet.errors import ConnectionProblem, ModelError, ProtocolError, WorkerDiedError
@@ -30,11 +33,10 @@ from motet.version import __version__
 
 log = logging.getLogger("motet.node")
 
-PACES = ((3.0, 0.1), (60.0, 0.25), (float("inf"), 1.0))
-"""``(up to, every)``: seconds since the last message, and between looks for the next. Rounds of a
-study follow each other fast; a site that has nothing to do looks once a second."""
-WORKING = 0.25
-"""Seconds between looks while the worker works: only a question about it can come."""
+SHORT = 1.0
+"""Seconds: a request for messages that was answered sooner was not held by a front."""
+POLL, IDLE, WARM = 0.1, 1.0, 60.0
+"""Without a front: seconds between looks, at first and when nothing has come for a minute."""
 AGAIN = 3.0
 """Seconds before a coordinator that cannot be reached is tried again."""
 TRIES = 3
@@ -69,7 +71,7 @@ class Node:
         self._job: Job | None = None
         self._queue: deque[Job] = deque()
         self._refused: dict[int, str] = {}
-        self._last = 0.0
+        self._heard = Heard()
         self._said: dict[str, Any] = {}
 
     def run(self) -> None:
@@ -107,32 +109,51 @@ class Node:
         self._say("connected")
 
     def _serve(self) -> None:
+        """Take messages and fetch replies, whichever comes first, until the connection fails."""
         self._hand.start()
+        fleet = self._fleet
+        assert fleet is not None
+        listener = threading.Thread(target=self._listen, args=(fleet,), daemon=True)
+        listener.start()
         while not self._over:
             self._work()
-            busy = self._take()
-            if not busy:
-                self._pause(WORKING if self._job is not None else self._pace())
+            # A reply, a message, or a problem ends the wait; a second is for what has expired.
+            wait([self._heard.bell, *self._hand.bells()], timeout=1.0)
+            for said in self._heard.take():
+                if isinstance(said, ConnectionProblem):
+                    raise said
+                self._take(said)
 
-    def _pace(self) -> float:
-        since = time.monotonic() - self._last
-        return next(every for up_to, every in PACES if since < up_to)
+    def _listen(self, fleet: Fleet) -> None:
+        """Ask for messages for ever. The front holds a request; where none does, pause."""
+        quiet = 0.0
+        while not self._over and fleet is self._fleet:
+            began = time.monotonic()
+            try:
+                incoming = fleet.receive()
+            except RunEnded:
+                incoming = None
+            except ConnectionProblem as problem:
+                self._heard.put(problem)
+                return
+            except Exception as error:  # noqa: BLE001 - whatever it is, the node must not be deaf
+                log.warning("a message could not be taken: %r", error)
+                self._heard.put(ConnectionProblem("A message could not be taken."))
+                return
+            if incoming is not None:
+                self._heard.put(incoming)
+                quiet = 0.0
+            elif (held := time.monotonic() - began) < SHORT:
+                quiet += held + POLL
+                time.sleep(POLL if quiet < WARM else IDLE)
 
-    def _take(self) -> bool:
-        """Take one message; whether there was one."""
-        assert self._fleet is not None
-        try:
-            incoming = self._fleet.receive()
-        except RunEnded:
-            return False
-        if incoming is None:
-            return False
-        self._last = time.monotonic()
+    def _take(self, incoming: Incoming) -> None:
+        """Take one message."""
         try:
             envelope, sha256 = envelope_of(incoming.content)
         except ProtocolError as error:
             log.warning("a message was dropped: %s", error)
-            return True
+            return
         key = (envelope.run, envelope.plan, envelope.phase, envelope.round, sha256)
         if code := self._refusal(incoming):
             about = {"site": self._settings.name, "motet": __version__}
@@ -145,7 +166,6 @@ class Node:
             self._reply(incoming, stored)
         elif self._state(key) == "unknown":
             self._queue.append(Job(key=key, envelope=envelope, incoming=incoming))
-        return True
 
     def _state(self, key: Key) -> str:
         """What became of a request; its hash is not compared, a question does not know it."""
@@ -242,11 +262,7 @@ class Node:
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while not self._over and (left := until - time.monotonic()) > 0:
-            # A reply of the worker ends the pause.
-            if self._job is not None and self._hand.ready(left):
-                return
-            if self._job is None:
-                time.sleep(min(left, 0.2))
+            time.sleep(min(left, 0.2))
 
     def _here(self) -> str:
         """Machine and folder: a copy of the folder is another place."""

@@ -1,4 +1,4 @@
-"""``motet server start``: SuperLink and superexec, kept running; sites enrolled as they come."""
+"""``motet server start``: front, SuperLink and superexec, kept running; sites enrolled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from motet.errors import ConnectionProblem, DeploymentError
 from motet.flower import superlink
 from motet.flower.fleet import look
 from motet.server.home import ServerHome
-from motet.supervise import Child, Supervisor, claimed
+from motet.supervise import Child, Supervisor, claimed, python_module
 
 READY = 60.0
 """Seconds a SuperLink has to come up."""
@@ -26,15 +26,16 @@ def serve(home: ServerHome, *, say: Callable[[str], None]) -> None:
     """
     settings = home.settings
     with claimed(home.path, "coordinator"):
-        check_port(settings.host, settings.port)
+        check_port(settings.host, home.bind, settings.port)
+        check_port("localhost", "127.0.0.1", home.inner_port)
         home.flower.mkdir(exist_ok=True, mode=0o700)
         environment = superlink.environment(home.flower, MOTET_SERVER=str(home.path))
         children = [
             Child(
                 name="superlink",
                 command=superlink.superlink(
-                    host=_bind(settings.host),
-                    port=settings.port,
+                    host="127.0.0.1",
+                    port=home.inner_port,
                     tls=home.tls,
                     database=home.database,
                     secret=home.secret,
@@ -45,9 +46,17 @@ def serve(home: ServerHome, *, say: Callable[[str], None]) -> None:
             ),
             Child(
                 name="superexec",
-                command=superlink.superexec(address=home.address, tls=home.tls, secret=home.secret),
+                command=superlink.superexec(
+                    address=home.inner_address, tls=home.tls, secret=home.secret
+                ),
                 environment=environment,
                 output=home.logs / "superexec.out",
+            ),
+            Child(
+                name="front",
+                command=python_module("motet.server.front", str(home.path)),
+                environment=environment,
+                output=home.logs / "front.out",
             ),
         ]
         Supervisor(children, status=home.status, tick=_Tick(home, say)).run()
@@ -90,20 +99,16 @@ class _Tick:
             self._told = sentence
 
 
-def check_port(host: str, port: int) -> None:
+def check_port(host: str, bind: str, port: int) -> None:
     """Refuse a port that somebody listens on, before anything starts."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((_bind(host), port))
+            probe.bind((bind, port))
         except OSError as error:
             raise DeploymentError(
                 f"Port {port} on {host} cannot be used: {error.strerror}.",
                 do="End what listens there, or set another port in server.yaml (and send the "
                 "sites a new coordinator.yaml).",
             ) from error
-
-
-def _bind(host: str) -> str:
-    return "127.0.0.1" if host == "localhost" else host

@@ -18,6 +18,7 @@ from motet.flower.remote import RemoteGrid
 from motet.server.coordinator import Coordinator
 from motet.server.exchange import Exchange
 from motet.server.home import ServerHome
+from motet.server.news import News
 from motet.server.orders import Order
 from motet.server.result import StudyFolder
 from motet.supervise import log_to
@@ -51,7 +52,8 @@ def main(grid: Grid, context: Context) -> None:
 
 def serve(grid: Grid, home: ServerHome, order: Order) -> None:
     """Run what an order asks for."""
-    grid, study = RemoteGrid(grid), order.study
+    news = News(home.address, home.tls / "ca.crt", home.secret.read_text(encoding="ascii"))
+    grid, study = RemoteGrid(grid, kick=news.kick, wait=news.wait), order.study
     exchange = Exchange(
         grid,
         run=f"{study.study if study else 'check'}/{grid.run.run_id}",

@@ -22,12 +22,23 @@ from motet.store import OWNER, atomic, write_json
 
 
 class ServerSettings(BaseModel):
-    """``server.yaml``."""
+    """``server.yaml``.
+
+    Parameters
+    ----------
+    host : str
+        Name or address under which sites reach this machine.
+    port : int
+        The one port that sites dial.
+    inner_port : int
+        Port of the SuperLink on loopback; default: the next after `port`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = "localhost"
-    port: int = Field(default=9443, ge=1, le=65535)
+    port: int = Field(default=9443, ge=1, le=65534)
+    inner_port: int = Field(default=0, ge=0, le=65535)
 
 
 @dataclass(frozen=True)
@@ -96,8 +107,23 @@ class ServerHome:
 
     @property
     def address(self) -> str:
-        """``host:port``."""
+        """``host:port`` that the sites dial."""
         return f"{self.settings.host}:{self.settings.port}"
+
+    @property
+    def bind(self) -> str:
+        """The address to listen on."""
+        return "127.0.0.1" if self.settings.host == "localhost" else self.settings.host
+
+    @property
+    def inner_port(self) -> int:
+        """Port of the SuperLink."""
+        return self.settings.inner_port or self.settings.port + 1
+
+    @property
+    def inner_address(self) -> str:
+        """``host:port`` of the SuperLink, which only this machine reaches."""
+        return f"localhost:{self.inner_port}"
 
     def public_keys(self) -> dict[str, Path]:
         """Site -> file of its public key."""
@@ -112,7 +138,7 @@ class ServerHome:
 
     def control(self) -> Control:
         """Requests to the coordinator's own SuperLink."""
-        return Control(self.address, self.tls / "ca.crt")
+        return Control(self.inner_address, self.tls / "ca.crt")
 
     def enrol(self) -> None:
         """Register at the running SuperLink the keys that it does not know yet."""
@@ -206,5 +232,5 @@ def init_server(folder: Path, *, host: str, port: int) -> ServerHome:
             + yaml.safe_dump(welcome, sort_keys=False, default_style=None)
         )
     with atomic(home.path / "server.yaml") as stream:
-        stream.write(yaml.safe_dump(settings.model_dump(), sort_keys=False))
+        stream.write(yaml.safe_dump({"host": host, "port": port}, sort_keys=False))
     return home

@@ -16,8 +16,8 @@ from motet.server.events import Event, Kind, Observer
 Check = Callable[[str, Body], str]
 """``(site, body) -> ""`` or the code for which the reply is rejected."""
 
-LONGEST_PAUSE = 0.2
-"""Seconds between looks for replies, at most."""
+PAUSE = 0.002
+"""Seconds between looks for replies where the grid itself does not wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class Round:
         """Run it."""
         began = time.monotonic()
         self._sent |= self._push(self._action, self._envelope, self._body, sorted(self._open))
-        pause, questions = 0.0, 1
+        questions = 1
         while self._open and time.monotonic() < began + self._timeout:
             arrived = list(self._grid.pull_messages([*self._sent, *self._asked]))
             for message in arrived:
@@ -73,10 +73,9 @@ class Round:
             if self._ping and time.monotonic() > began + questions * self._ping:
                 questions += 1
                 self._question()
-            # The in-process grid waits by itself; a remote one is polled ever more slowly.
-            pause = 0.0 if arrived else min(pause + 0.01, LONGEST_PAUSE)
-            if self._open and pause > 0.02:
-                time.sleep(pause)
+            # Both grids wait by themselves where there is nothing; this is for one that does not.
+            if self._open and not arrived:
+                time.sleep(PAUSE)
         self._failed.update(dict.fromkeys(self._open, "timeout"))
         return Replies(accepted=self._accepted, failed=self._failed, refused=self._refused)
 

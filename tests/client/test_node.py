@@ -104,8 +104,8 @@ class Bench:
     def turn(self, times: int = 1) -> None:
         for _ in range(times):
             self.node._work()
-            while self.node._take():
-                pass
+            while (incoming := self.fleet.receive()) is not None:
+                self.node._take(incoming)
             self.node._work()
 
     def states(self) -> list[str]:

@@ -327,6 +327,10 @@ def look(address: str, certificate: bytes) -> float:
         raise unreachable(address, error) from error
     except (ssl.SSLError, ValueError) as error:
         raise ConnectionProblem("The coordinator's certificate cannot be read.") from error
+    if response.status_code != httpx.codes.OK:
+        raise ConnectionProblem(
+            f"The coordinator at {address} is not ready (status {response.status_code})."
+        )
     ahead = clock_ahead(response)
     if abs(ahead) > CLOCK_AHEAD:
         raise clock_problem(ahead)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
@@ -13,6 +13,9 @@ from motet.flower.records import parcel
 
 FIRST_WAIT, LONGEST_WAIT, TRIES = 0.02, 0.5, 1000
 """Seconds, seconds, and looks for one object: Flower waits 1 s, then 2, 4 … up to 500 times."""
+
+LONGEST_SILENCE = 1.0
+"""Seconds without news after which replies are looked for all the same."""
 
 
 def quick_pulls() -> None:
@@ -43,11 +46,21 @@ class RemoteGrid(Grid):
     Parameters
     ----------
     grid : Grid
+    kick : callable
+        Told of the nodes that messages were sent to.
+    wait : callable
+        ``seconds``: returns when a reply may have come, or after that time.
     """
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        *,
+        kick: Callable[[Iterable[int]], None],
+        wait: Callable[[float], None],
+    ) -> None:
         quick_pulls()
-        self._grid = grid
+        self._grid, self._kick, self._wait = grid, kick, wait
 
     def set_run(self, run: Run) -> None:
         """Set the run."""
@@ -83,13 +96,15 @@ class RemoteGrid(Grid):
         for message in sent:
             message.content = parcel(message.content)
         identifiers = list(self._grid.push_messages(sent))
+        self._kick([message.metadata.dst_node_id for message in sent])
         return [
             identifier or message.metadata.message_id
             for identifier, message in zip(identifiers, sent, strict=True)
         ]
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Replies that are there, each once."""
+        """Replies that are there, each once; waits up to a second for the first."""
+        self._wait(LONGEST_SILENCE)
         return self._grid.pull_messages(message_ids)
 
     def send_and_receive(
