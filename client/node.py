@@ -129,16 +129,21 @@ class Node:
         quiet = 0.0
         while not self._over and fleet is self._fleet:
             began = time.monotonic()
+            incoming, problem = None, None
             try:
                 incoming = fleet.receive()
             except RunEnded:
-                incoming = None
-            except ConnectionProblem as problem:
-                self._heard.put(problem)
-                return
+                pass
+            except ConnectionProblem as error:
+                problem = error
             except Exception as error:  # noqa: BLE001 - whatever it is, the node must not be deaf
                 log.warning("a message could not be taken: %r", error)
-                self._heard.put(ConnectionProblem("A message could not be taken."))
+                problem = ConnectionProblem("A message could not be taken.")
+            if problem is not None:
+                # A connection that was given up ends late, in its held request: that is no news.
+                # A message that it still brought is as good as any.
+                if fleet is self._fleet:
+                    self._heard.put(problem)
                 return
             if incoming is not None:
                 self._heard.put(incoming)

@@ -128,8 +128,13 @@ class Round:
         if message.has_error():
             return
         try:
-            _, body = decode(unparcel(message.content))
+            envelope, body = decode(unparcel(message.content))
         except ProtocolError:
+            return
+        if envelope.status != "ok":
+            # It refuses the run, not the question.
+            self._open.discard(site)
+            self._receive(site, message)
             return
         if self._unanswered[site] >= 3:
             self._observe(Event(kind=Kind.BACK, site=site))

@@ -156,6 +156,15 @@ def test_refusal_is_no_silence() -> None:
     assert len(wire.log) == 1
 
 
+def test_refused_question_is_a_refusal() -> None:
+    """Catches a site that refuses a run, whose first refusal was lost, and that is waited for."""
+
+    def site(action: str, envelope: Envelope, body: Body) -> RecordDict | None:
+        return refusal(envelope, "bundle") if action == "query.ping" else None
+
+    assert one_round(Wire({1: site})).failed == {"site1": "bundle"}
+
+
 def test_parcels_are_opened() -> None:
     """Catches a reply in one piece that is taken for none, and a parcel of garbage that raises."""
     whole = Wire({1: lambda action, envelope, body: parcel(done(envelope))})
