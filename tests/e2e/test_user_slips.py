@@ -117,7 +117,9 @@ def test_two_runs_at_once(tmp_path: Path) -> None:
     )
     words = [str(study), "--out", str(tmp_path / "out")]
     first = subprocess.Popen(
-        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, *words, "--reports", "later"],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert first.stdout is not None
     while "here" not in first.stdout.readline():
