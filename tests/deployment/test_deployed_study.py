@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
+import numpy as np
 import pytest
+import yaml
 
 from deployment.federation import Federation, harmonized, said, until
 from e2e.consortium import SITES, consortium, succeeded
@@ -30,20 +32,18 @@ class Running:
     """A federation that is up, and the same study simulated."""
 
     federation: Federation
-    study: Path
-    simulated: Path
+    folder: Path
 
-    @property
-    def sha256(self) -> str:
-        manifest = json.loads((self.simulated / "shared/manifest.json").read_text())
+    def sha256(self, name: str = "made-up") -> str:
+        manifest = json.loads((self.folder / name / "shared/manifest.json").read_text())
         return str(manifest["sha256"])
 
-    def same_as_simulated(self, out: Path) -> None:
+    def same_as_simulated(self, out: Path, name: str) -> None:
         """The same content hash, and the same bytes of every harmonized table."""
         model = json.loads((out / "shared/manifest.json").read_text())
-        assert model["sha256"] == self.sha256
-        deployed = [home.study("made-up") for home in self.federation.sites.values()]
-        simulated = [self.simulated / "sites" / site for site in self.federation.sites]
+        assert model["sha256"] == self.sha256(name)
+        deployed = [home.study(name) for home in self.federation.sites.values()]
+        simulated = [self.folder / name / "sites" / site for site in self.federation.sites]
         assert harmonized(deployed) == harmonized(simulated)
 
 
@@ -51,59 +51,81 @@ class Running:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("federation")
     study = consortium(folder, n=20, evaluation={"held_out": 0.2, "metrics": "summed"})
-    succeeded("simulate", study, "--out", folder / "simulated")
+    document = yaml.safe_load(study.read_text())
+    document |= {"study": "quick", "evaluation": {"held_out": 0.2, "metrics": "none"}}
+    (folder / "quick.yaml").write_text(yaml.safe_dump(document))
+    study.rename(folder / "made-up.yaml")
+    for name in ("made-up", "quick"):
+        succeeded("simulate", folder / f"{name}.yaml", "--out", folder / name)
     federation = Federation(folder)
     for site in SITES:
         federation.add(site, folder / "data" / site)
     try:
         federation.up()
-        yield Running(federation, study, folder / "simulated")
+        yield Running(federation, folder)
     finally:
         federation.down()
 
 
 def test_equals_the_simulation(running: Running, tmp_path: Path) -> None:
     """Catches anything that the transport, a process or the machine adds to a result."""
-    federation = running.federation
-    words = ("server", "run", federation.server.path, running.study, "--out", tmp_path / "out")
+    federation, study = running.federation, running.folder / "made-up.yaml"
+    words = ("server", "run", federation.server.path, study, "--out", tmp_path / "out")
     printed = succeeded(*words)
-    assert f"shared model {running.sha256[:12]}, from ash, birch, cedar" in printed
-    running.same_as_simulated(tmp_path / "out")
+    assert f"shared model {running.sha256()[:12]}, from ash, birch, cedar" in printed
+    running.same_as_simulated(tmp_path / "out", "made-up")
+    simulated = running.folder / "made-up"
     for site, home in federation.sites.items():
         ledger = (home.study("made-up") / "ledger.jsonl").read_text()
-        assert ledger == (running.simulated / "sites" / site / "ledger.jsonl").read_text()
+        assert ledger == (simulated / "sites" / site / "ledger.jsonl").read_text()
+    with (
+        np.load(tmp_path / "out/evaluation.npz") as found,
+        np.load(simulated / "evaluation.npz") as expected,
+    ):
+        assert sorted(found) == sorted(expected)
+        for name in found:
+            np.testing.assert_array_equal(found[name], expected[name])
 
 
-def in_a_phase(running: Running, site: str, out: Path) -> Any:
-    """Order the study and stop the site's worker as soon as the phase is asked for."""
+def survived(victims: tuple[str, ...], running: Running, out: Path) -> None:
+    """Order the quick study, and kill these when the phase has been asked for and not answered."""
     federation = running.federation
-    worker = federation.worker_of(site)
-    order = federation.order(running.study, out)
+    stopped = {site: federation.worker_of(site) for site in SITES[:2]}
+    order = federation.order(running.folder / "quick.yaml", out)
     until(lambda: list(order.events()), "the sites agree")
-    os.kill(worker, signal.SIGSTOP)
-    until(lambda: said(federation.sites[site]).get("state") == "working", "the site is asked")
-    return order
-
-
-@pytest.mark.parametrize("victim", ["superlink", "node", "worker"])
-def test_survives(victim: str, running: Running, tmp_path: Path) -> None:
-    """Catches a run that dies with the SuperLink, a message that is lost with a site's process, and
-    one that is done twice."""
-    federation, site = running.federation, SITES[0]
-    order = in_a_phase(running, site, tmp_path / "out")
-    worker = federation.worker_of(site)
-    pid = {
-        "superlink": lambda: federation.process_of("superlink"),
-        "node": lambda: federation.node_of(site),
-        "worker": lambda: worker,
-    }[victim]()
-    os.kill(pid, signal.SIGKILL)
-    if victim == "superlink":
-        os.kill(worker, signal.SIGCONT)
+    for worker in stopped.values():
+        os.kill(worker, signal.SIGSTOP)
+    for site in stopped:
+        until(lambda site=site: said(federation.sites[site]).get("state") == "working", site)
+    for victim in victims:
+        pid = {
+            "superlink": lambda: federation.process_of("superlink"),
+            "front": lambda: federation.process_of("front"),
+            "node": lambda: federation.node_of("birch"),
+            "worker": lambda: stopped["ash"],
+        }[victim]()
+        os.kill(pid, signal.SIGKILL)
+    for worker in stopped.values():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGCONT)
     outcome = federation.finished(order)
     assert outcome.get("missing") == {}, outcome
-    running.same_as_simulated(tmp_path / "out")
-    federation.connected(federation.sites[site])
+    running.same_as_simulated(out, "quick")
+    for home in federation.sites.values():
+        federation.connected(home)
+
+
+def test_survives_all_at_once(running: Running, tmp_path: Path) -> None:
+    """Catches a run that dies with the SuperLink, a message that is lost with a site's process, and
+    one that is done twice."""
+    survived(("worker", "node", "superlink"), running, tmp_path / "out")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("victim", ["superlink", "front", "node", "worker"])
+def test_survives(victim: str, running: Running, tmp_path: Path) -> None:
+    """Says which, where the test of all at once fails."""
+    survived((victim,), running, tmp_path / "out")
 
 
 def test_idle_round_and_status(running: Running) -> None:
@@ -138,7 +160,7 @@ def test_strangers_are_refused(running: Running, tmp_path: Path) -> None:
     """Catches a site that is let in with a key that nobody enrolled, or beside the true one with a
     copy of its key."""
     federation = running.federation
-    stranger = federation.add("dune", running.study.parent / "data/ash", enrol="not")
+    stranger = federation.add("dune", running.folder / "data/ash", enrol="not")
     copied = SiteHome(Path(shutil.copytree(federation.sites["ash"].path, tmp_path / "copied")))
     for lock in copied.path.glob(".*lock"):
         lock.unlink()
@@ -156,15 +178,17 @@ def test_strangers_are_refused(running: Running, tmp_path: Path) -> None:
 def test_names_of_people_stay(running: Running, tmp_path: Path) -> None:
     """Catches the text of a site's error, with a patient's name in it, at the coordinator."""
     federation, name = running.federation, "sub-JaneDoe1970"
-    features = running.study.parent / "data/ash/features.tsv"
+    features = running.folder / "data/ash/features.tsv"
     honest = features.read_text()
     row = honest.splitlines()[1].split("\t")
-    people = running.study.parent / "data/ash/participants.tsv"
+    people = running.folder / "data/ash/participants.tsv"
     listed = people.read_text()
     try:
         people.write_text(listed.replace(row[0], name))
         features.write_text(honest.replace("\t".join(row), "\t".join([name, "inf", *row[2:]])))
-        outcome = federation.finished(federation.order(running.study, tmp_path / "out"))
+        outcome = federation.finished(
+            federation.order(running.folder / "quick.yaml", tmp_path / "out")
+        )
     finally:
         features.write_text(honest)
         people.write_text(listed)
