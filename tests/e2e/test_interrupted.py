@@ -64,7 +64,6 @@ POINTS = (
     "replace shared/manifest.json",
     "replace birch/.shared.npz",
     "judge birch",
-    "replace run.json",
     "replace evaluation.npz",
     "replace metrics.json",
 )

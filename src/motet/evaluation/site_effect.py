@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import f as f_distribution
+from scipy.special import fdtrc  # that of scipy.stats.f.sf, without a second of imports
 
 from motet.bids.table import Table
 from motet.cohort import in_fit
@@ -178,7 +178,7 @@ def _features(Y: Float, batch: NDArray[Any], W: Float) -> tuple[Float, Float, Fl
     floor = 1e-12 * Y.var(axis=0) * len(Y) + np.finfo(float).tiny
     full = np.maximum(full, floor)
     between = np.maximum(covariates_only - full, 0.0)
-    p = f_distribution.sf(between / df1 / (full / df2), df1, df2)
+    p = fdtrc(df1, df2, between / df1 / (full / df2))
     kept = np.maximum(batches_only - full, 0.0) / np.maximum(batches_only, floor)
     return p, between / (between + full), kept
 
