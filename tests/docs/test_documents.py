@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from e2e.consortium import pooled_table, succeeded
+from motet.errors import known_codes
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -29,6 +30,13 @@ def test_readme_names_tests_that_exist() -> None:
     assert len(named) >= 5
     for name in named:
         assert (ROOT / name).exists(), name
+
+
+def test_every_code_is_explained() -> None:
+    """Catches a code that a coordinator reads and finds nowhere."""
+    text = (ROOT / "docs/reference/codes.md").read_text()
+    own = {"not-connected", "silent", "timeout", "site-name", "invalid-reply", "stale"}
+    assert not [code for code in sorted(known_codes() | own) if f"`{code}`" not in text]
 
 
 def test_tutorial_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
