@@ -8,7 +8,7 @@ export OPENBLAS_NUM_THREADS = 1
 .PHONY: test demo lint test-long bench clean
 
 test: lint
-	$(BIN)/python -m pytest -n 2 -m "not long"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long"
 
 demo: $(INSTALLED)
 	$(BIN)/motet demo --out motet_demo
@@ -20,7 +20,7 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 
 test-long: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/combat_speed.py --repeats 5
