@@ -47,6 +47,7 @@ FLEET = frozenset(
 PULL = "/v1/fleet/pull-messages"
 PUSH_MESSAGE, PUSH_OBJECT = "/v1/fleet/push-messages", "/v1/fleet/push-object"
 KICK, NEWS = "/motet/kick", "/motet/news"
+HOP_BY_HOP = (b"host", b"connection", b"content-length", b"transfer-encoding", b"accept-encoding")
 
 HOLD = 15.0
 """Seconds that a request for messages is held; Flower's clients give up after 30."""
@@ -153,7 +154,7 @@ class Front:
             gone.cancel()
 
     async def _forward(self, scope: Scope, body: bytes) -> Answer:
-        headers = [(k, v) for k, v in scope["headers"] if k not in (b"host", b"connection")]
+        headers = [(k, v) for k, v in scope["headers"] if k not in HOP_BY_HOP]
         try:
             response = await self._upstream.request(
                 scope["method"], scope["path"], content=body, headers=headers

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import ssl
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import httpx
 
 log = logging.getLogger("motet.coordinator")
+
+POLL = 0.25
+"""Seconds between looks for replies while the front does not answer."""
 
 
 class News:
@@ -40,13 +44,16 @@ class News:
 
     def wait(self, seconds: float) -> None:
         """Return when a reply has come since the last call, or after some time."""
-        self._seen = self._ask("/motet/news", {"seen": self._seen, "wait": seconds})
+        count = self._ask("/motet/news", {"seen": self._seen, "wait": seconds})
+        if count is None:
+            time.sleep(POLL)
+        self._seen = count or 0
 
-    def _ask(self, path: str, asked: dict[str, object]) -> int:
+    def _ask(self, path: str, asked: dict[str, object]) -> int | None:
         try:
             response = self._client.post(path, json=asked)
             response.raise_for_status()
             return int(response.json()["count"])
         except (httpx.HTTPError, KeyError, ValueError) as error:
             log.info("the front does not answer: %s", type(error).__name__)
-            return 0
+            return None
