@@ -15,6 +15,7 @@ from conformance.federation import Federation
 from evaluation.dense import columns_of, dense, ridge_predictions, standardized, taken_for
 from motet.cohort import in_fit
 from motet.config import Evaluation
+from motet.evaluation.intervals import explained
 from motet.evaluation.moments import chunks
 from motet.evaluation.predictors import PENALTIES
 from motet.evaluation.probes import Projection
@@ -197,17 +198,18 @@ def test_biology_equals_dense_ridge() -> None:
     assert any("bins" in note for note in found.notes)
 
 
-def test_interval_of_r2_covers() -> None:
-    """Catches an interval much too narrow or too wide: new draws of people fall into it."""
+@pytest.mark.parametrize("away", [0.0, 6.0])
+def test_interval_of_r2_covers(away: float) -> None:
+    """Catches an interval much too narrow or too wide: new draws of people fall into it, also
+    where the people read lie far from the mean of the fit, as at an unseen site of old people."""
     inside = 0
     rng = np.random.default_rng(1)
-    from motet.evaluation.intervals import explained
-
     for _ in range(300):
-        t = rng.normal(size=80)
+        t = rng.normal(size=80) + away
         e = rng.normal(scale=0.7, size=80)
-        sums = {"e1": 0.0, "ee": (e**2).sum(), "e4": (e**4).sum(), "eett": (e**2 * t**2).sum()}
-        reading = explained(80, **sums, t=t.sum(), tt=(t**2).sum(), t4=(t**4).sum())
+        powers = {f"t{k}" if k > 2 else "t" * k: (t**k).sum() for k in (1, 2, 3, 4)}
+        errors = {"e1": 0.0, "ee": (e**2).sum(), "e4": (e**4).sum(), "eet": (e**2 * t).sum()}
+        reading = explained(80, **errors, **powers, eett=(e**2 * t**2).sum())
         assert reading.interval is not None
         inside += reading.interval[0] < 1 - 0.49 < reading.interval[1]
     assert 0.88 < inside / 300 < 0.99

@@ -264,6 +264,12 @@ def readings(targets: int, scored: int) -> tuple[ArraySpec, ...]:
             support="cell",
         ),
         ArraySpec(
+            name="t3",
+            shape=(t,),
+            meaning="third powers of these columns about the mean of the fit",
+            support="cell",
+        ),
+        ArraySpec(
             name="t4",
             shape=(t,),
             least=0,
@@ -289,6 +295,12 @@ def readings(targets: int, scored: int) -> tuple[ArraySpec, ...]:
             shape=(V, t),
             least=0,
             meaning="fourth powers of these errors",
+            support="cell",
+        ),
+        ArraySpec(
+            name="eet",
+            shape=(V, t),
+            meaning="products of squared errors and the columns about the mean of the fit",
             support="cell",
         ),
         ArraySpec(

@@ -168,8 +168,8 @@ def _predictions(schema: Schema, shared: Arrays) -> list[Metric]:
             i = mine[0]
             r2, mae = [], []
             for v in range(len(VERSIONS)):
-                errors = {k: float(sums[f"judged/{k}"][v, i]) for k in ("e1", "ee", "e4", "eett")}
-                spread = {k: float(sums[f"judged/{k}"][i]) for k in ("t", "tt", "t4")}
+                errors = {k: float(sums[f"judged/{k}"][v, i]) for k in ("e1", "ee", "e4", "eet", "eett")}
+                spread = {k: float(sums[f"judged/{k}"][i]) for k in ("t", "tt", "t3", "t4")}
                 r2.append(explained(n, **errors, **spread))
                 mae.append(mean_absolute_error(n, errors["e1"], errors["ee"]))
             found += [

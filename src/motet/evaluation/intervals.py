@@ -50,14 +50,17 @@ def explained(
     e1: float,
     ee: float,
     e4: float,
+    eet: float,
     eett: float,
     t: float,
     tt: float,
+    t3: float,
     t4: float,
 ) -> Reading:
     """R squared of predictions, ``1 - sum e^2 / sum (t - mean t)^2``.
 
-    The interval is that of a ratio of sums over independent people (delta method).
+    The interval is that of a ratio of sums over independent people (delta method), both about the
+    mean of the people read: an unseen site can lie far from the mean of the fit.
 
     Parameters
     ----------
@@ -65,16 +68,19 @@ def explained(
         People read.
     e1, ee, e4 : float
         Sums of absolute, squared and fourth powers of errors.
-    t, tt, t4 : float
-        Sums of the target about the mean of the fit, its squares and fourth powers.
-    eett : float
-        Sum of products of squared errors and squared targets.
+    t, tt, t3, t4 : float
+        Sums of the target about the mean of the fit, its squares, third and fourth powers.
+    eet, eett : float
+        Sums of products of squared errors with the target about that mean, and with its square.
     """
     spread = tt - t**2 / max(n, 1)
     if n < 3 or not spread > 1e-12 * tt:
         return Reading(value=None, n=n)
-    ratio = ee / tt
-    error = Z * math.sqrt(max(e4 - 2 * ratio * eett + ratio**2 * t4, 0.0)) / tt
+    m = t / n
+    about_4 = t4 - 4 * m * t3 + 6 * m**2 * tt - 4 * m**3 * t + n * m**4
+    ee_about_2 = eett - 2 * m * eet + m**2 * ee
+    ratio = ee / spread
+    error = Z * math.sqrt(max(e4 - 2 * ratio * ee_about_2 + ratio**2 * about_4, 0.0)) / spread
     value = 1.0 - ee / spread
     return Reading(value=value, interval=(value - error, min(value + error, 1.0)), n=n)
 

@@ -39,10 +39,12 @@ def send_readings(site: Site, shared: Arrays, rows: Rows, *, seed: int) -> dict[
         "n": np.asarray(n, dtype=np.int64),
         "t": about.sum(axis=0),
         "tt": (about**2).sum(axis=0),
+        "t3": (about**3).sum(axis=0),
         "t4": (about**4).sum(axis=0),
         "e1": np.abs(error).sum(axis=1),
         "ee": (error**2).sum(axis=1),
         "e4": (error**4).sum(axis=1),
+        "eet": (error**2 * about).sum(axis=1),
         "eett": (error**2 * about**2).sum(axis=1),
         "scores": scores,
     }
