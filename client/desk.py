@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from flwr.app import RecordDict
 from threadpoolctl import threadpool_limits
 
 from motet.bids.derivatives import DerivativeWriter
@@ -25,8 +26,8 @@ from motet.client.opening import open_site
 from motet.client.site_result import write_cohort, write_report
 from motet.client.worker import SiteWorker
 from motet.errors import DeploymentError, MotetError, ProtocolError, is_plain_name
-from motet.flower.records import Body, Envelope, pack, unpack
-from motet.store import read_json, write_json
+from motet.flower.records import Body, Envelope, decode, pack, unpack
+from motet.store import read_json, sweep, write_json
 from motet.supervise import claimed, die_with_parent, log_to
 from motet.version import __version__
 
@@ -48,13 +49,11 @@ class Desk:
         self._home, self._settings = home, home.settings
         self._warnings: list[str] = []
         self._study = ""
-        self._hello = self._worker = self._new("")
+        self._worker = self._new("")
         self._run = ""
 
     def worker_for(self, action: str, envelope: Envelope, body: Body) -> SiteWorker:
         """The worker of this run; made anew where the process that held it is gone."""
-        if action == "query.hello":
-            return self._hello
         if action == "query.agree":
             self._begin(envelope.run, body.document)
         elif self._run != envelope.run:
@@ -118,21 +117,19 @@ class Desk:
         manifest = folder / "model" / "manifest.json"
         if done is None or not manifest.is_file():
             return
+        document = read_json(manifest)["document"]
+        if document["plan"] != done.plan.hash:
+            return  # the site was lost before it harmonized: the model is an earlier study's
         write_cohort(folder, done.table, done.fit, others=done.others)
         about = {
             "study": done.plan.study,
             "method": done.plan.method,
             "plan": done.plan.hash,
-            "model": read_json(manifest)["document"]["model"],
+            "model": document["model"],
             "motet": __version__,
         }
-        try:
-            report = write_report(
-                folder, done.table, done.fit, about=about, warnings=self._warnings
-            )
-            log.info("the site's report: %s", report)
-        except MotetError as error:
-            log.warning("no report: %s", error)
+        report = write_report(folder, done.table, done.fit, about=about, warnings=self._warnings)
+        log.info("the site's report: %s", report)
 
 
 def main() -> None:
@@ -140,6 +137,7 @@ def main() -> None:
     die_with_parent(signal.SIGKILL)  # whatever it does: the next one takes the data up at once
     home, channel = SiteHome(Path(sys.argv[1])), Connection(int(sys.argv[2]))
     log_to(home.log)
+    sweep(home.outbox, home.path / "studies")
     began = time.monotonic()
     while True:
         try:
@@ -159,10 +157,21 @@ def _serve(desk: Desk, channel: Connection) -> None:
             content = unpack(channel.recv_bytes(), channel.recv_bytes())
         except (EOFError, OSError):
             return
+        if job["action"] == "query.close":
+            # Before the reply: where this process is killed in between, it is asked again.
+            _conclude(desk, content)
         for part in pack(answer(desk.worker_for, str(job["action"]), content)):
             channel.send_bytes(part)
-        if job["action"] == "query.close":
-            desk.conclude()
+
+
+def _conclude(desk: Desk, content: RecordDict) -> None:
+    """Write what the site keeps for itself. The study is done, whatever happens to its report."""
+    try:
+        envelope, body = decode(content)
+        desk.worker_for("query.close", envelope, body)
+        desk.conclude()
+    except Exception as error:  # a full disk must not look like a failed study
+        log.warning("no report: %s", error, exc_info=not isinstance(error, MotetError))
 
 
 if __name__ == "__main__":

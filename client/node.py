@@ -91,10 +91,12 @@ class Node:
 
     def _connect(self) -> None:
         if self._fleet is not None:
-            self._fleet.close()
+            # Forgotten first: its listener's last words are no news of the next connection.
+            before, self._fleet = self._fleet, None
+            before.close()
         certificate = self._home.certificate.read_bytes()
         look(self._settings.coordinator, certificate)
-        fleet = self._fleet = Fleet(self._settings.coordinator, certificate, self._home.key())
+        fleet = Fleet(self._settings.coordinator, certificate, self._home.key())
         here, left = self._here(), self._left()
         if left.get("node_id") and left.get("at") == here:
             # The process before this one was killed, or the coordinator is back after an outage.
@@ -102,9 +104,10 @@ class Node:
             # machine has no such record, and is refused.
             try:
                 fleet.deactivate(int(left["node_id"]))
-            except ConnectionProblem as problem:
+            except (ConnectionProblem, RunEnded) as problem:
                 log.info("no goodbye for the process before this one: %s", problem)
         node_id = fleet.activate()
+        self._fleet = fleet
         write_json(self._home.session, {"node_id": node_id, "at": here})
         self._say("connected")
 
@@ -119,10 +122,14 @@ class Node:
             self._work()
             # A reply, a message, or a problem ends the wait; a second is for what has expired.
             wait([self._heard.bell, *self._hand.bells()], timeout=1.0)
+            problem = None
             for said in self._heard.take():
                 if isinstance(said, ConnectionProblem):
-                    raise said
-                self._take(said)
+                    problem = said
+                else:
+                    self._take(said)
+            if problem is not None:
+                raise problem
 
     def _listen(self, fleet: Fleet) -> None:
         """Ask for messages for ever. The front holds a request; where none does, pause."""
@@ -153,16 +160,23 @@ class Node:
                 time.sleep(POLL if quiet < WARM else IDLE)
 
     def _take(self, incoming: Incoming) -> None:
-        """Take one message."""
+        """Take one message; one that makes no sense, or whose run is over, is dropped."""
         try:
-            envelope, sha256 = envelope_of(incoming.content)
+            self._sort(incoming, *envelope_of(incoming.content))
+        except RunEnded:
+            log.info("a message came of a run that is over")
         except ProtocolError as error:
             log.warning("a message was dropped: %s", error)
-            return
+
+    def _sort(self, incoming: Incoming, envelope: Envelope, sha256: str) -> None:
+        """Refuse, answer, send again, or put into the queue."""
         key = (envelope.run, envelope.plan, envelope.phase, envelope.round, sha256)
         if code := self._refusal(incoming):
             about = {"site": self._settings.name, "motet": __version__}
             self._reply(incoming, refusal(envelope, code, Body(document=about)))
+        elif incoming.action == "query.hello":
+            about = {"site": self._settings.name, "motet": __version__}
+            self._reply(incoming, encode(envelope, Body(document=about)))
         elif incoming.action == "query.ping":
             state = {"state": self._state(key)}
             self._reply(incoming, encode(envelope, Body(document=state)))

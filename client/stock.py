@@ -9,7 +9,7 @@ from __future__ import annotations
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from motet.flower.records import Body, decode, encode, refusal
+from motet.flower.records import Body, decode, encode, refusal, unparcel
 from motet.version import __version__
 
 app = ClientApp()
@@ -18,20 +18,18 @@ app = ClientApp()
 @app.query("hello")
 def hello(message: Message, context: Context) -> Message:
     """Say who this is."""
-    envelope, _ = decode(message.content)
+    envelope, _ = decode(unparcel(message.content))
     name = str(context.node_config.get("site", "site"))
     return Message(
         encode(envelope, Body(document={"site": name, "motet": __version__})), reply_to=message
     )
 
 
-@app.query()
-def query(message: Message, context: Context) -> Message:
+def refuse(message: Message, context: Context) -> Message:
     """Refuse everything else."""
-    return Message(refusal(decode(message.content)[0], "stock-node"), reply_to=message)
+    return Message(refusal(decode(unparcel(message.content))[0], "stock-node"), reply_to=message)
 
 
-@app.train()
-def train(message: Message, context: Context) -> Message:
-    """Refuse everything else."""
-    return Message(refusal(decode(message.content)[0], "stock-node"), reply_to=message)
+for name in ("agree", "prepare", "finish", "close", "ping"):
+    app.query(name)(refuse)
+app.train("phase")(refuse)

@@ -281,9 +281,9 @@ class SiteWorker:
         return self._gate.release(arrays, plan=run.plan, phase=phase, path=path, sizes=sizes)
 
     def done(self) -> Done | None:
-        """The study as it was done here, for the site's own report; None before the end."""
+        """The study as it is planned here, for the site's own report; None before that."""
         run = self._run
-        if run is None or self.model is None:
+        if run is None:
             return None
         others = "unseen" if self.name in run.plan.unseen else "held_out"
         return Done(plan=run.plan, table=run.table, fit=run.fit, others=others)

@@ -12,7 +12,7 @@ from motet.flower.bundle import bundle
 from motet.plan import parse_params
 from motet.server.events import Observer
 from motet.server.home import ServerHome
-from motet.server.orders import Order, alive, chosen, new_folder
+from motet.server.orders import Order, all_orders, chosen, new_folder, runs
 from motet.server.result import StudyFolder
 
 LOOK = 0.2
@@ -32,7 +32,7 @@ def submit(home: ServerHome, study: Path, *, out: Path, wait: float) -> Order:
     with naming(study):
         read = load_study(study)
         parse_params(read)
-    _running(home)
+    _ready(home)
     sites = chosen(read, tuple(home.enrolled()))
     StudyFolder(out).check(read)
     order = Order(
@@ -43,23 +43,34 @@ def submit(home: ServerHome, study: Path, *, out: Path, wait: float) -> Order:
 
 def submit_check(home: ServerHome, *, rounds: int, wait: float) -> Order:
     """Order rounds that only say hello: who answers, and how fast."""
-    _running(home)
+    _ready(home)
     sites = chosen(None, tuple(home.enrolled()))
     order = Order(folder=new_folder(home.path / "orders"), sites=sites, wait=wait, rounds=rounds)
     return _ordered(home, order)
 
 
-def _running(home: ServerHome) -> None:
+def _ready(home: ServerHome) -> None:
     if not home.status.is_file():
         home.settings  # noqa: B018 - says first if this is no coordinator's folder
         raise DeploymentError(
             "The coordinator is not running.", do=f"Start it: motet server start {home.path}."
         )
+    for other in all_orders(home.path / "orders"):
+        if other.study is not None and runs(other):
+            raise DeploymentError(
+                f"The study '{other.study.study}' is running ({other.name}), and a site works on "
+                "one at a time.",
+                do="Wait until it is done; 'motet server status' says how far it is.",
+            )
 
 
 def _ordered(home: ServerHome, order: Order) -> Order:
     order.write()
-    order.note(run=home.control().start(bundle(), {"order": order.name}))
+    try:
+        order.note(run=home.control().start(bundle(), {"order": order.name}))
+    except DeploymentError as error:
+        order.conclude(error=str(error), code=error.code)
+        raise
     return order
 
 
@@ -81,13 +92,13 @@ def follow(order: Order, observe: Observer) -> dict[str, Any]:
             if "error" in outcome:
                 raise DeploymentError(str(outcome["error"]))
             return outcome
-        process = order.noted().get("pid")
-        if process is None and time.monotonic() - began > STARTS:
+        begun = "pid" in order.noted()
+        if not begun and time.monotonic() - began > STARTS:
             raise DeploymentError(
                 f"The run did not start within {STARTS:.0f} s.",
                 do="See log/superexec.out in the coordinator's folder.",
             )
-        if process is not None and not alive(process) and order.outcome() is None:
+        if begun and not runs(order) and order.outcome() is None:
             raise DeploymentError(
                 "The run's process ended before the study was done.",
                 do="The same command goes on where it was.",

@@ -29,8 +29,8 @@ from motet.server.runner import Runner, SitesLostError
 from motet.strategies import check_runnable
 from motet.version import __version__
 
-GOODBYE = 10.0
-"""Seconds to wait for sites to forget their state. One that does not keeps a file more."""
+GOODBYE = 60.0
+"""Seconds to wait for sites to write their own reports and forget their state."""
 COMEBACKS = 2
 """Times that a site which was silent too long may join the next attempt."""
 

@@ -16,10 +16,10 @@ from motet.errors import MotetError
 from motet.flower.records import Body
 from motet.flower.remote import RemoteGrid
 from motet.server.coordinator import Coordinator
-from motet.server.exchange import Exchange
+from motet.server.exchange import Exchange, version_in
 from motet.server.home import ServerHome
-from motet.server.news import News
-from motet.server.orders import Order
+from motet.server.news import News, front_secret
+from motet.server.orders import Order, started
 from motet.server.result import StudyFolder
 from motet.supervise import log_to
 
@@ -37,7 +37,7 @@ def main(grid: Grid, context: Context) -> None:
     """Serve the order that the run's configuration names."""
     home = ServerHome(Path(os.environ["MOTET_SERVER"]))
     order = Order.read(home.order(Path(str(context.run_config["order"])).name))
-    order.note(pid=os.getpid())
+    order.note(pid=os.getpid(), started=started(os.getpid()))
     log_to(home.logs / "coordinator.log")
     try:
         serve(grid, home, order)
@@ -52,7 +52,7 @@ def main(grid: Grid, context: Context) -> None:
 
 def serve(grid: Grid, home: ServerHome, order: Order) -> None:
     """Run what an order asks for."""
-    news = News(home.address, home.tls / "ca.crt", home.secret.read_text(encoding="ascii"))
+    news = News(home.address, home.tls / "ca.crt", front_secret(home.secret))
     grid, study = RemoteGrid(grid, kick=news.kick, wait=news.wait), order.study
     exchange = Exchange(
         grid,
@@ -72,7 +72,7 @@ def serve(grid: Grid, home: ServerHome, order: Order) -> None:
 def _check(exchange: Exchange, order: Order) -> None:
     """Say hello to every site, again and again, and time it."""
     hello = exchange.hello()
-    versions = {site: str(body.document.get("motet")) for site, body in hello.accepted.items()}
+    versions = {site: version_in(body) or "?" for site, body in hello.accepted.items()}
     seconds = []
     for _ in range(order.rounds):
         began = time.perf_counter()

@@ -25,6 +25,12 @@ HELLO = 10.0
 """Seconds that a site which was silent has to show that it is back."""
 
 
+def version_in(body: Body) -> str:
+    """The version of Motet that a site says it has; empty where it says anything else."""
+    theirs = body.document.get("motet") if isinstance(body.document, dict) else None
+    return theirs if isinstance(theirs, str) and VERSION.fullmatch(theirs) else ""
+
+
 class Exchange:
     """Talks with the sites of one run over a Flower grid.
 
@@ -94,8 +100,8 @@ class Exchange:
     def _versions(self, said: Mapping[str, Body]) -> None:
         """Tell of sites with another version of Motet than this one."""
         for site, body in sorted(said.items()):
-            theirs = body.document.get("motet") if isinstance(body.document, dict) else None
-            if isinstance(theirs, str) and VERSION.fullmatch(theirs) and theirs != __version__:
+            theirs = version_in(body)
+            if theirs not in ("", __version__):
                 self._observe(Event(kind=Kind.VERSION, site=site, code=theirs))
 
     def _connected(self) -> dict[str, int]:

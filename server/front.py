@@ -14,7 +14,6 @@ import logging
 import ssl
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, MutableMapping
 from hmac import compare_digest
 from pathlib import Path
@@ -25,6 +24,7 @@ import uvicorn
 
 from motet.flower.held import is_empty, node_of, session_of, uploads
 from motet.server.home import ServerHome
+from motet.server.news import front_secret
 from motet.supervise import die_with_parent, log_to
 
 log = logging.getLogger("motet.front")
@@ -55,6 +55,8 @@ LOOK = 5.0
 """Seconds between looks while it is held, should a kick be lost."""
 MOST = 10_000
 """Uploads kept track of: those of sites that were killed in the middle never end."""
+MOST_REQUESTS = 500
+"""Requests at a time, held ones included."""
 LARGEST = 32_000_000
 """Bytes of a request: objects travel in chunks of 5 MB."""
 
@@ -77,7 +79,8 @@ class Front:
 
     def __init__(self, upstream: httpx.AsyncClient, secret: str) -> None:
         self._upstream, self._secret = upstream, secret
-        self._kicks: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
+        self._kicks: dict[int, asyncio.Event] = {}
+        self._known: set[int] = set()
         self._news = asyncio.Condition()
         self._count = 0
         self._uploads: dict[str, int] = {}
@@ -134,7 +137,9 @@ class Front:
         node = node_of(body)
         if node is None:
             return _plain(400)
-        kicked, until = self._kicks[node], time.monotonic() + HOLD
+        kicked, until = asyncio.Event(), time.monotonic() + HOLD
+        if node in self._known:
+            self._kicks[node] = kicked
         gone = asyncio.ensure_future(_hung_up(receive))
         try:
             while True:
@@ -143,6 +148,9 @@ class Front:
                 left = until - time.monotonic()
                 if answer[0] != 200 or not is_empty(answer[2]) or left <= 0:
                     return answer
+                # Now it is known to be a node: a stranger leaves nothing behind here.
+                self._known.add(node)
+                self._kicks[node] = kicked
                 waiting = asyncio.ensure_future(kicked.wait())
                 await asyncio.wait(
                     (waiting, gone), timeout=min(LOOK, left), return_when=asyncio.FIRST_COMPLETED
@@ -152,6 +160,8 @@ class Front:
                     return answer  # a pull marks a message delivered: none for who is not there
         finally:
             gone.cancel()
+            if self._kicks.get(node) is kicked:
+                del self._kicks[node]
 
     async def _forward(self, scope: Scope, body: bytes) -> Answer:
         headers = [(k, v) for k, v in scope["headers"] if k not in HOP_BY_HOP]
@@ -181,7 +191,8 @@ class Front:
         asked = json.loads(body)
         if path == KICK:
             for node in asked["nodes"]:
-                self._kicks[int(node)].set()
+                if (event := self._kicks.get(int(node))) is not None:
+                    event.set()
         else:
             async with self._news:
                 try:
@@ -219,7 +230,7 @@ def main() -> None:
     """Serve the coordinator whose folder is named."""
     die_with_parent()
     home = ServerHome(Path(sys.argv[1]))
-    log_to(home.logs / "front.log")
+    log_to(home.logs / "front.log", largest=5_000_000)
     asyncio.run(_serve(home))
 
 
@@ -233,7 +244,7 @@ async def _serve(home: ServerHome) -> None:
         limits=limits,
         trust_env=False,
     ) as upstream:
-        front = Front(upstream, home.secret.read_text(encoding="ascii"))
+        front = Front(upstream, front_secret(home.secret))
         config = uvicorn.Config(
             front,
             host=home.bind,
@@ -244,6 +255,7 @@ async def _serve(home: ServerHome) -> None:
             log_level="warning",
             access_log=False,
             timeout_keep_alive=60,
+            limit_concurrency=MOST_REQUESTS,
             server_header=False,
         )
         config.load()

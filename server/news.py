@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import logging
 import ssl
 import time
@@ -14,6 +16,11 @@ log = logging.getLogger("motet.coordinator")
 
 POLL = 0.25
 """Seconds between looks for replies while the front does not answer."""
+
+
+def front_secret(file: Path) -> str:
+    """What the run shows to the front: made from the superexec's secret, which it does not tell."""
+    return hmac.new(file.read_bytes(), b"motet front", hashlib.sha256).hexdigest()
 
 
 class News:

@@ -7,7 +7,6 @@ name of an order and nothing else, since every site can read a run's configurati
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from motet.config import Study, parse_study
-from motet.errors import DeploymentError
+from motet.errors import DeploymentError, MotetError
 from motet.server.events import Event, Kind
 from motet.store import read_json, write_json
 
@@ -129,7 +128,13 @@ def new_folder(orders: Path) -> Path:
 
 def all_orders(orders: Path) -> list[Order]:
     """Every order that can be read, oldest first."""
-    return [Order.read(folder) for folder in _folders(orders)]
+    found = []
+    for folder in _folders(orders):
+        try:
+            found.append(Order.read(folder))
+        except (MotetError, KeyError, TypeError, ValueError):
+            continue  # of another version, or half-written when the machine went down
+    return found
 
 
 def _folders(orders: Path) -> list[Path]:
@@ -159,10 +164,17 @@ def chosen(study: Study | None, enrolled: tuple[str, ...]) -> tuple[str, ...]:
     return named
 
 
-def alive(pid: int) -> bool:
-    """Whether a process of this machine runs."""
+def started(pid: int) -> str:
+    """When a process of this machine started, as the kernel counts; empty where it is gone."""
     try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, PermissionError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def runs(order: Order) -> bool:
+    """Whether the process that serves an order runs: the same process, not one of its number."""
+    noted = order.noted()
+    if order.outcome() is not None or "pid" not in noted:
         return False
-    return True
+    return started(int(noted["pid"])) == noted.get("started") != ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from motet.errors import DeploymentError, ModelError
 from motet.server.events import Kind
 from motet.server.home import ServerHome
-from motet.server.orders import Order, alive, all_orders
+from motet.server.orders import Order, all_orders, runs
 from motet.store import read_json
 
 
@@ -44,11 +44,11 @@ def overview(home: ServerHome) -> Overview:
         )
         for site in home.public_keys()
     )
-    orders = all_orders(home.path / "orders")
+    orders = [order for order in all_orders(home.path / "orders") if order.study]
     return Overview(
         coordinator=words,
         sites=sites,
-        orders=tuple((o.name, o.study.study, _state(o)) for o in orders[-10:] if o.study),
+        orders=tuple((o.name, o.study.study if o.study else "", _state(o)) for o in orders[-10:]),
     )
 
 
@@ -69,10 +69,9 @@ def _state(order: Order) -> str:
         return f"done, {outcome['sha256'][:12]}" + (
             f", without {', '.join(missing)}" if missing else ""
         )
-    process = order.noted().get("pid")
-    if process is None:
+    if "pid" not in order.noted():
         return "waiting to start"
-    if not alive(process):
+    if not runs(order):
         return "stopped; order it again to go on"
     phase, waits = "", dict[str, str]()
     for _, event in order.events():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from motet.releases import Arrays
 from motet.report import ReportExtraError, write_study_report
 from motet.server.coordinator import Outcome
 from motet.server.record import run_document
-from motet.store import json_hash, read_json, save_model, write_json
+from motet.store import json_hash, read_json, save_model, sweep, write_json
 from motet.supervise import claimed
 
 
@@ -41,17 +41,19 @@ class StudyFolder:
         """
         self.check(study)
         self.path.mkdir(parents=True, exist_ok=True)
-        try:
-            with claimed(self.path, "study"):
-                asked = {"study": json_hash(study.public()), "sites": sorted(sites)}
-                write_json(self.path / "asked.json", asked)
-                yield
-        except DeploymentError as error:
-            raise OutputFolderError(
-                "Another run is writing into this folder.",
-                do="Wait until it is done, or name another folder.",
-                file=self.path,
-            ) from error
+        with ExitStack() as held:
+            try:
+                held.enter_context(claimed(self.path, "study"))
+            except DeploymentError as error:
+                raise OutputFolderError(
+                    "Another run is writing into this folder.",
+                    do="Wait until it is done, or name another folder.",
+                    file=self.path,
+                ) from error
+            sweep(self.path)
+            asked = {"study": json_hash(study.public()), "sites": sorted(sites)}
+            write_json(self.path / "asked.json", asked)
+            yield
 
     def check(self, study: Study) -> None:
         """Refuse a folder that is not this study's."""

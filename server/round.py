@@ -60,13 +60,15 @@ class Round:
         self._accepted: dict[str, Body] = {}
         self._failed: dict[str, str] = {}
         self._refused: dict[str, Body] = {}
+        self._deadline = 0.0
 
     def run(self) -> Replies:
         """Run it."""
         began = time.monotonic()
+        self._deadline = began + self._timeout
         self._sent |= self._push(self._action, self._envelope, self._body, sorted(self._open))
         questions = 1
-        while self._open and time.monotonic() < began + self._timeout:
+        while self._open and time.monotonic() < self._deadline:
             arrived = list(self._grid.pull_messages([*self._sent, *self._asked]))
             for message in arrived:
                 self._take(message)
@@ -143,7 +145,9 @@ class Round:
         if state == "unknown":
             self._attempts[site] += 1
             again = replace(self._envelope, attempt=self._attempts[site])
-            self._sent |= self._push(self._action, again, self._body, [site])
+            # What is sent again lives as long as the round: nobody waits for it after that.
+            left = max(1.0, self._deadline - time.monotonic())
+            self._sent |= self._push(self._action, again, self._body, [site], left)
 
     def _receive(self, site: str, message: Message) -> None:
         if message.has_error():

@@ -65,6 +65,14 @@ def bytes_hash(arrays: Arrays, text: str) -> str:
 PARTIAL = ".partial"
 """End of the name of a file that is being written; after a crash it is of no use."""
 
+
+def sweep(*folders: Path) -> None:
+    """Remove what killed processes left half-written below these folders."""
+    for folder in folders:
+        for partial in folder.rglob(f"*{PARTIAL}"):
+            partial.unlink(missing_ok=True)
+
+
 EVERYBODY, OWNER = 0o644, 0o600
 """Who may read a file: what is published, and what is a site's own."""
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from logging.handlers import WatchedFileHandler
+from logging.handlers import RotatingFileHandler, WatchedFileHandler
 from pathlib import Path
 from types import FrameType
 
@@ -62,10 +62,20 @@ def claimed(folder: Path, whose: str, *, name: str = ".lock") -> Iterator[None]:
         os.close(handle)
 
 
-def log_to(file: Path) -> None:
-    """Append what this package says to a file, whatever other loggers do."""
+def log_to(file: Path, *, largest: int = 0) -> None:
+    """Append what this package says to a file, whatever other loggers do.
+
+    Parameters
+    ----------
+    file : Path
+        Several processes may share it; where a log rotation moves it away it is opened again.
+    largest : int
+        Bytes after which it is set aside, three times at most. For a file of one process.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
-    handler = WatchedFileHandler(file)  # opened again when a log rotation moved it away
+    handler: logging.Handler = WatchedFileHandler(file)
+    if largest:
+        handler = RotatingFileHandler(file, maxBytes=largest, backupCount=3)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     ours = logging.getLogger("motet")
     ours.addHandler(handler)

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flwr.app import Message, RecordDict
+from flwr.app import Context, Message, RecordDict
 
+from motet.client import stock
 from motet.client.home import SiteHome
 from motet.client.node import TRIES, Node
 from motet.client.outbox import KEPT, Outbox
 from motet.errors import WorkerDiedError
 from motet.flower.bundle import PYPROJECT, bundle, bundled, digest, version_of
-from motet.flower.fleet import Incoming
+from motet.flower.fleet import Incoming, RunEnded
 from motet.flower.inprocess import InProcessGrid
-from motet.flower.records import Body, Envelope, decode, encode
+from motet.flower.records import Body, Envelope, decode, encode, parcel
 from motet.version import __version__
 
 
@@ -240,9 +241,50 @@ def test_bundle_that_is_allowed_by_its_hash(bench: Bench) -> None:
     settings.write_text(settings.read_text() + f"bundles: ['{'1' * 64}']\n")
     bench.node = bench.new()
     bench.fleet.apps[3], bench.fleet.hashes[3] = b"", "1" * 64
-    bench.fleet.send("query.hello", run=3)
+    bench.fleet.send("query.agree", run=3)
     bench.turn()
-    assert [action for action, _ in bench.hand.asked] == ["query.hello"]
+    assert [action for action, _ in bench.hand.asked] == ["query.agree"]
+
+
+def test_run_that_is_over_is_no_trouble(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Catches a node that ends when Flower says that the run of a message is finished."""
+
+    def ended(run: int) -> str:
+        raise RunEnded
+
+    monkeypatch.setattr(bench.fleet, "bundle_of", ended)
+    bench.fleet.send("train.phase", run=9)
+    bench.turn()
+    assert bench.fleet.sent == []
+    assert bench.hand.asked == []
+
+
+def test_envelope_of_other_types_is_dropped(bench: Bench) -> None:
+    """Catches a round that is no number, which could be no key of a stored reply."""
+    bench.fleet.send("train.phase")
+    envelope = bench.fleet.waiting[0].message.content["envelope"]
+    envelope["round"] = b"1"
+    bench.turn()
+    assert (bench.fleet.sent, bench.hand.asked) == ([], [])
+
+
+def test_stock_node_says_that_it_is_one() -> None:
+    """Catches an app that raises under Flower's own node, which sends the text of exceptions."""
+    InProcessGrid({}).close()
+    context = Context(
+        run_id=1, node_id=1, node_config={"site": "x"}, state=RecordDict(), run_config={}
+    )
+    for action, status in (
+        ("query.hello", "ok"),
+        ("query.agree", "stock-node"),
+        ("train.phase", "stock-node"),
+    ):
+        message = Message(parcel(encode(Envelope(run="r"), Body())), 1, action)
+        message.metadata.__dict__["_message_id"] = "m"
+        envelope, _ = decode(stock.app(message, context).content)
+        assert envelope.status == status
 
 
 def test_bundle_holds_no_code_and_is_always_the_same() -> None:

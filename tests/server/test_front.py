@@ -244,3 +244,20 @@ def test_garbage_is_refused() -> None:
         return (await client.post(PULL, content=json.dumps({"a": 1}).encode())).status_code
 
     assert together(SuperLink(), told) == 400
+
+
+def test_strangers_leave_nothing_behind() -> None:
+    """Catches a memory that grows with every node id that somebody makes up."""
+    superlink = SuperLink()
+    refusing = httpx.MockTransport(lambda request: httpx.Response(401))
+
+    async def told(client: httpx.AsyncClient) -> tuple[int, int]:
+        front = Front(httpx.AsyncClient(transport=refusing, base_url="https://inner"), SECRET)
+        app: Any = front
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="https://front") as stranger:
+            for node in range(1, 50):
+                assert (await stranger.post(PULL, content=pull(node))).status_code == 401
+        return len(front._kicks), len(front._known)
+
+    assert together(superlink, told) == (0, 0)

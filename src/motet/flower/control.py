@@ -17,7 +17,6 @@ from flwr.proto.control_pb2 import (
     ListNodesRequest,
     RegisterNodeRequest,
     StartRunRequest,
-    StopRunRequest,
 )
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.error import FlowerError
@@ -59,11 +58,6 @@ class Control:
         )
         with self._client() as client:
             return int(client.StartRun(request).run_id)
-
-    def stop(self, run_id: int) -> None:
-        """Stop a run."""
-        with self._client() as client:
-            client.StopRun(StopRunRequest(run_id=run_id))
 
     @contextmanager
     def _client(self) -> Iterator[ControlHttpClient]:

@@ -167,9 +167,7 @@ class Fleet:
             return None
         head = message_from_proto(response.messages_list[0])
         run, identifier = head.metadata.run_id, head.metadata.message_id
-        pull = make_pull_object_fn_protobuf(
-            self._retrying(self._client.PullObject), self._node, run
-        )
+        pull = make_pull_object_fn_protobuf(self._calling(self._client.PullObject), self._node, run)
         contents = pull_objects(
             [tree.object_id for tree in iterate_object_tree(response.message_object_trees[0])],
             pull,
@@ -178,7 +176,7 @@ class Fleet:
             backoff_cap=LONGEST_WAIT,
         )
         make_confirm_message_received_fn_protobuf(
-            self._retrying(self._client.ConfirmMessageReceived), self._node, run
+            self._calling(self._client.ConfirmMessageReceived), self._node, run
         )(identifier)
         message = inflate_object_from_contents(identifier, contents)
         assert isinstance(message, Message)
@@ -212,7 +210,7 @@ class Fleet:
                 push_object_contents_from_iterable(
                     ((name, item.deflate()) for name, item in objects.items() if name in wanted),
                     make_push_object_fn_protobuf(
-                        self._retrying(self._client.PushObject),
+                        self._calling(self._client.PushObject),
                         self._node,
                         to.run,
                         response.session_id,
@@ -236,7 +234,7 @@ class Fleet:
         self._ending.set()
         self._client.close()
 
-    def _retrying(self, call: Callable[[Any], T]) -> Callable[[Any], T]:
+    def _calling(self, call: Callable[[Any], T]) -> Callable[[Any], T]:
         return lambda request: self._call(call, request)
 
     def _call(self, call: Callable[[Any], T], request: Any) -> T:

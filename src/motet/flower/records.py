@@ -153,7 +153,11 @@ def envelope_of(content: RecordDict) -> tuple[Envelope, str]:
     try:
         stated: dict[str, Any] = dict(content["envelope"])
         digest = str(stated.pop("sha256"))
-        return Envelope(**stated), digest
+        envelope = Envelope(**stated)
+        texts = (envelope.run, envelope.plan, envelope.phase, envelope.status)
+        if not all(isinstance(text, str) for text in texts) or type(envelope.round) is not int:
+            raise ProtocolError("The envelope's fields are of other types.")
+        return envelope, digest
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ProtocolError(f"A message cannot be read: {type(error).__name__}.") from error
 
