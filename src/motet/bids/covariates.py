@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from motet.bids.checks import Place
+from motet.bids.telling import refuse_identifier, refuse_telling
 from motet.bids.tsv import is_missing, number
 from motet.errors import StudyFileError, listed, nearest
 from motet.schema import Kind, SiteCovariate
@@ -20,8 +21,6 @@ from motet.schema import Kind, SiteCovariate
 DECIMAL = re.compile(r"([+-]?)(0|[1-9][0-9]*)(?:\.([0-9]*))?")
 # A column of ages with one typing error must not silently become hundreds of levels.
 MANY_NUMBERS = 10
-# Nor must everybody's exact age, written with decimal commas, become the study's public levels.
-MANY_LEVELS = 10
 
 
 def level(value: object) -> str:
@@ -97,11 +96,13 @@ def resolve(
     ------
     DataError
         Names the column and the person: missing column or value, text where numbers are needed,
-        a value outside the levels, an infinite value.
+        a value outside the levels, an infinite value; identifiers, and levels that tell of single
+        people where the study does not list the levels.
     """
     frame = pd.DataFrame(index=pd.RangeIndex(len(people)))
     kinds: dict[str, Kind] = {}
     for name, request in requests.items():
+        refuse_identifier(name, "covariate", place=place)
         if name not in columns:
             raise place.error(
                 f"The covariate '{name}' is not a column.",
@@ -156,15 +157,6 @@ class _Column:
         }
         if words and len(found) > MANY_NUMBERS and len(words) * 10 <= len(found):
             raise self._text_error(f" The other {len(found)} values are numbers.")
-        if len(words) > MANY_LEVELS and 2 * len(words) > len(self.raw):
-            row = next(i for i, value in enumerate(self.parsed) if value is None)
-            raise self.place.error(
-                f"'{self.name}' has {len(words)} different texts, such as '{self.raw[row]}': more "
-                "like numbers or identifiers than categories, and levels are told to everybody.",
-                do="Write numbers with decimal points, or leave it out.",
-                column=self.name,
-                person=self.people[row],
-            )
         return "categorical" if words else "continuous"
 
     def numbers(self) -> NDArray[np.float64]:
@@ -174,7 +166,18 @@ class _Column:
 
     def levels(self, request: CovariateRequest) -> list[str]:
         found = [level(value) for value in self.raw]
-        if request.levels:
+        if not request.levels:
+            # People, not rows: a second session does not make a note a category.
+            first = dict(zip(self.people, found, strict=True))
+            refuse_telling(
+                list(first.values()),
+                self.name,
+                "covariate",
+                do="Write numbers with decimal points, list the levels in the study "
+                f"(covariates: {{{self.name}: [A, B]}}), or leave it out.",
+                place=self.place,
+            )
+        else:
             for i, value in enumerate(found):
                 if value not in request.levels:
                     raise self.place.error(

@@ -29,6 +29,7 @@ from motet.bids.covariates import CovariateRequest, level, resolve
 from motet.bids.features import PERSON, read_measures
 from motet.bids.memory import from_arrays
 from motet.bids.table import Table
+from motet.bids.telling import refuse_identifier, refuse_telling
 from motet.bids.tsv import TextTable, is_missing, read_text
 from motet.errors import listed, nearest
 
@@ -120,6 +121,7 @@ def _participants(path: Path, site: str) -> tuple[TextTable, list[str]]:
 def _batches(text: TextTable, column: str, people: Sequence[str]) -> list[str]:
     """Return the batch of every person of participants.tsv."""
     place = text.place
+    refuse_identifier(column, "batch", place=place)
     if column not in text.header:
         similar = [name for name in text.header if name.lower() == column.lower()]
         if column == BATCH and not similar:
@@ -140,6 +142,14 @@ def _batches(text: TextTable, column: str, people: Sequence[str]) -> list[str]:
             column=column,
             person=missing[0],
         )
+    refuse_telling(
+        names,
+        column,
+        "batch",
+        do="Give people of the same scanner and protocol one batch, or change 'batch' in the study "
+        "file.",
+        place=place,
+    )
     return names
 
 
