@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motet.bids.table import Table
-from motet.bids.tsv import write_text
-from motet.client.opening import open_site
-from motet.harmonizer import Params
+from motet.bids.checks import Place
+from motet.bids.features import read_measures
+from motet.bids.table import Table, as_slice
+from motet.bids.tsv import read_text, write_text
+from motet.errors import DataError
 from motet.report import write_site_report
 
 
@@ -35,10 +36,31 @@ def write_cohort(
 
 
 def reread(folder: Path, like: Table) -> NDArray[np.float64]:
-    """Read back the harmonized values of a derivative, (n, p), rows as in `like`."""
-    if like.form == "npy":
-        return np.asarray(np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False))
-    return open_site(folder, site=like.site, params=Params()).values
+    """Read back the harmonized values of a derivative, (n, p), rows as in `like`.
+
+    Only the measures are read: what stands in participants.tsv beside the names is the site's own.
+
+    Raises
+    ------
+    DataError
+        Where the folder does not hold these people and features.
+    """
+    file = folder / "participants.tsv"
+    people = read_text(file, place=Place(site=like.site, file=file)).column("participant_id")
+    measures = read_measures(folder, people, site=like.site)
+    row_of = {who: i for i, who in enumerate(_rows(measures.people, measures.sessions))}
+    wanted = _rows(like.people.tolist(), None if like.sessions is None else like.sessions.tolist())
+    if measures.features != like.features or row_of.keys() != set(wanted):
+        raise DataError(
+            "The people or features are not those of the study any more.",
+            site=like.site,
+            file=folder,
+        )
+    return np.asarray(measures.values[as_slice(np.array([row_of[who] for who in wanted]))])
+
+
+def _rows(people: Sequence[str], sessions: Sequence[str] | None) -> list[tuple[str, str]]:
+    return list(zip(people, sessions or [""] * len(people), strict=True))
 
 
 def write_report(

@@ -14,9 +14,9 @@ from motet.bids.checks import Place
 from motet.bids.description import SOURCE
 from motet.bids.tsv import read_text
 from motet.client.opening import open_site
+from motet.client.site_result import reread
 from motet.config import checked
 from motet.errors import DataError, MotetError
-from motet.harmonizer import Params
 from motet.registry import methods
 from motet.report import write_site_report
 from motet.report.read import StudyFiles, read_study
@@ -52,14 +52,11 @@ def _remake(place: Path, study: StudyFiles) -> None:
     params = checked(method.params_type, study.plan["params"], under="params")
     biology = [str(column["name"]) for column in schema.get("biology", ())]
     raw = open_site(_source(place / "harmonized"), site=site, params=params, biology=biology)
-    done = open_site(place / "harmonized", site=site, params=Params())
-    if raw.people.tolist() != done.people.tolist() or raw.features != done.features:
-        raise DataError("The people or features are not those of the study any more.", site=site)
     fit = _used(place / "cohort.tsv", site)
     write_site_report(
         place,
         raw=raw,
-        harmonized=done.values,
+        harmonized=reread(place / "harmonized", raw),
         fit=np.array([fit.get(person) == "fit" for person in raw.people.tolist()], dtype=bool),
         about={key: study.run[key] for key in ("study", "method", "plan", "model", "motet")},
         warnings=[
