@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from motet.errors import ModelError
+from motet.evaluation.result import Judgement
 from motet.report import write_site_report, write_study_report
 from report.made_up import (
     ABOUT,
@@ -161,8 +162,26 @@ def test_says_what_happened(page: str) -> None:
     assert "age with R² 0.40 from raw and 0.42 from harmonized values" in words
     assert "elm did not answer in time (code timeout)" in words
     assert "1 feature does not vary." in words
-    assert "54 people are few" in words
+    assert "54 rows are few" in words
+    assert "no table of people left a hospital: what left are sums" in words
+    assert "no person's data" not in words
     assert "dune took no part in the fit and was harmonized with the finished model" in words
+
+
+def test_few_people_and_what_sites_learn(tmp_path: Path) -> None:
+    """Catches sums of three people that are passed over, and a site probe that is said to tell
+    the sites nothing of each other."""
+    few = {"site": SITES[0], "batch": "prisma", "role": "fit", "fit": 3, "held_out": 1}
+    many = {**few, "site": SITES[1], "fit": 30}
+    probes = {"site": SITES[0], "phase": "evaluation_probes", "class": "sum", "array": "t"}
+    sent = [{**probes, "dtype": "float64", "shape": [2], "bytes": 16}]
+    sums = {"sums": Judgement(source="sums", people="held out", n=9, features=3, metrics=())}
+    judged = {"judgements": {name: one.to_json() for name, one in sums.items()}}
+    folder = write_study(tmp_path, run={"batches": [few, many], "received": sent}, metrics=judged)
+    words = re.sub(r"\s+", " ", "".join(Page(study_page(folder)).text))
+    assert f"the coordinator received them of: {SITES[0]}/prisma (3)." in words
+    assert "the weights of the site probe (evaluation_probes) go to every hospital" in words
+    assert "How well the covariates alone tell the site was not read" in words
 
 
 def test_account_of_what_left(page: str) -> None:
@@ -174,6 +193,8 @@ def test_account_of_what_left(page: str) -> None:
     for array in ("description", "sum_y", "ss"):
         assert f"<code>{array}</code>" in page
     assert "sum of every feature" in words
+    assert "site probe (evaluation_probes)" not in words  # this study's evaluation sent none
+    assert "come close to single people's values" not in words  # nor are its batches small
 
 
 def test_same_bytes(tmp_path: Path, page: str) -> None:

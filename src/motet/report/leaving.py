@@ -25,6 +25,13 @@ CLASSES = {
 }
 """Classes of releases in a sentence each, weakest promise last."""
 
+PROBE = (
+    " One conclusion tells more than a total: the weights of the site probe (evaluation_probes) go "
+    "to every hospital. With few features each can compute from them the other scanners' mean "
+    "values of the standardized features; with more, nearly, from the spread of its own people."
+)
+"""What a judgement from sums adds to what is said of sums."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
@@ -59,13 +66,14 @@ def leaving(study: StudyFiles) -> Leaving:
     """Account of what left; empty where the run kept no record."""
     received = list(study.run.get("received", ()))
     present = [c for c in CLASSES if any(str(r["class"]) == c for r in received)]
+    probed = any(_last(r) == "evaluation_probes" for r in received)
     sums: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for entry in received:
         sums[str(entry["site"])][str(entry["class"])] += _bytes(entry)
     whole = {site: sum(of_site.values()) for site, of_site in sums.items()}
     parts = _parts(received, {str(step["name"]) for step in study.plan.get("evaluation", ())})
     return Leaving(
-        classes=tuple((c, CLASSES[c]) for c in present),
+        classes=tuple((c, CLASSES[c] + (PROBE if c == "sum" and probed else "")) for c in present),
         arrays=_arrays(received, study.plan),
         header=tuple(present),
         by_site=tuple(

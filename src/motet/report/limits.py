@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from motet.evaluation.result import Judgement, Metric
 from motet.harmonizer import Card
 from motet.report.read import StudyFiles
+from motet.report.words import joined
 
 FEW = 100
-"""People judged below which a reader is told that they are few."""
+"""Rows judged below which a reader is told that they are few."""
+
+SUM_OF_FEW = 10
+"""People of a batch in the fit below which its sums come close to single people's values."""
 
 
 def limits(study: StudyFiles, card: Card | None) -> tuple[str, ...]:
@@ -18,9 +22,24 @@ def limits(study: StudyFiles, card: Card | None) -> tuple[str, ...]:
     found = list(_of_judgement(judged, study)) if judged is not None else []
     if judged is None:
         found.append("Nothing was judged: this report says who took part and what was sent.")
+    found += _few(study)
     if card is not None:
         found += [f"{card.title}: {limit}." for limit in card.limits]
     return tuple(found)
+
+
+def _few(study: StudyFiles) -> Iterator[str]:
+    """Say whose sums are of few people."""
+    few = [
+        f"{b['site']}/{b['batch']} ({b['fit']})"
+        for b in study.batches
+        if b.get("fit") is not None and 0 < int(b["fit"]) < SUM_OF_FEW
+    ]
+    if few:
+        yield (
+            f"Sums of fewer than {SUM_OF_FEW} people come close to single people's values, and the "
+            f"coordinator received them of: {joined(sorted(few))}."
+        )
 
 
 def _of_judgement(judged: Judgement, study: StudyFiles) -> Iterator[str]:
@@ -31,7 +50,7 @@ def _of_judgement(judged: Judgement, study: StudyFiles) -> Iterator[str]:
         )
     if judged.n < FEW:
         yield (
-            f"{judged.n} people are few: intervals and bands are wide, and a site effect that "
+            f"{judged.n} rows are few: intervals and bands are wide, and a site effect that "
             "matters can hide in them."
         )
     if judged.people.startswith("held out"):
@@ -44,6 +63,12 @@ def _of_judgement(judged: Judgement, study: StudyFiles) -> Iterator[str]:
             "All was computed from sums, as hospitals can release them: probes that need everybody "
             "in one place (support vector machines, forests) were not run, and could find more."
         )
+        if study.plan["schema"]["covariates"]:
+            yield (
+                "How well the covariates alone tell the site was not read: the weights of such a "
+                "probe would tell every hospital the others' mean age, share of women and the "
+                "like. Where people differ between sites, a probe above chance may read these."
+            )
     yield (
         "At chance means that these probes and tests find nothing in these features. It does not "
         "show that no trace of the scanner is left."

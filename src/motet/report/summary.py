@@ -23,6 +23,9 @@ OUTCOMES = {
     "below chance": ", less than chance gives",
     "as covariates": ", more than chance gives",
 }
+LEFT = (
+    "no table of people left a hospital: what left are sums, estimates and agreements, listed below"
+)
 CLEARLY = 0.05
 """How much better another probe has to be to be mentioned."""
 
@@ -64,7 +67,7 @@ def _who(study: StudyFiles, title: str) -> str:
         f"{count(len(sites), 'hospital')} with {scanners}"
         f"{of_whom} harmonized {count(len(study.features), 'feature')} with {title}, "
         + (f"keeping {kept}" if kept else "keeping no covariates")
-        + "; no person's data left a hospital."
+        + f"; {LEFT}."
     )
     if study.missing:
         lost = joined(sorted(study.missing))
