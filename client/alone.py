@@ -60,6 +60,10 @@ def fitted_alone(
     return own, shared, method.site_model(params, site, shared)
 
 
+def ignored(error: MotetError) -> None:
+    """Pass over a failed fit."""
+
+
 def alone(
     table: Table,
     fit: NDArray[np.bool_],
@@ -68,6 +72,7 @@ def alone(
     params: Params,
     schema: Schema,
     seed: int = 0,
+    failed: Callable[[MotetError], None] = ignored,
 ) -> NDArray[np.float64]:
     """Values (n, p) of a site that harmonizes its own batches without any other site.
 
@@ -81,6 +86,9 @@ def alone(
         Who the fit may see; nobody at an unseen site, which then fits on everybody.
     method, params, schema, seed
         Of the study.
+    failed : callable
+        Called with the error where the site's own fit failed and its values stay as they are:
+        who judges them has to say so.
     """
     values = np.array(table.block(slice(None)))
     seen = table.where(fit) if fit.any() else table
@@ -103,7 +111,8 @@ def alone(
         found = np.empty_like(values)
         for rows, block in blocks:
             found[rows] = block
-    except MotetError:
+    except MotetError as error:
+        failed(error)
         return values
     return found
 

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from motet.bids.table import Table
 from motet.client.alone import alone
 from motet.client.apply import harmonized
-from motet.client.local_site import LocalSite
+from motet.client.local_site import LocalSite, silent
+from motet.errors import MotetError
+from motet.evaluation.moments import FAILED_ALONE
 from motet.harmonizer import SiteModel
 from motet.plan import Plan
 from motet.releases import Arrays
@@ -22,7 +24,13 @@ IN_MEMORY = 2**27
 
 
 def judged_site(
-    table: Table, *, fit: NDArray[np.bool_], plan: Plan, shared: Arrays, model: SiteModel
+    table: Table,
+    *,
+    fit: NDArray[np.bool_],
+    plan: Plan,
+    shared: Arrays,
+    model: SiteModel,
+    say: Callable[[str], None] = silent,
 ) -> LocalSite:
     """Everybody of a site, with their raw, local-only and harmonized values.
 
@@ -37,6 +45,8 @@ def judged_site(
     shared : mapping of str to ndarray
         The finished shared model.
     model : SiteModel
+    say : callable
+        Takes what the site should read in its own log.
     """
 
     def after() -> Table:
@@ -53,6 +63,13 @@ def judged_site(
             values[rows] = block
         return replace(table, values=values, rows=None)
 
+    def failed(error: MotetError) -> None:
+        site.keep[FAILED_ALONE] = np.asarray(1, dtype=np.int64)
+        site.warn(
+            f"The method failed on the people of {table.site} alone, so the local-only values that "
+            f"the study is compared with are raw there. {error}"
+        )
+
     def floor() -> Table:
         if len(table.batches) < 2:
             return table
@@ -63,17 +80,20 @@ def judged_site(
             params=plan.params,
             schema=plan.schema,
             seed=plan.seed,
+            failed=failed,
         )
         return replace(table, values=values, rows=None)
 
-    return LocalSite(
+    site = LocalSite(
         name=table.site,
         schema=plan.schema,
         data=table,
         seed=plan.seed,
         fitted=fit,
         versions=Versions({"raw": lambda: table, "local_only": floor, "harmonized": after}),
+        say=say,
     )
+    return site
 
 
 class Versions(Mapping[str, Table]):

@@ -5,7 +5,7 @@ Only a simulation has everybody in one place. All fits run the method's own step
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -70,14 +70,15 @@ def full_judgement(
             do="Ask for 'evaluation: {metrics: summed}'.",
         )
     fit = masks(tables, plan)
+    failed: list[str] = []
     versions: dict[Version, Values] = {
         "raw": {site: table.block(slice(None)) for site, table in tables.items()},
-        "local_only": local_only(tables, fit, plan),
+        "local_only": local_only(tables, fit, plan, failed=failed.append),
         "pooled": pooled(tables, fit, plan),
         "harmonized": harmonized,
     }
     repeats = REPEATS if size <= ONCE else 1
-    return battery(
+    judged = battery(
         versions,
         tables,
         fit=fit,
@@ -85,6 +86,11 @@ def full_judgement(
         settings=study.evaluation,
         permuted=permuted(tables, fit, plan, repeats=repeats),
     )
+    notes = tuple(
+        f"The method failed on the people of {site} alone: its local-only values are its raw ones."
+        for site in failed
+    )
+    return replace(judged, notes=(*judged.notes, *notes))
 
 
 def masks(tables: Mapping[str, Table], plan: Plan) -> dict[str, NDArray[np.bool_]]:
@@ -97,19 +103,28 @@ def masks(tables: Mapping[str, Table], plan: Plan) -> dict[str, NDArray[np.bool_
     }
 
 
-def local_only(tables: Mapping[str, Table], fit: Masks, plan: Plan) -> dict[str, Float]:
-    """Every site harmonizes its own batches alone: the floor."""
-    return {
-        site: alone(
+def local_only(
+    tables: Mapping[str, Table], fit: Masks, plan: Plan, *, failed: Callable[[str], None]
+) -> dict[str, Float]:
+    """Every site harmonizes its own batches alone: the floor.
+
+    `failed` is called with every site whose own fit failed: its values are raw.
+    """
+    found = {}
+    for site, table in tables.items():
+        errors: list[MotetError] = []
+        found[site] = alone(
             table,
             fit[site],
             method=plan.harmonizer,
             params=plan.params,
             schema=plan.schema,
             seed=plan.seed,
+            failed=errors.append,
         )
-        for site, table in tables.items()
-    }
+        if errors:
+            failed(site)
+    return found
 
 
 def pooled(tables: Mapping[str, Table], fit: Masks, plan: Plan) -> dict[str, Float]:

@@ -112,3 +112,18 @@ def test_permuted_is_harmonized_with_the_shuffled_values() -> None:
                 one.values["harmonized"][site], federation.values[table.rows], rtol=1e-9
             )
         assert any(abs(one.values["harmonized"][s] - honest[s]).max() > 1e-6 for s in tables)
+
+
+def test_a_site_that_fails_alone_is_said() -> None:
+    """Catches a floor that is silently raw since the method failed on a site's own people."""
+    study = replace(case(n=(2, 2, 20, 20), p=3), evaluation={"metrics": "none"})
+    tables = study.tables({"b0": "x", "b1": "x", "b2": "y", "b3": "y"})
+    plan, failed = planned(study), list[str]()
+    masks = controls.masks(tables, plan)
+    found = controls.local_only(tables, masks, plan, failed=failed.append)
+    assert failed == ["x"]
+    np.testing.assert_array_equal(found["x"], tables["x"].block(slice(None)))
+    pytest.importorskip("sklearn")
+    harmonized = {site: table.block(slice(None)) for site, table in tables.items()}
+    judged = controls.full_judgement(study.study, plan, tables, harmonized)
+    assert sum("failed on the people of x alone" in note for note in judged.notes) == 1

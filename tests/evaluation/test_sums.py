@@ -12,15 +12,17 @@ from hypothesis import strategies as st
 
 from conformance.cases import Case, case
 from conformance.federation import Federation
-from evaluation.dense import columns_of, dense, ridge_predictions, standardized, taken_for
+from evaluation.dense import dense, ridge_predictions, standardized, taken_for
 from motet.cohort import in_fit
 from motet.config import Evaluation
+from motet.evaluation.from_sums import below
 from motet.evaluation.intervals import explained
 from motet.evaluation.moments import chunks
 from motet.evaluation.predictors import PENALTIES
 from motet.evaluation.probes import Projection
-from motet.evaluation.result import Judgement
+from motet.evaluation.result import Judgement, Metric, Reading
 from motet.evaluation.site_effect import site_effect
+from motet.flower.records import decode
 from motet.harmonizers._template import Template
 from motet.plan import build_plan
 from motet.registry import Registry
@@ -159,20 +161,64 @@ def test_site_probe_equals_a_dense_discriminant() -> None:
         reading = found.metric("site_accuracy_lda").readings[version]
         assert reading.value == pytest.approx(np.mean(share), abs=1e-12)
         assert reading.n == (~train).sum()
-    columns = columns_of(study).to_numpy()
-    centred = np.vstack(
-        [
-            columns[train & (study.batch == b)] - columns[train & (study.batch == b)].mean(axis=0)
-            for b in study.batches
-        ]
+    assert "demographics" not in found.metric("site_accuracy_lda").readings
+
+
+def test_nothing_of_a_batch_is_sent_on_but_the_discriminant() -> None:
+    """Catches weights of age and sex by batch, from which sites solve for the others' means."""
+    study = of_study(n=(30, 26, 34, 28, 31), p=7, covariates=("age", "sex"), seed=8)
+    told: dict[str, np.ndarray] = {}
+
+    def listen(message: Any, answer: Any) -> Any:
+        envelope, body = decode(message.content)
+        if envelope.phase == "evaluation_readings":
+            told.update(body.arrays)
+        return answer()
+
+    _, outcome, _ = judged(study, alter={next(iter(study.tables())): listen})
+    by_batch = {name for name, a in told.items() if len(study.batches) in a.shape}
+    own = by_batch - set(outcome.shared)
+    assert own == {"classes", "discriminant", "discriminant_offset"}
+    phase = {phase.name: phase for phase in outcome.plan.evaluation}["evaluation_probes"]
+    meaning = {array.name: array.meaning for array in phase.releases}["f_of_batch"]
+    assert "go to every site" in meaning
+
+
+def test_a_site_that_fails_alone_is_said() -> None:
+    """Catches a floor that is silently raw since the method failed on a site's own people."""
+    study = of_study(n=(2, 2, 20, 20), p=3, seed=3, evaluation=SUMMED)
+    site_of = {"b0": "x", "b1": "x", "b2": "y", "b3": "y"}
+    _, _, found = judged(study, tables=study.tables(site_of))
+    assert [note for note in found.notes if "failed on" in note] == [
+        "At 1 site with two or more batches the method failed on the site's own people: its "
+        "local-only values are its raw ones."
+    ]
+    enough = of_study(n=(20, 20, 20, 20), p=3, seed=3, evaluation=SUMMED)
+    _, _, found = judged(enough, tables=enough.tables(site_of))
+    assert not any("failed on" in note for note in found.notes)
+
+
+def test_sessions_are_not_taken_for_people() -> None:
+    """Catches intervals of rows without a word that a person has several."""
+    study = of_study(n=(20, 24), p=3, covariates=("age",), seed=3, evaluation=SUMMED)
+    assert not any("rows of" in note for note in judged(study)[2].notes)
+    tables = {
+        site: replace(table, people=np.array([f"sub-{i // 2}" for i in range(len(table))]))
+        for site, table in study.tables().items()
+    }
+    _, _, found = judged(study, tables=tables)
+    assert any(note.startswith("44 rows of 22 people") for note in found.notes)
+
+
+@pytest.mark.parametrize(("version", "said"), [("raw", False), ("harmonized", True)])
+def test_below_chance_is_explained_for_what_a_fit_made(version: str, said: bool) -> None:
+    """Catches raw values below the band explained by batches that no fit has made equal."""
+    low, at = (Reading(value=v, band=(0.4, 0.6), n=9) for v in (0.1, 0.5))
+    readings = {"raw": at, "harmonized": at, version: low}
+    probe = Metric(
+        name="a", title="A", aim="site_effect", better="chance", chance=0.5, readings=readings
     )
-    means = np.array([columns[train & (study.batch == b)].mean(axis=0) for b in study.batches])
-    weights = np.linalg.solve(centred.T @ centred / train.sum(), means.T).T
-    scores = columns @ weights.T - 0.5 * (weights * means).sum(axis=1)
-    said = np.array(study.batches)[scores.argmax(axis=1)]
-    share = [(said == b)[(study.batch == b) & ~train].mean() for b in study.batches]
-    alone = found.metric("site_accuracy_lda").readings["demographics"].value
-    assert alone == pytest.approx(np.mean(share), abs=1e-12)
+    assert bool(below(probe)) == said
 
 
 def test_biology_equals_dense_ridge() -> None:

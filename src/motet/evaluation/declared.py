@@ -30,6 +30,21 @@ def people() -> tuple[ArraySpec, ...]:
             "a batch's column is one site's",
         ),
         ArraySpec(
+            name="people",
+            shape=(2,),
+            dtype="int64",
+            least=0,
+            meaning="number of people, whose sessions are rows, and of those that are judged",
+        ),
+        ArraySpec(
+            name="failed_alone",
+            shape=(),
+            dtype="int64",
+            least=0,
+            meaning="1 where the method failed on the site's own people, so that its values "
+            "harmonized alone are raw, else 0",
+        ),
+        ArraySpec(
             name="observed",
             shape=("p",),
             dtype="int64",
@@ -186,26 +201,14 @@ def probes(dimensions: int, targets: int) -> tuple[ArraySpec, ...]:
             name="f_of_batch",
             shape=(V, "judged", d),
             meaning="sum of the standardized features of every batch, people of the fit: a batch's "
-            "row is one site's",
+            "row is one site's, and the weights made of it go to every site, which with few "
+            "features gives away the batch's means",
         ),
         ArraySpec(
             name="ff_within",
             shape=(V, d, d),
             meaning="products of the standardized features, centred within batch, people of the "
             "fit",
-        ),
-        ArraySpec(
-            name="x_of_batch",
-            shape=("judged", "columns"),
-            meaning="sum of the columns of every batch about their centre, people of the fit: a "
-            "batch's row is one site's",
-            support="cell",
-        ),
-        ArraySpec(
-            name="xx_trained",
-            shape=("columns", "columns"),
-            meaning="products of the columns, centred within batch, people of the fit",
-            support="cell",
         ),
         ArraySpec(
             name="f4",
@@ -243,11 +246,11 @@ def readings(targets: int, scored: int) -> tuple[ArraySpec, ...]:
     return (
         ArraySpec(
             name="confusion",
-            shape=(V + 1, "judged", "judged"),
+            shape=(V, "judged", "judged"),
             dtype="int64",
             least=0,
-            meaning="people of every batch by the batch that the probe takes them for, from their "
-            "features and, last, from the columns alone: a batch's row is one site's",
+            meaning="people of every batch by the batch that the probe takes them for: a batch's "
+            "row is one site's",
         ),
         ArraySpec(name="n", shape=(), dtype="int64", least=0, meaning="people that are read"),
         ArraySpec(

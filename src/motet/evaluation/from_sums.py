@@ -23,6 +23,8 @@ from motet.schema import Schema
 
 Float = NDArray[np.float64]
 ALPHA = 0.05
+ERRORS = ("e1", "ee", "e4", "eet", "eett")
+SPREAD = ("t", "tt", "t3", "t4")
 
 
 def people_of_batches(schema: Schema, judged: Arrays | None) -> list[dict[str, Any]]:
@@ -63,7 +65,7 @@ def judgement(schema: Schema, shared: Arrays, *, left_out: Mapping[str, str]) ->
     n = int(judged_rows(shared).sum())
     effects = _effects(schema, shared)
     metrics = [
-        _probe(schema, shared),
+        _probe(shared),
         *_by_feature(schema, shared, n),
         *_predictions(schema, shared),
         *_kept(schema, effects, n),
@@ -81,7 +83,7 @@ def judgement(schema: Schema, shared: Arrays, *, left_out: Mapping[str, str]) ->
             for name in ("eta2", "anova_p", "levene_p")
         }
         | effects,
-        notes=(*_notes(schema, shared, left_out), *_below(metrics[0])),
+        notes=(*_notes(schema, shared, left_out), *below(metrics[0])),
     )
 
 
@@ -93,21 +95,18 @@ def _metric(
     readings: Sequence[Reading],
     **more: Any,
 ) -> Metric:
-    found = dict(zip((*VERSIONS, "demographics"), readings, strict=False))
+    found = dict(zip(VERSIONS, readings, strict=True))
     return Metric(name=name, title=title, aim=aim, better=better, readings=found, **more)
 
 
-def _probe(schema: Schema, shared: Arrays) -> Metric:
+def _probe(shared: Arrays) -> Metric:
     classes = int(shared["classes"].sum())
-    confusions = shared["judged/confusion"]
-    if not schema.with_biology.columns:
-        confusions = confusions[: len(VERSIONS)]
     return _metric(
         "site_accuracy_lda",
         "Site balanced accuracy, linear discriminant",
         "site_effect",
         "chance",
-        [accuracy(confusion, classes) for confusion in confusions],
+        [accuracy(confusion, classes) for confusion in shared["judged/confusion"]],
         chance=1.0 / classes if classes > 1 else None,
         band_from="binomial",
     )
@@ -168,8 +167,8 @@ def _predictions(schema: Schema, shared: Arrays) -> list[Metric]:
             i = mine[0]
             r2, mae = [], []
             for v in range(len(VERSIONS)):
-                errors = {k: float(sums[f"judged/{k}"][v, i]) for k in ("e1", "ee", "e4", "eet", "eett")}
-                spread = {k: float(sums[f"judged/{k}"][i]) for k in ("t", "tt", "t3", "t4")}
+                errors = {k: float(sums[f"judged/{k}"][v, i]) for k in ERRORS}
+                spread = {k: float(sums[f"judged/{k}"][i]) for k in SPREAD}
                 r2.append(explained(n, **errors, **spread))
                 mae.append(mean_absolute_error(n, errors["e1"], errors["ee"]))
             found += [
@@ -244,6 +243,19 @@ def _notes(schema: Schema, shared: Arrays, left_out: Mapping[str, str]) -> list[
             "others."
         )
     counts = shared["judged/counts"]
+    people = int(shared["judged/people"][0 if shared["everybody"] else 1])
+    n = int(judged_rows(shared).sum())
+    if n > people:
+        found.append(
+            f"{n} rows of {people} people (counted site by site) are judged: a person's sessions "
+            "are taken for independent, so intervals and bands are too narrow and p values too "
+            "small."
+        )
+    if failed := int(shared["judged/failed_alone"]):
+        found.append(
+            f"At {failed} {'site' if failed == 1 else 'sites'} with two or more batches the method "
+            "failed on the site's own people: its local-only values are its raw ones."
+        )
     for k, batch in enumerate(schema.batches):
         if not counts[0, k] and counts[1, k] and not shared["everybody"]:
             found.append(
@@ -266,17 +278,20 @@ def _notes(schema: Schema, shared: Arrays, left_out: Mapping[str, str]) -> list[
     return found
 
 
-def _below(probe: Metric) -> list[str]:
-    """Say that a probe below chance is no success."""
-    below = [
+def below(probe: Metric) -> list[str]:
+    """Say that a probe below chance is no success, of values that a fit made."""
+    found = [
         version
         for version, reading in probe.readings.items()
-        if reading.value is not None and reading.band and reading.value < reading.band[0]
+        if version != "raw"
+        and reading.value is not None
+        and reading.band
+        and reading.value < reading.band[0]
     ]
-    if not below:
+    if not found:
         return []
     return [
-        f"The site probe does worse than chance on: {', '.join(below)}. That is no success: it was "
+        f"The site probe does worse than chance on: {', '.join(found)}. That is no success: it was "
         "trained on people of the fit, whose batches the fit made equal, and what is left of them "
         "there points the other way in the people who are read."
     ]

@@ -23,6 +23,10 @@ CHUNK = 512
 """Features handled at a time. A constant, not a setting: it belongs to the result's last bits."""
 
 
+FAILED_ALONE = "failed_alone"
+"""What a site keeps where its own fit failed, so that its local-only values are raw."""
+
+
 def chunks(p: int) -> list[slice]:
     """Slices of at most ``CHUNK`` feature columns."""
     return [slice(start, min(start + CHUNK, p)) for start in range(0, p, CHUNK)]
@@ -46,8 +50,14 @@ def send_people(site: Site, rows: Rows) -> dict[str, NDArray[Any]]:
         values, seen = block(site, columns)
         observed[columns] = seen.sum(axis=0)
         total[:, columns] = values.sum(axis=1)
+    whom = (site.data.people, site.data.people[rows.judged])
+    people = [len(set(ids.tolist())) for ids in whom]
+    # Known only now: the values were made when they were first read.
+    failed = site.keep.get(FAILED_ALONE, np.zeros(()))
     return {
         "counts": counts,
+        "people": np.array(people, dtype=np.int64),
+        "failed_alone": np.asarray(failed, dtype=np.int64),
         "observed": observed,
         "sum_y": total,
         "sum_x": design(site).sum(axis=0),

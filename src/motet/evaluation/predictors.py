@@ -50,7 +50,7 @@ def discriminant(n: Float, sums: Float, within: Float, fourth: float) -> tuple[F
     within : (d, d)
         Products centred within batch.
     fourth : float
-        As for :func:`shrunk`; 0 for no shrinkage.
+        As for :func:`shrunk`.
 
     Returns
     -------

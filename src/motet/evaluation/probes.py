@@ -91,7 +91,6 @@ def send_probes(site: Site, shared: Arrays, rows: Rows, *, seed: int) -> dict[st
     """
     F = probed(site, shared, seed=seed)[:, rows.trained]
     T = target_values(site)[rows.trained].T - shared["centre_t"][:, None]
-    X = design(site)[rows.trained] - shared["centre_x"]
     batch = positions(site)[rows.trained]
     K, d = len(site.schema.judged), F.shape[2]
     sums: dict[str, NDArray[Any]] = {
@@ -100,8 +99,6 @@ def send_probes(site: Site, shared: Arrays, rows: Rows, *, seed: int) -> dict[st
         "f_of_batch": np.zeros((V, K, d)),
         "ff_within": np.zeros((V, d, d)),
         "f4": np.zeros(V),
-        "x_of_batch": np.zeros((K, X.shape[1])),
-        "xx_trained": np.zeros((X.shape[1], X.shape[1])),
         "t": T.sum(axis=1),
         "tt": (T**2).sum(axis=1),
         "tf": np.einsum("tn,vnd->vtd", T, F),
@@ -112,10 +109,6 @@ def send_probes(site: Site, shared: Arrays, rows: Rows, *, seed: int) -> dict[st
         sums["f_of_batch"][:, k] = members.sum(axis=1)
         sums["ff_within"] += centred.transpose(0, 2, 1) @ centred
         sums["f4"] += ((centred**2).sum(axis=2) ** 2).sum(axis=1)
-        columns = X[batch == k]
-        sums["x_of_batch"][k] = columns.sum(axis=0)
-        columns = columns - columns.mean(axis=0)
-        sums["xx_trained"] += columns.T @ columns
     return sums
 
 

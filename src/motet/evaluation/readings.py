@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from motet.evaluation.declared import BINS, V
 from motet.evaluation.probes import probed
-from motet.evaluation.rows import Rows, design, positions, target_values, targets
+from motet.evaluation.rows import Rows, positions, target_values, targets
 from motet.releases import Arrays
 from motet.site import Site
 
@@ -56,17 +56,13 @@ def _confusion(site: Site, shared: Arrays, rows: Rows, F: NDArray[np.float64]) -
     Batches with nobody in the fit are no answer, and their people are not asked.
     """
     classes = shared["classes"].astype(bool)
-    found = np.zeros((V + 1, len(classes), len(classes)), dtype=np.int64)
+    found = np.zeros((V, len(classes), len(classes)), dtype=np.int64)
     batch = positions(site)[rows.read]
     asked = classes[batch]
     if not classes.any():
         return found
     answers = np.flatnonzero(classes)
-    X = design(site)[rows.read] - shared["centre_x"]
-    scores = [
-        *(F @ shared["discriminant"].transpose(0, 2, 1) + shared["discriminant_offset"][:, None]),
-        X @ shared["demographics"].T + shared["demographics_offset"],
-    ]
+    scores = F @ shared["discriminant"].transpose(0, 2, 1) + shared["discriminant_offset"][:, None]
     for v, score in enumerate(scores):
         taken_for = answers[np.argmax(score[:, answers], axis=1)]
         np.add.at(found[v], (batch[asked], taken_for[asked]), 1)

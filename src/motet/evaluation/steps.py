@@ -125,6 +125,8 @@ class Sums:
             ),
             "judged_incomplete": np.flatnonzero(sums["observed"] < total).astype(np.int64),
             "judged/counts": sums["counts"],
+            "judged/people": sums["people"],
+            "judged/failed_alone": sums["failed_alone"],
         }
 
     def send_moments(self, site: Site, shared: Arrays) -> Arrays:
@@ -202,8 +204,8 @@ class Sums:
             offsets.append(made[1])
             ridges.append(of_biology.weights)
             ridge_offsets.append(of_biology.offset + shared["centre_t"])
-        # Who somebody is tells the site, too: what a probe of features may know without a scanner.
-        demographics, offset = discriminant(n, sums["x_of_batch"], sums["xx_trained"], 0.0)
+        # No probe of age, sex and the like alone: its weights, which every site needs, would let a
+        # site solve for the others' means of these columns. A simulation has that probe.
         distances = {name: sums[name] for name in ("z", "zz", "zz_within")}
         varies = np.isfinite(shared["judged/eta2"][0])
         p = brown_forsythe(
@@ -216,8 +218,6 @@ class Sums:
             "classes": n > 1,
             "discriminant": np.array(weights),
             "discriminant_offset": np.array(offsets),
-            "demographics": demographics,
-            "demographics_offset": offset,
             "ridge": np.array(ridges),
             "ridge_offset": np.array(ridge_offsets),
             "target_mean": sums["t"] / max(float(n.sum()), 1.0) + shared["centre_t"],
