@@ -8,7 +8,8 @@ export OPENBLAS_NUM_THREADS = 1
 .PHONY: test demo lint test-long bench clean
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long"
+	$(BIN)/python -m pytest -n 2 -m "not long" --ignore=tests/deployment
+	$(BIN)/python -m pytest -m "not long" tests/deployment  # real processes, two cores of their own
 
 demo: $(INSTALLED)
 	$(BIN)/motet demo --out motet_demo
@@ -20,7 +21,8 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 
 test-long: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --ignore=tests/deployment
+	$(BIN)/python -m pytest tests/deployment
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/combat_speed.py --repeats 5

@@ -24,8 +24,6 @@ from motet.server.command import submit_check
 from motet.server.orders import Order, new_folder
 from motet.version import __version__
 
-pytestmark = pytest.mark.xdist_group("federation")
-
 
 @dataclass(frozen=True)
 class Running:
