@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator
 
+from motet.address import checked_address
 from motet.config import checked, parse_yaml
 from motet.errors import DeploymentError, is_plain_name
 from motet.store import EVERYBODY, OWNER, atomic
@@ -29,7 +30,7 @@ class SiteSettings(BaseModel):
     data : Path
         The folder with ``participants.tsv`` and the measures.
     coordinator : str
-        ``host:port``.
+        ``host:port``; an IPv6 address in brackets.
     bundles : tuple of str
         SHA-256 of Flower apps that runs may be started with, beside that of this package.
     """
@@ -38,7 +39,7 @@ class SiteSettings(BaseModel):
 
     name: str
     data: Path
-    coordinator: str = Field(pattern=r"^[^\s/]+:[0-9]{1,5}$")
+    coordinator: str
     bundles: tuple[str, ...] = ()
 
     @field_validator("name")
@@ -47,6 +48,11 @@ class SiteSettings(BaseModel):
         if not is_plain_name(value):
             raise ValueError("this cannot be the name of a site")
         return value
+
+    @field_validator("coordinator")
+    @classmethod
+    def _reachable(cls, value: str) -> str:
+        return checked_address(value)
 
 
 @dataclass(frozen=True)

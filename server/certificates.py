@@ -6,6 +6,7 @@ import datetime as dt
 import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -18,7 +19,13 @@ AUTHORITY_DAYS, SERVER_DAYS = 3650, 825
 """How long they are valid; browsers and auditors take no server certificate beyond 825 days."""
 
 
-def make_certificates(folder: Path, hosts: Sequence[str], *, days: float = SERVER_DAYS) -> None:
+def make_certificates(
+    folder: Path,
+    hosts: Sequence[str],
+    *,
+    days: float = SERVER_DAYS,
+    authority: Literal["kept or new", "kept"] = "kept or new",
+) -> None:
     """Write ``ca.crt``, ``ca.key``, ``server.crt`` and ``server.key``.
 
     Parameters
@@ -29,14 +36,19 @@ def make_certificates(folder: Path, hosts: Sequence[str], *, days: float = SERVE
         Names and addresses under which sites reach the coordinator.
     days : float
         How long the server certificate is valid from now.
+    authority : {"kept or new", "kept"}
+        kept: one that is not there is an OSError, one that is spoilt a ValueError.
     """
-    authority, key = _authority(folder)
+    if authority == "kept" or (folder / "ca.key").is_file():
+        issuer, key = _read_authority(folder)
+    else:
+        issuer, key = _new_authority(folder)
     server_key = ec.generate_private_key(ec.SECP256R1())
     now = dt.datetime.now(dt.UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(_name(hosts[0]))
-        .issuer_name(authority.subject)
+        .issuer_name(issuer.subject)
         .public_key(server_key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(days=max(1.0, 1.0 - days)))
@@ -53,11 +65,17 @@ def make_certificates(folder: Path, hosts: Sequence[str], *, days: float = SERVE
     _write(folder / "server.key", _private(server_key))
 
 
-def _authority(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    if (folder / "ca.key").is_file():
-        key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
-        assert isinstance(key, ec.EllipticCurvePrivateKey)
-        return x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes()), key
+def _read_authority(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+    certificate = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or (
+        certificate.public_key() != key.public_key()
+    ):
+        raise ValueError("ca.key is not the key of ca.crt")
+    return certificate, key
+
+
+def _new_authority(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     key = ec.generate_private_key(ec.SECP384R1())
     now, name = dt.datetime.now(dt.UTC), _name("Motet coordinator")
     certificate = (

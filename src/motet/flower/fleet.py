@@ -314,7 +314,8 @@ def look(address: str, certificate: bytes) -> float:
     Raises
     ------
     ConnectionProblem
-        When it is not there, shows a wrong certificate, or its clock differs by more than 5 s.
+        When it is not there, `address` is none, it shows a wrong certificate, or its clock differs
+        by more than 5 s.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
@@ -323,6 +324,11 @@ def look(address: str, certificate: bytes) -> float:
             response = client.get(f"https://{address}/health")
     except httpx.TransportError as error:
         raise unreachable(address, error) from error
+    except httpx.InvalidURL as error:
+        raise ConnectionProblem(
+            f"'{address}' is not the address of a coordinator.",
+            do="It is host:port, with an IPv6 address in brackets: ask for a new coordinator.yaml.",
+        ) from error
     except (ssl.SSLError, ValueError) as error:
         raise ConnectionProblem("The coordinator's certificate cannot be read.") from error
     if response.status_code != httpx.codes.OK:
