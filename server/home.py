@@ -10,15 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from motet.address import checked_host, joined
 from motet.config import checked, parse_yaml
 from motet.errors import DeploymentError, is_plain_name
 from motet.flower.control import Control
 from motet.server.certificates import make_certificates
-from motet.store import OWNER, atomic, write_json
+from motet.store import OWNER, atomic
+
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - the operator's own choice
+"""What to dial where a server listens on all addresses."""
 
 
 class ServerSettings(BaseModel):
@@ -32,6 +37,9 @@ class ServerSettings(BaseModel):
         The one port that sites dial.
     inner_port : int
         Port of the SuperLink on loopback; default: the next after `port`.
+    bind : str
+        Address of this machine to listen on, where `host` is not one of them: behind a proxy or
+        address translation. ``0.0.0.0``: all. Default: `host`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +47,38 @@ class ServerSettings(BaseModel):
     host: str = "localhost"
     port: int = Field(default=9443, ge=1, le=65534)
     inner_port: int = Field(default=0, ge=0, le=65535)
+    bind: str = ""
+
+    @field_validator("host")
+    @classmethod
+    def _reachable(cls, value: str) -> str:
+        return checked_host(value)
+
+    @field_validator("bind")
+    @classmethod
+    def _own(cls, value: str) -> str:
+        return checked_host(value) if value else value
+
+    @property
+    def address(self) -> str:
+        """``host:port`` that the sites dial."""
+        return joined(self.host, self.port)
+
+    @property
+    def listen(self) -> str:
+        """The address to listen on."""
+        asked = self.bind or self.host
+        return "127.0.0.1" if asked == "localhost" else asked
+
+    @property
+    def own(self) -> str:
+        """The address that this machine dials to reach itself."""
+        return EVERYWHERE.get(self.listen, self.listen)
+
+    @property
+    def names(self) -> list[str]:
+        """Names and addresses in the server's certificate."""
+        return list(dict.fromkeys([self.host, "localhost", "127.0.0.1", self.own]))
 
 
 @dataclass(frozen=True)
@@ -108,12 +148,21 @@ class ServerHome:
     @property
     def address(self) -> str:
         """``host:port`` that the sites dial."""
-        return f"{self.settings.host}:{self.settings.port}"
+        return self.settings.address
 
     @property
     def bind(self) -> str:
         """The address to listen on."""
-        return "127.0.0.1" if self.settings.host == "localhost" else self.settings.host
+        return self.settings.listen
+
+    @property
+    def own_address(self) -> str:
+        """``host:port`` under which this machine itself reaches the front.
+
+        The name that the sites dial may lead to a proxy, or nowhere from in here.
+        """
+        settings = self.settings
+        return joined(settings.own, settings.port) if settings.bind else settings.address
 
     @property
     def inner_port(self) -> int:
@@ -129,24 +178,49 @@ class ServerHome:
         """Site -> file of its public key."""
         return {path.stem: path for path in sorted((self.path / "sites").glob("*.pub"))}
 
+    @property
+    def enrolled_file(self) -> Path:
+        """Node ids; made again from the keys and the SuperLink where it is lost."""
+        return self.path / "sites" / "enrolled.json"
+
+    @property
+    def removed_file(self) -> Path:
+        """Public keys of sites that were removed, one a line."""
+        return self.path / "sites" / "removed"
+
+    def removed_keys(self) -> list[str]:
+        """Public keys that are never let in again."""
+        if not self.removed_file.is_file():
+            return []
+        return self.removed_file.read_text(encoding="utf-8").splitlines()
+
+    def refuse_removed(self, key: Path) -> None:
+        """Refuse the public key of a site that was removed: the SuperLink takes no key twice."""
+        if read_public_key(key).strip() in self.removed_keys():
+            raise DeploymentError(
+                "This key was removed.",
+                do="The hospital makes a new one: 'motet site init' in a new folder.",
+                file=key,
+            )
+
     def enrolled(self) -> dict[str, int]:
         """Site -> node id, of the sites that the SuperLink knows."""
-        file = self.path / "sites" / "enrolled.json"
+        file = self.enrolled_file
         if not file.is_file():
             return {}
-        return {str(k): int(v) for k, v in json.loads(file.read_text(encoding="utf-8")).items()}
+        try:
+            document = json.loads(file.read_text(encoding="utf-8"))
+            return {str(site): int(node) for site, node in document.items()}
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise DeploymentError(
+                "The list of enrolled sites cannot be read.",
+                do="Remove it: a running coordinator makes it again when it is restarted.",
+                file=file,
+            ) from error
 
     def control(self) -> Control:
         """Requests to the coordinator's own SuperLink."""
         return Control(self.inner_address, self.tls / "ca.crt")
-
-    def enrol(self) -> None:
-        """Register at the running SuperLink the keys that it does not know yet."""
-        known = self.enrolled()
-        for site, key in self.public_keys().items():
-            if site not in known:
-                known[site] = self.control().register(as_pem(key))
-                write_json(self.path / "sites" / "enrolled.json", known)
 
     def add(self, site: str, key: Path) -> None:
         """Keep a site's public key, to be enrolled.
@@ -160,6 +234,7 @@ class ServerHome:
         if not is_plain_name(site):
             raise DeploymentError(f"'{site}' cannot be the name of a site.")
         text = read_public_key(key)
+        self.refuse_removed(key)
         for other, file in self.public_keys().items():
             same = read_public_key(file) == text
             if other == site and not same:
@@ -197,12 +272,20 @@ def read_public_key(file: Path) -> str:
 
 def as_pem(file: Path) -> bytes:
     """The public key in a file, in the form that Flower compares."""
-    key = serialization.load_ssh_public_key(file.read_bytes())
+    return pem(read_public_key(file))
+
+
+def pem(text: str) -> bytes:
+    """A public key (OpenSSH), in the form that Flower compares; empty where it is none."""
+    try:
+        key = serialization.load_ssh_public_key(text.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        return b""
     form = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return key.public_bytes(*form)
 
 
-def init_server(folder: Path, *, host: str, port: int) -> ServerHome:
+def init_server(folder: Path, *, host: str, port: int, bind: str = "") -> ServerHome:
     """Make a coordinator's folder; refuses one that is there."""
     if (folder / "server.yaml").exists():
         raise DeploymentError(
@@ -212,18 +295,18 @@ def init_server(folder: Path, *, host: str, port: int) -> ServerHome:
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DeploymentError("The folder is not empty.", do="Name a new one.", file=folder)
-    settings = checked(ServerSettings, {"host": host, "port": port})
+    asked: dict[str, Any] = {"host": host, "port": port} | ({"bind": bind} if bind else {})
+    settings = checked(ServerSettings, asked)
     home = ServerHome(folder.resolve())
     home.path.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.chmod(home.path, 0o700)
     (home.path / "sites").mkdir()
     home.logs.mkdir()
-    hosts = list(dict.fromkeys([host, "localhost", "127.0.0.1"]))
-    make_certificates(home.tls, hosts)
+    make_certificates(home.tls, settings.names)
     with atomic(home.secret, readable_by=OWNER) as stream:
         stream.write(secrets.token_hex(32))
     welcome: dict[str, Any] = {
-        "address": f"{settings.host}:{settings.port}",
+        "address": settings.address,
         "certificate": (home.tls / "ca.crt").read_text(encoding="ascii"),
     }
     with atomic(home.path / "coordinator.yaml") as stream:
@@ -232,5 +315,24 @@ def init_server(folder: Path, *, host: str, port: int) -> ServerHome:
             + yaml.safe_dump(welcome, sort_keys=False, default_style=None)
         )
     with atomic(home.path / "server.yaml") as stream:
-        stream.write(yaml.safe_dump({"host": host, "port": port}, sort_keys=False))
+        stream.write(yaml.safe_dump(asked, sort_keys=False))
     return home
+
+
+def renew(home: ServerHome) -> None:
+    """Make a new server certificate of the same authority: no site has to do anything.
+
+    Raises
+    ------
+    DeploymentError
+        Where the authority's key is not in the folder.
+    """
+    names = home.settings.names
+    try:
+        make_certificates(home.tls, names, authority="kept")
+    except (OSError, ValueError, TypeError) as error:
+        raise DeploymentError(
+            "The authority's key and certificate cannot be read.",
+            do="Restore ca.key and ca.crt from the backup: the sites trust these.",
+            file=home.tls,
+        ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import http.server
 import shutil
 import socket
@@ -17,9 +18,10 @@ import pytest
 
 from deployment.federation import free_port
 from e2e.consortium import consortium, motet, refused, succeeded
-from motet.errors import ConnectionProblem
+from motet.errors import ConnectionProblem, DeploymentError
 from motet.flower.fleet import look
 from motet.server.certificates import make_certificates
+from motet.server.daemon import check_port
 from motet.server.home import ServerHome
 from motet.store import write_json
 
@@ -77,7 +79,7 @@ def test_port_in_use(coordinator: ServerHome) -> None:
         taken.bind(("127.0.0.1", coordinator.settings.port))
         taken.listen()
         said = refused(motet("server", "start", coordinator.path), str(coordinator.settings.port))
-    assert "cannot be used" in said
+    assert "is in use" in said
     assert not coordinator.status.exists()
 
 
@@ -156,6 +158,16 @@ def test_one_key_one_site(coordinator: ServerHome, site: Path, tmp_path: Path) -
         (("server", "init", "coordinator"), ["already"]),
         (("server", "init", "data"), ["not empty"]),
         (("server", "init", "new", "--port", "70000"), ["port"]),
+        (("server", "init", "new", "--host", "höst"), ["host", "xn--"]),
+        (("server", "init", "new", "--host", ""), ["host", "IP address"]),
+        (("server", "init", "new", "--host", "my host"), ["host", "my host"]),
+        (("server", "init", "new", "--host", "a.example:9443"), ["host"]),
+        (("server", "init", "new", "--host", "[::1]"), ["host"]),
+        (("server", "init", "new", "--host", "10.0.0.256"), ["host"]),
+        (("server", "init", "new", "--bind", "my host"), ["bind"]),
+        (("server", "remove", "coordinator", "birch"), ["no site 'birch'"]),
+        (("server", "remove", "nowhere", "birch"), ["server.yaml"]),
+        (("server", "renew", "nowhere"), ["server.yaml"]),
         (("server", "run", "coordinator", "study.yaml", "--out", "out"), ["not running", "start"]),
         (("server", "check", "coordinator"), ["not running"]),
         (("server", "provision", "coordinator", "a/b", "site/node.pub"), ["a/b"]),
@@ -174,6 +186,75 @@ def test_wrong_words(
     monkeypatch.chdir(tmp_path)
     consortium(tmp_path, n=6)
     refused(motet(*words), *named)
+    assert not (tmp_path / "new").exists()
+
+
+def test_ipv6_stands_in_brackets(tmp_path: Path) -> None:
+    """Catches an address that no site can dial, and a site's folder that refuses a good one."""
+    succeeded("server", "init", tmp_path / "six", "--host", "::1")
+    home = ServerHome(tmp_path / "six")
+    assert (home.address, home.bind) == ("[::1]:9443", "::1")
+    (tmp_path / "data").mkdir()
+    words = ("--name", "ash", "--data", tmp_path / "data")
+    succeeded(
+        *("site", "init", tmp_path / "site", *words),
+        *("--coordinator", home.path / "coordinator.yaml"),
+    )
+    with pytest.raises(ConnectionProblem, match="cannot be reached"):
+        look("[::1]:1", (home.tls / "ca.crt").read_bytes())
+
+
+@pytest.mark.parametrize("address", ["::1:9443", "höst\ud800:1", "my host:9443", "a:b"])
+def test_what_is_no_address_is_a_sentence(address: str, coordinator: ServerHome) -> None:
+    """Catches the traceback of an address that an earlier version let into a site's folder."""
+    with pytest.raises(ConnectionProblem):
+        look(address, (coordinator.tls / "ca.crt").read_bytes())
+
+
+def test_a_coordinator_behind_a_proxy(tmp_path: Path) -> None:
+    """Catches a coordinator that listens on its public name only, or that cannot reach itself."""
+    words = ("--host", "motet.example.org", "--bind", "0.0.0.0", "--port", free_port())
+    succeeded("server", "init", tmp_path / "inside", *words)
+    home = ServerHome(tmp_path / "inside")
+    assert home.address == f"motet.example.org:{home.settings.port}"
+    assert home.own_address == f"127.0.0.1:{home.settings.port}"
+    check_port(home.bind, home.settings.port)
+    with answering(home.tls) as address:
+        look(address.replace("localhost", "127.0.0.1"), (home.tls / "ca.crt").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("bind", "named"),
+    [("192.0.2.1", "none of this machine's"), ("nowhere.invalid", "is not known")],
+)
+def test_an_address_of_another_machine(bind: str, named: str) -> None:
+    """Catches 'port in use' where the public address is a proxy's."""
+    with pytest.raises(DeploymentError, match=named) as caught:
+        check_port(bind, 9443)
+    assert "'bind' in server.yaml" in caught.value.do
+
+
+def test_a_port_that_needs_privileges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches 'port in use' where it is not."""
+    monkeypatch.setattr(socket.socket, "bind", _denied)
+    with pytest.raises(DeploymentError, match=r"Port 443 on 127\.0\.0\.1 .* need privileges"):
+        check_port("127.0.0.1", 443)
+
+
+def _denied(self: socket.socket, address: object) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+def test_a_renewed_certificate_is_of_the_same_authority(coordinator: ServerHome) -> None:
+    """Catches a renewal after which every hospital needs a new coordinator.yaml."""
+    authority = (coordinator.tls / "ca.crt").read_bytes()
+    make_certificates(coordinator.tls, ["localhost"], days=-1)
+    assert "started again" in succeeded("server", "renew", coordinator.path)
+    with answering(coordinator.tls) as address:
+        look(address, authority)
+    (coordinator.tls / "ca.key").unlink()
+    refused(motet("server", "renew", coordinator.path), "ca.key", "backup")
+    assert (coordinator.tls / "ca.crt").read_bytes() == authority
 
 
 @pytest.mark.parametrize(
@@ -181,6 +262,8 @@ def test_wrong_words(
     [
         ("name: [a]", ["name"]),
         ("coordinator: somewhere", ["coordinator"]),
+        ("coordinator: ::1:9443", ["coordinator", "brackets"]),
+        ("coordinator: höst:9443", ["coordinator", "xn--"]),
         ("colour: red", ["colour"]),
         ("data: 3", ["data"]),
         (": :", ["site.yaml"]),

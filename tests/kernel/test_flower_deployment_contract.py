@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.proto.message_pb2 import PushObjectRequest
+from flwr.proto.node_pb2 import NodeInfo
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.inflatable import inflatable_object, inflatable_utils
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
@@ -45,7 +46,8 @@ def test_fleet_client_has_the_requests_and_their_paths() -> None:
 
 def test_control_client_has_the_requests() -> None:
     """Catches a coordinator that can enrol nobody after a change of Flower."""
-    for name in ("RegisterNode", "ListNodes", "StartRun", "StopRun"):
+    assert "public_key" in NodeInfo.DESCRIPTOR.fields_by_name
+    for name in ("RegisterNode", "UnregisterNode", "ListNodes", "StartRun", "StopRun"):
         assert callable(getattr(ControlHttpClient, name))
     assert list(inspect.signature(Control.start).parameters) == ["self", "bundle", "config"]
 

@@ -21,11 +21,15 @@ def init(
         str, typer.Option(help="Name or address under which the sites reach this machine.")
     ] = "localhost",
     port: Annotated[int, typer.Option(help="The one port that sites dial.")] = 9443,
+    bind: Annotated[
+        str,
+        typer.Option(help="Address to listen on, behind a proxy; 0.0.0.0: all. [default: host]"),
+    ] = "",
 ) -> None:
     """Make a coordinator's folder: certificates, secrets, and coordinator.yaml for the sites."""
     from motet.server.home import init_server
 
-    made = init_server(home, host=host, port=port)
+    made = init_server(home, host=host, port=port, bind=bind)
     console.print(
         f"A coordinator at {made.address}. Next:\n"
         f"  send {home / 'coordinator.yaml'} to every site\n"
@@ -48,6 +52,37 @@ def provision(
     made.settings  # noqa: B018 - refuses what is no coordinator's folder
     made.add(site, key)
     console.print(f"Site {site} may connect.", markup=False)
+
+
+@server.command()
+def remove(home: Home, site: Annotated[str, typer.Argument(help="The site's name.")]) -> None:
+    """Remove a site: its key is refused from now on."""
+    from motet.server.enrolment import remove as take_out
+    from motet.server.home import ServerHome
+
+    made = ServerHome(home.resolve())
+    made.settings  # noqa: B018 - refuses what is no coordinator's folder
+    when = take_out(made, site)
+    console.print(
+        f"Site {site} may not connect any more ({when}). To come back it needs a new key: "
+        "'motet site init' in a new folder.",
+        markup=False,
+    )
+
+
+@server.command()
+def renew(home: Home) -> None:
+    """Make a new server certificate of the same authority; the sites have nothing to do."""
+    from motet.server.home import ServerHome
+    from motet.server.home import renew as again
+
+    made = ServerHome(home.resolve())
+    again(made)
+    console.print(
+        f"A new certificate for {', '.join(made.settings.names)}. It is used when the coordinator "
+        "is started again.",
+        markup=False,
+    )
 
 
 @server.command()

@@ -17,6 +17,7 @@ from flwr.proto.control_pb2 import (
     ListNodesRequest,
     RegisterNodeRequest,
     StartRunRequest,
+    UnregisterNodeRequest,
 )
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.error import FlowerError
@@ -43,6 +44,21 @@ class Control:
         """Enrol a node by its public key (PEM); returns its node id."""
         with self._client() as client:
             return int(client.RegisterNode(RegisterNodeRequest(public_key=public_key)).node_id)
+
+    def unregister(self, node: int) -> None:
+        """Forget a node: it is refused from now on. Flower takes its key never again."""
+        with self._client() as client:
+            client.UnregisterNode(UnregisterNodeRequest(node_id=node))
+
+    def keys(self) -> dict[bytes, int]:
+        """Public key (PEM) -> node id, of the nodes that are registered."""
+        with self._client() as client:
+            listed = client.ListNodes(ListNodesRequest()).nodes_info
+        return {
+            bytes(node.public_key): int(node.node_id)
+            for node in listed
+            if node.status != "unregistered"
+        }
 
     def nodes(self) -> dict[int, str]:
         """Node id -> ``online``, ``offline`` or ``registered``."""
