@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from motet.errors import ModelError
-from motet.evaluation.result import Judgement
 from motet.report import write_site_report, write_study_report
 from report.made_up import (
     ABOUT,
     PROBES,
     SITES,
+    SUMS_ALONE,
     every_metric,
     harmonized_of,
     site_table,
@@ -121,7 +121,9 @@ def test_site_pages(simulated: Path) -> None:
 
 def test_deployed_has_no_site_pages(tmp_path: Path) -> None:
     """Catches a deployed study that shows what should stay at the sites."""
-    folder = write_study(tmp_path, run={"mode": "deployed"}, metrics={"warnings": None})
+    folder = write_study(
+        tmp_path, run={"mode": "deployed"}, metrics={**SUMS_ALONE, "warnings": None}
+    )
     with pytest.raises(ModelError, match="stay at the sites"):
         write_study_report(folder, site_pages="shown")
     text = study_page(folder)
@@ -175,9 +177,9 @@ def test_few_people_and_what_sites_learn(tmp_path: Path) -> None:
     many = {**few, "site": SITES[1], "fit": 30}
     probes = {"site": SITES[0], "phase": "evaluation_probes", "class": "sum", "array": "t"}
     sent = [{**probes, "dtype": "float64", "shape": [2], "bytes": 16}]
-    sums = {"sums": Judgement(source="sums", people="held out", n=9, features=3, metrics=())}
-    judged = {"judgements": {name: one.to_json() for name, one in sums.items()}}
-    folder = write_study(tmp_path, run={"batches": [few, many], "received": sent}, metrics=judged)
+    folder = write_study(
+        tmp_path, run={"batches": [few, many], "received": sent}, metrics=SUMS_ALONE
+    )
     words = re.sub(r"\s+", " ", "".join(Page(study_page(folder)).text))
     assert f"the coordinator received them of: {SITES[0]}/prisma (3)." in words
     assert "the weights of the site probe (evaluation_probes) go to every hospital" in words
@@ -212,7 +214,7 @@ def test_same_bytes(tmp_path: Path, page: str) -> None:
 )
 def test_missing_parts(gone: str, said: str, tmp_path: Path) -> None:
     """Catches a report that fails, or shows an empty section, where a study lacks a part."""
-    folder = write_study(tmp_path)
+    folder = write_study(tmp_path, metrics=SUMS_ALONE)
     path = folder / gone
     if path.is_dir():
         for file in path.iterdir():

@@ -60,7 +60,7 @@ def _who(study: StudyFiles, title: str) -> str:
     fitted = [b for b in study.batches if b.get("role") != "unseen"]
     sites = sorted({str(b["site"]) for b in fitted})
     people = people_of_fit(study)
-    of_whom = f" and {count(people, 'person', 'people')} in the fit" if people else ""
+    of_whom = f" and {count(people, 'row')} of people in the fit" if people else ""
     kept = covariates_in_words(study)
     scanners = count(len(fitted), "scanner or protocol", "scanners or protocols")
     sentence = (

@@ -36,7 +36,7 @@ def tiles(study: StudyFiles) -> tuple[Tile, ...]:
     found = [Tile(what=what, value=hospitals)]
     people = people_of_fit(study)
     if people is not None:
-        found.append(Tile(what="people in the fit", value=str(people)))
+        found.append(Tile(what="rows of people in the fit", value=str(people)))
     if study.judgement is None:
         found.append(Tile(what="features", value=str(len(study.features))))
         return tuple(found)
