@@ -8,7 +8,7 @@ from typing import Any
 from motet.client.home import SiteHome
 from motet.errors import ModelError
 from motet.store import read_json
-from motet.supervise import Child, Supervisor, claimed, python_module
+from motet.supervise import Child, Supervisor, claimed, python_module, supervised
 
 
 def serve(home: SiteHome, *, say: Callable[[str], None]) -> None:
@@ -63,10 +63,10 @@ def sentence(status: dict[str, Any]) -> str:
 def state(home: SiteHome) -> str:
     """What ``motet site status`` prints."""
     name = home.settings.name
-    try:
-        node = read_json(home.supervised)["processes"]["node"]
-    except (ModelError, KeyError, TypeError):
+    processes = supervised(home.supervised)
+    if processes is None:
         return f"The daemon of site {name} is not running. Start it: motet site start {home.path}"
+    node = processes["node"]
     words = sentence(said(home)) or f"Site {name} is starting."
     restarts = f" Its node was restarted {node['restarts']} times." if node["restarts"] else ""
     return f"{words}{restarts} Its log: {home.log}"

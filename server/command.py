@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from motet.config import load_study, naming
+from motet.config import Study, load_study, naming
 from motet.errors import DeploymentError
 from motet.flower.bundle import bundle
 from motet.plan import parse_params
@@ -14,6 +14,7 @@ from motet.server.events import Observer
 from motet.server.home import ServerHome
 from motet.server.orders import Order, all_orders, chosen, new_folder, runs
 from motet.server.result import StudyFolder
+from motet.supervise import supervised
 
 LOOK = 0.2
 """Seconds between looks for news of a run."""
@@ -32,6 +33,8 @@ def submit(home: ServerHome, study: Path, *, out: Path, wait: float) -> Order:
     with naming(study):
         read = load_study(study)
         parse_params(read)
+    if (going := _going(home)) is not None and _same(going, read, out):
+        return going  # stopped following it, and now follows again
     _ready(home)
     sites = chosen(read, tuple(home.enrolled()))
     StudyFolder(out).check(read)
@@ -50,18 +53,28 @@ def submit_check(home: ServerHome, *, rounds: int, wait: float) -> Order:
 
 
 def _ready(home: ServerHome) -> None:
-    if not home.status.is_file():
+    if supervised(home.status) is None:
         home.settings  # noqa: B018 - says first if this is no coordinator's folder
         raise DeploymentError(
             "The coordinator is not running.", do=f"Start it: motet server start {home.path}."
         )
-    for other in all_orders(home.path / "orders"):
-        if other.study is not None and runs(other):
-            raise DeploymentError(
-                f"The study '{other.study.study}' is running ({other.name}), and a site works on "
-                "one at a time.",
-                do="Wait until it is done; 'motet server status' says how far it is.",
-            )
+    if (other := _going(home)) is not None and other.study is not None:
+        raise DeploymentError(
+            f"The study '{other.study.study}' is running ({other.name}), and a site works on one "
+            "at a time.",
+            do="Wait until it is done; 'motet server status' says how far it is.",
+        )
+
+
+def _going(home: ServerHome) -> Order | None:
+    """The study that is running, if any."""
+    found = [order for order in all_orders(home.path / "orders") if order.study and runs(order)]
+    return found[-1] if found else None
+
+
+def _same(order: Order, study: Study, out: Path) -> bool:
+    """Whether an order is for this study and folder."""
+    return order.study is not None and order.out == out and order.study.public() == study.public()
 
 
 def _ordered(home: ServerHome, order: Order) -> Order:
@@ -74,7 +87,7 @@ def _ordered(home: ServerHome, order: Order) -> Order:
     return order
 
 
-def follow(order: Order, observe: Observer) -> dict[str, Any]:
+def follow(home: ServerHome, order: Order, observe: Observer) -> dict[str, Any]:
     """Tell `observe` of every event until the order is concluded; return the outcome.
 
     Raises
@@ -97,6 +110,12 @@ def follow(order: Order, observe: Observer) -> dict[str, Any]:
             raise DeploymentError(
                 f"The run did not start within {STARTS:.0f} s.",
                 do="See log/superexec.out in the coordinator's folder.",
+            )
+        if supervised(home.status) is None and order.outcome() is None:
+            raise DeploymentError(
+                "The coordinator ended before the study was done.",
+                do=f"Start it (motet server start {home.path}), then give this command again: it "
+                "goes on where it was.",
             )
         if begun and not runs(order) and order.outcome() is None:
             raise DeploymentError(

@@ -299,10 +299,19 @@ class Coordinator:
         raise QuorumError(
             f"{len(sites)} site(s) can take part ({listed(sites) or 'none'}); at least {quorum} "
             f"are needed.{f' Missing: {reasons}.' if reasons else ''}",
-            do="The reason stands in each site's own log."
-            if reasons
-            else "A federation needs two sites or more: add one.",
+            do=self._advice(),
         )
+
+    def _advice(self) -> str:
+        """What to do about missing sites."""
+        if not self._missing:
+            return "A federation needs two sites or more: add one."
+        if len(self._missing) > 1 and set(self._missing.values()) <= {"data", "study-file"}:
+            return (
+                "They say the same: look at the names of covariates and options in the study file; "
+                "each site's own log has the sentence."
+            )
+        return "The reason stands in each site's own log."
 
 
 def phases_of(done: Sequence[str]) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from motet.flower import superlink
 from motet.flower.fleet import look
 from motet.server.enrolment import enrol
 from motet.server.home import ServerHome
+from motet.server.orders import all_orders, runs
 from motet.supervise import Child, Supervisor, claimed, python_module
 
 READY = 60.0
@@ -33,6 +36,7 @@ def serve(home: ServerHome, *, say: Callable[[str], None]) -> None:
         check_port(home.bind, settings.port)
         check_port("127.0.0.1", home.inner_port)
         home.flower.mkdir(exist_ok=True, mode=0o700)
+        end_orphans(home)
         environment = superlink.environment(home.flower, MOTET_SERVER=str(home.path))
         children = [
             Child(
@@ -64,6 +68,13 @@ def serve(home: ServerHome, *, say: Callable[[str], None]) -> None:
             ),
         ]
         Supervisor(children, status=home.status, tick=_Tick(home, say)).run()
+
+
+def end_orphans(home: ServerHome) -> None:
+    """End runs that outlived a coordinator which was killed: nobody will hear of them."""
+    for order in all_orders(home.path / "orders"):
+        if runs(order):
+            os.kill(int(order.noted()["pid"]), signal.SIGKILL)
 
 
 class _Tick:

@@ -19,9 +19,9 @@ from motet.server.coordinator import Coordinator
 from motet.server.exchange import Exchange, version_in
 from motet.server.home import ServerHome
 from motet.server.news import News, front_secret
-from motet.server.orders import Order, started
+from motet.server.orders import Order
 from motet.server.result import StudyFolder
-from motet.supervise import log_to
+from motet.supervise import log_to, started
 
 log = logging.getLogger("motet.coordinator")
 app = ServerApp()

@@ -17,6 +17,7 @@ from motet.config import Study, parse_study
 from motet.errors import DeploymentError, MotetError
 from motet.server.events import Event, Kind
 from motet.store import read_json, write_json
+from motet.supervise import started
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,14 +163,6 @@ def chosen(study: Study | None, enrolled: tuple[str, ...]) -> tuple[str, ...]:
             do="Enrol sites with 'motet server provision FOLDER SITE KEY'.",
         )
     return named
-
-
-def started(pid: int) -> str:
-    """When a process of this machine started, as the kernel counts; empty where it is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
 
 
 def runs(order: Order) -> bool:

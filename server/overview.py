@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from motet.errors import DeploymentError, ModelError
+from motet.errors import DeploymentError
 from motet.server.events import Kind
 from motet.server.home import ServerHome
 from motet.server.orders import Order, all_orders, runs
-from motet.store import read_json
+from motet.supervise import supervised
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +23,7 @@ class Overview:
 def overview(home: ServerHome) -> Overview:
     """Look at processes, sites and studies."""
     address = home.address
-    try:
-        processes = read_json(home.status)["processes"]
-    except (ModelError, KeyError, TypeError):
-        processes = None
+    processes = supervised(home.status)
     if processes is None:
         words, states = f"The coordinator ({address}) is not running.", {}
     else:

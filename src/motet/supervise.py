@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from logging.handlers import RotatingFileHandler, WatchedFileHandler
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
-from motet.errors import DeploymentError
-from motet.store import write_json
+from motet.errors import DeploymentError, ModelError
+from motet.store import read_json, write_json
 
 log = logging.getLogger("motet.supervise")
 
@@ -81,6 +82,25 @@ def log_to(file: Path, *, largest: int = 0) -> None:
     ours.addHandler(handler)
     ours.setLevel(logging.INFO)
     ours.propagate = False
+
+
+def started(pid: int) -> str:
+    """When a process of this machine started, as the kernel counts; empty where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def supervised(status: Path) -> dict[str, Any] | None:
+    """The processes that a status file tells of; None where its supervisor is gone, however."""
+    try:
+        document = read_json(status)
+        own = document["supervisor"]
+        alive = started(int(own["pid"])) == own["started"] != ""
+        return dict(document["processes"]) if alive else None
+    except (ModelError, KeyError, TypeError, ValueError):
+        return None
 
 
 def python_module(name: str, *words: str) -> list[str]:
@@ -212,6 +232,7 @@ class Supervisor:
 
     def _say(self) -> None:
         document = {
+            "supervisor": {"pid": os.getpid(), "started": started(os.getpid())},
             "processes": {
                 child.name: {
                     "pid": child.process.pid if child.process else None,
@@ -219,7 +240,7 @@ class Supervisor:
                     "restarts": child.ends,
                 }
                 for child in self._children
-            }
+            },
         }
         if document != self._written:
             write_json(self._status, document)

@@ -86,7 +86,7 @@ class Federation:
 
     def up(self) -> None:
         """Start everything and wait until all sites are connected."""
-        self.start("server", "start", self.server.path)
+        self.coordinator = self.start("server", "start", self.server.path)
         for home in self.sites.values():
             self.start("site", "start", home.path)
         for home in self.sites.values():

@@ -19,9 +19,11 @@ import yaml
 from deployment.federation import Federation, harmonized, said, until
 from e2e.consortium import SITES, consortium, succeeded
 from motet.client.home import SiteHome
+from motet.errors import DeploymentError
 from motet.flower.bundle import PYPROJECT, bundled
-from motet.server.command import submit_check
+from motet.server.command import follow, submit_check
 from motet.server.orders import Order, new_folder
+from motet.supervise import started, supervised
 from motet.version import __version__
 
 
@@ -117,6 +119,34 @@ def test_survives_all_at_once(running: Running, tmp_path: Path) -> None:
     """Catches a run that dies with the SuperLink, a message that is lost with a site's process, and
     one that is done twice."""
     survived(("worker", "node", "superlink"), running, tmp_path / "out")
+
+
+@pytest.mark.long
+def test_coordinator_killed_and_started_again(running: Running, tmp_path: Path) -> None:
+    """Catches a follower that waits for ever, a run that outlives its coordinator, and a study that
+    cannot go on."""
+    federation = running.federation
+    worker = federation.worker_of("ash")
+    order = federation.order(running.folder / "quick.yaml", tmp_path / "out")
+    again = federation.order(running.folder / "quick.yaml", tmp_path / "out")
+    assert again.name == order.name
+    until(lambda: list(order.events()), "the sites agree")
+    os.kill(worker, signal.SIGSTOP)
+    until(lambda: said(federation.sites["ash"]).get("state") == "working", "ash is asked")
+    process = int(order.noted()["pid"])
+    federation.coordinator.kill()
+    federation.coordinator.wait()
+    with pytest.raises(DeploymentError, match=r"coordinator ended.*goes on where it was"):
+        follow(federation.server, order, lambda event: None)
+    os.kill(worker, signal.SIGCONT)
+    federation.coordinator = federation.start("server", "start", federation.server.path)
+    until(lambda: not started(process), "the run that was left is ended")
+    for home in federation.sites.values():
+        federation.connected(home)
+    until(lambda: supervised(federation.server.status), "the coordinator is up")
+    outcome = federation.finished(federation.order(running.folder / "quick.yaml", tmp_path / "out"))
+    assert outcome.get("missing") == {}, outcome
+    running.same_as_simulated(tmp_path / "out", "quick")
 
 
 @pytest.mark.long

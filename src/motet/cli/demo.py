@@ -49,6 +49,7 @@ def demo(
         "  sites/, unseen/       the hospitals' own folders\n"
         f"  harmonized/shared/    the shared model, {result.sha256[:12]}\n"
         "  harmonized/sites/     of every hospital its model, harmonized data and ledger\n"
+        "  harmonized/report.html   the study report; of each site in harmonized/sites/<site>/\n"
         "  harmonized/plan.json, harmonized/metrics.json\n"
         "  unseen_harmonized/    the fifth hospital, harmonized at home",
         markup=False,
