@@ -114,6 +114,7 @@ class Node:
     def _serve(self) -> None:
         """Take messages and fetch replies, whichever comes first, until the connection fails."""
         self._hand.start()
+        self._say("connected")
         fleet = self._fleet
         assert fleet is not None
         listener = threading.Thread(target=self._listen, args=(fleet,), daemon=True)

@@ -267,7 +267,9 @@ class SiteWorker:
 
     def _judging(self, run: _Run, shared: Arrays, model: SiteModel) -> LocalSite:
         """The site as phases of the evaluation see it. What these keep is gone with it."""
-        return judged_site(run.table, fit=run.fit, plan=run.plan, shared=shared, model=model)
+        return judged_site(
+            run.table, fit=run.fit, plan=run.plan, shared=shared, model=model, say=self._say
+        )
 
     def _judged(self, phase: Phase, path: str, shared: Arrays, plan_hash: str) -> Arrays:
         """Do one phase of the evaluation. It changes nothing: it can be done again at any time."""

@@ -12,7 +12,7 @@ from motet.flower.bundle import bundle
 from motet.plan import parse_params
 from motet.server.events import Observer
 from motet.server.home import ServerHome
-from motet.server.orders import Order, all_orders, chosen, new_folder, runs
+from motet.server.orders import Order, all_orders, chosen, new_folder, runs, starts
 from motet.server.result import StudyFolder
 from motet.supervise import supervised
 
@@ -68,7 +68,8 @@ def _ready(home: ServerHome) -> None:
 
 def _going(home: ServerHome) -> Order | None:
     """The study that is running, if any."""
-    found = [order for order in all_orders(home.path / "orders") if order.study and runs(order)]
+    orders = [order for order in all_orders(home.path / "orders") if order.study]
+    found = [order for order in orders if runs(order) or starts(order, within=STARTS)]
     return found[-1] if found else None
 
 

@@ -52,7 +52,7 @@ def main(grid: Grid, context: Context) -> None:
 
 def serve(grid: Grid, home: ServerHome, order: Order) -> None:
     """Run what an order asks for."""
-    news = News(home.address, home.tls / "ca.crt", front_secret(home.secret))
+    news = News(home.own_address, home.tls / "ca.crt", front_secret(home.secret))
     grid, study = RemoteGrid(grid, kick=news.kick, wait=news.wait), order.study
     exchange = Exchange(
         grid,

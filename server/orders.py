@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -163,6 +164,14 @@ def chosen(study: Study | None, enrolled: tuple[str, ...]) -> tuple[str, ...]:
             do="Enrol sites with 'motet server provision FOLDER SITE KEY'.",
         )
     return named
+
+
+def starts(order: Order, *, within: float) -> bool:
+    """Whether an order was given in the last `within` seconds and has no process yet."""
+    file = order.folder / "run.json"
+    if order.outcome() is not None or not file.is_file() or "pid" in order.noted():
+        return False
+    return time.time() - file.stat().st_mtime < within
 
 
 def runs(order: Order) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import errno
 import http.server
+import os
 import shutil
 import socket
 import ssl
@@ -24,6 +25,7 @@ from motet.server.certificates import make_certificates
 from motet.server.daemon import check_port
 from motet.server.home import ServerHome
 from motet.store import write_json
+from motet.supervise import started
 
 
 @pytest.fixture
@@ -39,6 +41,12 @@ def site(coordinator: ServerHome, tmp_path: Path) -> Path:
     welcome = ("--coordinator", coordinator.path / "coordinator.yaml")
     succeeded("site", "init", tmp_path / "site", *words, *welcome)
     return tmp_path / "site"
+
+
+def running(coordinator: ServerHome) -> None:
+    """Make it look as if this process were the coordinator."""
+    own = {"pid": os.getpid(), "started": started(os.getpid())}
+    write_json(coordinator.status, {"supervisor": own, "processes": {}})
 
 
 class _Health(http.server.BaseHTTPRequestHandler):
@@ -292,17 +300,25 @@ def test_study_names_a_site_that_is_not_enrolled(
 ) -> None:
     """Catches a run that starts with fewer hospitals than the study file says."""
     study = consortium(tmp_path, n=6)
-    write_json(coordinator.status, {"processes": {}})
+    running(coordinator)
     write_json(coordinator.path / "sites/enrolled.json", {"ash": 1, "birch": 2})
     words = ("server", "run", coordinator.path, study, "--out", tmp_path / "out")
     refused(motet(*words), "cedar", "not enrolled", "provision")
     assert not (coordinator.path / "orders").exists()
 
 
+def test_coordinator_that_was_killed_is_not_running(coordinator: ServerHome) -> None:
+    """Catches a status file that outlives its coordinator, and a process of the same number."""
+    for own in ({"pid": os.getpid(), "started": "1"}, {"pid": 2**22 + 1, "started": ""}):
+        write_json(coordinator.status, {"supervisor": own, "processes": {"superlink": {}}})
+        assert "is not running" in succeeded("server", "status", coordinator.path)
+        refused(motet("server", "check", coordinator.path), "not running")
+
+
 def test_output_folder_of_something_else(coordinator: ServerHome, tmp_path: Path) -> None:
     """Catches a deployed study that writes into a folder of other files."""
     study = consortium(tmp_path, n=6)
-    write_json(coordinator.status, {"processes": {}})
+    running(coordinator)
     write_json(coordinator.path / "sites/enrolled.json", {"ash": 1, "birch": 2, "cedar": 3})
     shutil.copytree(tmp_path / "data", tmp_path / "out")
     words = ("server", "run", coordinator.path, study, "--out", tmp_path / "out")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from motet.cli.show import console, table
+from motet.cli.show import console, progress, table
 
 server = typer.Typer(no_args_is_help=True, help="Coordinate a federation of hospitals.")
 
@@ -105,18 +105,27 @@ def run(
     from motet.server.command import follow, submit
     from motet.server.home import ServerHome
 
-    order = submit(ServerHome(home.resolve()), study, out=out.resolve(), wait=wait)
-    from motet.cli.show import progress
-
-    with progress() as observe:
-        outcome = follow(order, observe)
+    coordinator = ServerHome(home.resolve())
+    order = submit(coordinator, study, out=out.resolve(), wait=wait)
+    try:
+        with progress() as observe:
+            outcome = follow(coordinator, order, observe)
+    except KeyboardInterrupt:
+        console.print(
+            "\nThe study goes on without you. The same command follows it again; 'motet server "
+            f"status {home}' says how far it is.",
+            markup=False,
+        )
+        raise typer.Exit(130) from None
     for site, code in outcome["missing"].items():
         console.print(f"warning: site {site} is missing ({code}).", markup=False)
     if outcome.get("unreported"):
         console.print(f"warning: {outcome['unreported']}", markup=False)
     console.print(
         f"\nWritten to {out}: shared model {outcome['sha256'][:12]}, from "
-        f"{', '.join(outcome['sites'])}. Harmonized data and the site reports lie at the sites.",
+        f"{', '.join(outcome['sites'])}.\n"
+        f"  {out / 'report.html'}    the study report ('motet evaluate {out}' prints its figures)\n"
+        "Harmonized data and each site's own report lie at the sites, under studies/.",
         markup=False,
     )
 
@@ -134,8 +143,9 @@ def check(
     from motet.server.home import ServerHome
     from motet.version import __version__
 
-    order = submit_check(ServerHome(home.resolve()), rounds=rounds, wait=wait)
-    found = follow(order, lambda event: None)
+    coordinator = ServerHome(home.resolve())
+    order = submit_check(coordinator, rounds=rounds, wait=wait)
+    found = follow(coordinator, order, lambda event: None)
     rows = [
         (site, f"answers, Motet {version}" + ("" if version == __version__ else " (other version)"))
         for site, version in found["versions"].items()

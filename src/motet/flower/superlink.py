@@ -12,8 +12,11 @@ TASK_POLL = "0.5"
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     """The environment of every Flower process: no telemetry, no update check, a home of our own."""
+    # The superexec looks for its programs on the path, which a service's environment may lack.
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     return {
         **os.environ,
+        "PATH": path,
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_HOME": str(home),
