@@ -149,6 +149,9 @@ def judgement_table(judged: Judgement) -> None:
             for metric in chosen
         ],
     )
+    readings = [reading for metric in chosen for reading in metric.readings.values()]
+    if any(reading.within_band is False for reading in readings):
+        console.print("* outside of what chance gives", markup=False)
 
 
 def _read(reading: Reading | None) -> str:
