@@ -109,12 +109,14 @@ class Node:
         node_id = fleet.activate()
         self._fleet = fleet
         write_json(self._home.session, {"node_id": node_id, "at": here})
-        self._say("connected")
+        if self._job is None:
+            self._say("connected")
+        else:
+            self._say("working", study=self._job.envelope.run, phase=self._job.envelope.phase)
 
     def _serve(self) -> None:
         """Take messages and fetch replies, whichever comes first, until the connection fails."""
-        self._hand.start()
-        self._say("connected")
+        self._ready()
         fleet = self._fleet
         assert fleet is not None
         listener = threading.Thread(target=self._listen, args=(fleet,), daemon=True)
@@ -131,6 +133,15 @@ class Node:
                     self._take(said)
             if problem is not None:
                 raise problem
+
+    def _ready(self) -> None:
+        """Have a worker ready, unless a reply is awaited of one.
+
+        What became of that one shows in its pipe; a new one in its place would never reply.
+        """
+        if self._job is None:
+            self._hand.start()
+            self._say("connected")
 
     def _listen(self, fleet: Fleet) -> None:
         """Ask for messages for ever. The front holds a request; where none does, pause."""

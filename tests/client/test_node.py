@@ -66,8 +66,10 @@ class FakeHand:
         self.answers = False
         self.dies = 0
         self.kills = 0
+        self.starts = 0
 
-    def start(self) -> None: ...
+    def start(self) -> None:
+        self.starts += 1
 
     def ask(self, action: str, content: RecordDict) -> None:
         self.asked.append((action, content))
@@ -196,6 +198,19 @@ def test_dead_worker_is_replaced_then_given_up(bench: Bench) -> None:
     bench.hand.dies = TRIES
     bench.turn(TRIES)
     assert bench.fleet.sent[-1][0].status == "worker-died"
+
+
+def test_awaited_worker_is_not_replaced_unseen(bench: Bench) -> None:
+    """Catches a worker that dies while the connection is down: a new one in its place, started when
+    the connection is back, has nothing to reply, and the request hangs until its time is up."""
+    bench.fleet.send("train.phase", 1)
+    bench.turn()
+    bench.node._ready()
+    assert bench.hand.starts == 0
+    bench.hand.answers = True
+    bench.turn()
+    bench.node._ready()
+    assert bench.hand.starts == 1
 
 
 def test_worker_is_ended_when_nobody_waits(bench: Bench) -> None:
