@@ -12,6 +12,7 @@ import numpy as np
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
+from motet.agreement import agree
 from motet.config import Study
 from motet.errors import MotetError, QuorumError, SchemaError, listed
 from motet.evaluation.from_sums import judgement, people_of_batches
@@ -19,7 +20,7 @@ from motet.evaluation.result import Judgement
 from motet.flower.records import Body
 from motet.plan import Plan, biology, build_plan, parse_params
 from motet.releases import Arrays
-from motet.schema import SiteSchema, agree
+from motet.schema import SiteSchema
 from motet.server.agreement import features_digest, read_site_schema
 from motet.server.checkpoint import Checkpoint, Progress
 from motet.server.events import Event, Kind, Observer, unobserved

@@ -17,6 +17,7 @@ from flwr.app import Context, RecordDict
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from motet.agreement import agree
 from motet.bids.derivatives import DerivativeWriter
 from motet.bids.read import fingerprint
 from motet.bids.table import Table, as_slice
@@ -33,7 +34,7 @@ from motet.harmonizer import SiteModel
 from motet.output import OutputFolder
 from motet.plan import Plan, biology, model_document, parse_params
 from motet.releases import Arrays
-from motet.schema import Schema, agree
+from motet.schema import Schema
 from motet.server import Coordinator, Observer, Outcome
 from motet.server.app import server_app
 from motet.server.coordinator import unstored

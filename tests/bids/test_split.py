@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from motet.agreement import agree
 from motet.bids.covariates import CovariateRequest
 from motet.bids.read import read_site
 from motet.bids.split import split_table
 from motet.errors import DataError, OutputFolderError
-from motet.schema import agree
 
 TABLE = """id,site,age,sex,machine,note,lh_thickness,rh_thickness,volume
 1_a,Guy's,61.50,F,A,x,2.9539999999999997,2.10,1000

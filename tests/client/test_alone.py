@@ -11,10 +11,10 @@ import pytest
 from conformance.cases import Case, case
 from conformance.direct import direct
 from conformance.toy import register_toy
+from motet.agreement import agree
 from motet.client.alone import alone
 from motet.cohort import in_fit
 from motet.plan import build_plan
-from motet.schema import agree
 
 
 def values_of(study: Case, site_of: dict[str, str], site: str, held_out: float = 0.0) -> Any:

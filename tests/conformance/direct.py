@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from conformance.cases import Case
+from motet.agreement import agree
 from motet.bids.table import Table
 from motet.client.local_site import LocalSite
 from motet.client.worker import model_document
 from motet.harmonizer import SiteModel
 from motet.phases import Local, Phase, Publish, Repeat, Step, Sum
 from motet.plan import Plan, build_plan
-from motet.schema import agree
 from motet.store import content_hash
 
 Sent = list[tuple[str, str, dict[str, np.ndarray]]]

@@ -196,9 +196,9 @@ def test_site_of_very_few(people: int, split: Any, tmp_path: Path) -> None:
 
 def test_judged_as_by_hand(split: Any, tmp_path: Path) -> None:
     """Catches metrics.json telling of other people or values than those in the folders."""
+    from motet.agreement import agree
     from motet.client.opening import open_site
     from motet.plan import build_plan, parse_params
-    from motet.schema import agree
     from motet.simulation import as_study, open_sites
 
     data = split("IXI, 3 scanners")

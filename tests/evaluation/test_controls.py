@@ -10,9 +10,9 @@ import pytest
 from conformance.cases import Case, case
 from conformance.federation import Federation
 from motet import controls
+from motet.agreement import agree
 from motet.evaluation.result import Judgement
 from motet.plan import Plan, build_plan
-from motet.schema import agree
 
 SITE_OF = {"b0": "x", "b1": "x", "b2": "y", "b3": "z"}
 ASKED = {"metrics": "none", "held_out": 0.3}

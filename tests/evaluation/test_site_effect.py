@@ -10,12 +10,12 @@ import pytest
 import scipy.stats
 
 from conformance.cases import Case, case
+from motet.agreement import agree
 from motet.bids.table import Table
 from motet.cohort import in_fit
 from motet.config import Evaluation
 from motet.evaluation.site_effect import SiteEffect, site_effect
 from motet.plan import Plan, build_plan
-from motet.schema import agree
 
 
 def plan_of(study: Case, tables: dict[str, Table], held_out: float = 0.0) -> Plan:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from conformance.cases import Case, case
 from conformance.federation import Federation
 from evaluation.dense import dense, ridge_predictions, standardized, taken_for
+from motet.agreement import agree
 from motet.cohort import in_fit
 from motet.config import Evaluation
 from motet.evaluation.from_sums import below
@@ -26,7 +27,6 @@ from motet.flower.records import decode
 from motet.harmonizers._template import Template
 from motet.plan import build_plan
 from motet.registry import Registry
-from motet.schema import agree
 from motet.server import Outcome
 
 SUMMED = {"metrics": "summed"}

@@ -12,16 +12,17 @@ from typing import Any
 import pytest
 
 from conformance.cases import Case, case
+from motet.agreement import agree
 from motet.config import Evaluation, Federation
 from motet.plan import Plan, build_plan, describe
-from motet.schema import Schema, agree
+from motet.schema import Schema
 
 STUDY = case(p=4)
 
 CHILD = """
 from conformance.cases import case
 from motet.plan import build_plan
-from motet.schema import agree
+from motet.agreement import agree
 study = case(p=4)
 schema = agree([t.described for t in reversed(study.tables().values())])
 print(build_plan(study.study, schema).hash)

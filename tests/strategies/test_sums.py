@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.cases import case
+from motet.agreement import agree
 from motet.errors import PlanError
 from motet.phases import Agree, Phase, Publish, Sum, Who
 from motet.plan import build_plan
 from motet.releases import ArraySpec
-from motet.schema import agree
 from motet.strategies import check_runnable, strategy_for
 from motet.strategies.plain_sum import add
 from motet.strategies.publish import publish

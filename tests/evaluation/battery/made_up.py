@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from motet.agreement import agree
 from motet.bids.memory import from_arrays
 from motet.bids.table import Table
 from motet.cohort import in_fit
 from motet.config import Evaluation, Study
 from motet.evaluation.battery.sample import Sample, gather
 from motet.plan import Plan, build_plan
-from motet.schema import Schema, agree
+from motet.schema import Schema
 
 
 @dataclass(frozen=True, kw_only=True)

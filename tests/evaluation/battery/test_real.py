@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 import motet
+from motet.agreement import agree
 from motet.bids.memory import from_arrays
 from motet.bids.table import Table
 from motet.cohort import in_fit
 from motet.config import Evaluation, Study
 from motet.evaluation.battery import battery, cross_validated
 from motet.plan import Plan, build_plan
-from motet.schema import agree
 
 TABLES = Path(__file__).resolve().parents[4] / "shared" / "data" / "tables"
 pytestmark = pytest.mark.skipif(

@@ -7,10 +7,10 @@ import pytest
 
 from conformance.cases import case
 from conformance.direct import direct
+from motet.agreement import agree
 from motet.errors import DesignError
 from motet.harmonizers._linear.design import design_matrix
 from motet.harmonizers._linear.estimate import residual_ss, solve
-from motet.schema import agree
 
 
 def dense(values: np.ndarray, batch: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, ...]:
