@@ -16,9 +16,9 @@ from evaluation.dense import dense, ridge_predictions, standardized, taken_for
 from motet.agreement import agree
 from motet.cohort import in_fit
 from motet.config import Evaluation
+from motet.evaluation.features import chunks
 from motet.evaluation.from_sums import below
 from motet.evaluation.intervals import explained
-from motet.evaluation.moments import chunks
 from motet.evaluation.predictors import PENALTIES
 from motet.evaluation.probes import Projection
 from motet.evaluation.result import Judgement, Metric, Reading

@@ -13,23 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.evaluation.declared import VERSIONS, V
+from motet.evaluation.features import chunks
 from motet.evaluation.rows import Rows, design, groups, positions
 from motet.releases import Arrays
 from motet.site import Site
 
 Float = NDArray[np.float64]
 
-CHUNK = 512
-"""Features handled at a time. A constant, not a setting: it belongs to the result's last bits."""
-
-
 FAILED_ALONE = "failed_alone"
 """What a site keeps where its own fit failed, so that its local-only values are raw."""
-
-
-def chunks(p: int) -> list[slice]:
-    """Slices of at most ``CHUNK`` feature columns."""
-    return [slice(start, min(start + CHUNK, p)) for start in range(0, p, CHUNK)]
 
 
 def block(site: Site, columns: slice) -> tuple[Float, Float]:

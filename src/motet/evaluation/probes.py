@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.evaluation.declared import DIMENSIONS, V
-from motet.evaluation.moments import CHUNK, block, chunks
+from motet.evaluation.features import CHUNK, chunks
+from motet.evaluation.moments import block
 from motet.evaluation.rows import Rows, design, groups, positions, target_values
 from motet.releases import Arrays
 from motet.site import Site, draw

@@ -17,13 +17,12 @@ from scipy.special import fdtrc  # that of scipy.stats.f.sf, without a second of
 
 from motet.bids.table import Table
 from motet.cohort import in_fit
+from motet.evaluation.basis import basis
+from motet.evaluation.features import chunks, patterns, varying
 from motet.harmonizers._linear.design import design_matrix
 from motet.plan import Plan
 
 Float = NDArray[np.float64]
-
-CHUNK = 512
-"""Features judged at a time: tables are larger than memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +82,10 @@ def site_effect(
     batch = np.array([f"{site}/{name}" for site, part in parts.items() for name in part.batch])
     W = np.vstack([design_matrix(part, plan.schema) for part in parts.values()])
     raw, after = _Effects(batch, W), _Effects(batch, W)
-    for start in range(0, len(plan.schema.features), CHUNK):
-        columns = slice(start, start + CHUNK)
+    for columns in chunks(len(plan.schema.features)):
         Y = np.vstack([part.block(columns) for part in parts.values()])
         Z = np.vstack([harmonized[site][chosen[site], columns] for site in parts])
-        varies = [_varies(y) for y in Y.T]
+        varies = varying(Y)
         raw.add(Y[:, varies])
         after.add(Z[:, varies])
     return SiteEffect(
@@ -97,11 +95,6 @@ def site_effect(
         raw=raw.effect(),
         harmonized=after.effect(),
     )
-
-
-def _varies(values: Float) -> bool:
-    seen = values[np.isfinite(values)]
-    return bool(len(seen) and seen.max() > seen.min())
 
 
 def _judged(tables: Mapping[str, Table], plan: Plan) -> tuple[dict[str, NDArray[np.bool_]], str]:
@@ -136,12 +129,7 @@ class _Effects:
 
     def add(self, Y: Float) -> None:
         """Add features, (n, c), NaN where missing."""
-        patterns: dict[bytes, list[int]] = {}
-        seen = np.isfinite(Y)
-        for j in range(Y.shape[1]):
-            patterns.setdefault(np.packbits(seen[:, j]).tobytes(), []).append(j)
-        for columns in patterns.values():
-            rows = seen[:, columns[0]]
+        for columns, rows in patterns(Y):
             values = Y[rows][:, columns]
             self._found.append(_features(values, self._batch[rows], self._W[rows]))
 
@@ -185,10 +173,6 @@ def _features(Y: Float, batch: NDArray[Any], W: Float) -> tuple[Float, Float, Fl
 
 def _rss(Y: Float, X: Float) -> tuple[Float, int]:
     """Residual sums of squares (p,) and rank, by an orthogonal basis of X's columns."""
-    basis, values, _ = np.linalg.svd(
-        X / np.maximum(np.abs(X).max(axis=0), 1e-300), full_matrices=False
-    )
-    rank = int((values > values[0] * 1e-10).sum())
-    basis = basis[:, :rank]
+    U = basis(X)
     centred = Y - Y.mean(axis=0)
-    return ((centred - basis @ (basis.T @ centred)) ** 2).sum(axis=0), rank
+    return ((centred - U @ (U.T @ centred)) ** 2).sum(axis=0), U.shape[1]

@@ -17,14 +17,13 @@ import numpy as np
 from motet.evaluation.battery.design import Design
 from motet.evaluation.battery.draws import middle, shuffles
 from motet.evaluation.battery.feature_tests import anderson, anova, kruskal, levene
-from motet.evaluation.battery.sample import Bool, Float, Int, Sample
+from motet.evaluation.battery.sample import Float, Int, Sample
+from motet.evaluation.features import chunks, patterns
 from motet.evaluation.result import Metric, Reading
 from motet.site import draw
 
 NOISE = 2000
 """Features of noise behind the p values."""
-CHUNK = 512
-"""Features tested at a time."""
 BAND = 128
 """Features behind a band at most, evenly spaced: it is their correlation that makes it wide."""
 
@@ -126,8 +125,8 @@ def find(X: Float, group: Judged) -> Found | None:
         design = group.design if seen.all() else group.design.part(np.flatnonzero(seen))
         if seen.sum() < 4 or design.df1 < 1 or design.df2 < 2:
             continue
-        for start in range(0, len(columns), CHUNK):
-            some = columns[start : start + CHUNK]
+        for part in chunks(len(columns)):
+            some = columns[part]
             values = Y[np.ix_(seen, some)]
             E = design.residuals(values)
             for name, found in _p_values(E, design, group).items():
@@ -155,15 +154,6 @@ def _p_values(E: Float, design: Design, group: Judged) -> dict[str, Float]:
     return found
 
 
-def patterns(Y: Float) -> list[tuple[Int, Bool]]:
-    """Columns with the same missing cells, and the rows that they have."""
-    seen = np.isfinite(Y)
-    together: dict[bytes, list[int]] = {}
-    for j in range(Y.shape[1]):
-        together.setdefault(np.packbits(seen[:, j]).tobytes(), []).append(j)
-    return [(np.array(columns), seen[:, columns[0]]) for columns in together.values()]
-
-
 def _shares(p: Mapping[str, Float]) -> dict[str, float]:
     known = {name: values[np.isfinite(values)] for name, values in p.items()}
     return {name: float(np.mean(v < 0.05)) for name, v in known.items() if len(v)}
@@ -178,10 +168,9 @@ def _covariates_r2(Y: Float, error: Float, design: Design) -> Float:
 
 def _null(Y: Float, group: Judged) -> tuple[dict[str, Float], Float]:
     """Shares and median eta squared when residuals change people."""
-    design, p = group.design, Y.shape[1]
-    some = Y[:, np.unique(np.linspace(0, p - 1, min(p, BAND)).astype(int))]
+    design = group.design
     # A missing cell counts as the mean that covariates and batch expect: its residual is 0.
-    residuals = filled_residuals(some, design, design.errors)
+    residuals = filled_residuals(some_features(Y), design, design.errors)
     shares: dict[str, list[float]] = {}
     eta2 = []
     for order in group.shuffled:
@@ -191,6 +180,12 @@ def _null(Y: Float, group: Judged) -> tuple[dict[str, Float], Float]:
         between, error = design.between(E)
         eta2.append(float(np.median(between / (between + error))))
     return {name: np.array(values) for name, values in shares.items()}, np.array(eta2)
+
+
+def some_features(Y: Float) -> Float:
+    """The columns of Y (n, p) behind a band: `BAND` at most, evenly spaced."""
+    p = Y.shape[1]
+    return Y[:, np.unique(np.linspace(0, p - 1, min(p, BAND)).astype(int))]
 
 
 def filled_residuals(

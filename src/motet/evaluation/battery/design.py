@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from motet.evaluation.basis import basis
 from motet.evaluation.battery.sample import Float, Int
 
 
@@ -75,12 +76,6 @@ class Design:
     def part(self, rows: Int) -> Design:
         """The model of some of the people."""
         return Design(batch=self.batch[rows], W=self.W[rows])
-
-
-def basis(X: Float) -> Float:
-    """Orthonormal basis of the columns of X (n, k), rank many."""
-    U, values, _ = np.linalg.svd(X / np.maximum(np.abs(X).max(axis=0), 1e-300), full_matrices=False)
-    return np.ascontiguousarray(U[:, values > values[0] * 1e-10])
 
 
 def members(batch: Int) -> Float:

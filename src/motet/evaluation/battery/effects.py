@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from motet.evaluation.battery.batch_effect import Judged, patterns
-from motet.evaluation.battery.design import basis, members
+from motet.evaluation.basis import basis
+from motet.evaluation.battery.batch_effect import Judged
+from motet.evaluation.battery.design import members
 from motet.evaluation.battery.sample import Float, Sample
+from motet.evaluation.features import patterns
 from motet.evaluation.result import Metric, Reading
 
 

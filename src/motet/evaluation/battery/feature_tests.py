@@ -16,7 +16,7 @@ from motet.evaluation.battery.sample import Float
 
 def anova(E: Float, design: Design) -> Float:
     """P value of the F test of batch means given the covariates; exact for normal errors."""
-    return _f_test(*design.between(E), design.df1, design.df2)
+    return f_test(*design.between(E), design.df1, design.df2)
 
 
 def kruskal(E: Float, design: Design) -> Float:
@@ -50,7 +50,7 @@ def levene(E: Float, design: Design) -> Float:
     between = sum(len(part) * (part.mean(axis=0) - grand) ** 2 for part in z)
     error = sum(((part - part.mean(axis=0)) ** 2).sum(axis=0) for part in z)
     floor = 1e-12 * (E**2).sum(axis=0) + np.finfo(float).tiny
-    return _f_test(between, np.maximum(error, floor), len(z) - 1, n - len(z))
+    return f_test(between, np.maximum(error, floor), len(z) - 1, n - len(z))
 
 
 def anderson(E: Float, design: Design) -> Float:
@@ -96,7 +96,8 @@ def _sigma(size: Float) -> float:
     return float(np.sqrt(variance))
 
 
-def _f_test(between: Float, error: Float, df1: int, df2: int) -> Float:
+def f_test(between: Float, error: Float, df1: int, df2: int) -> Float:
+    """P values (p,) of the F test of two sums of squares; NaN without degrees of freedom."""
     if df1 < 1 or df2 < 1:
         return np.full(len(between), np.nan)
     p: Float = f_distribution.sf(between / df1 / (error / df2), df1, df2)

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import f as f_distribution
 
-from motet.evaluation.battery.batch_effect import BAND, Judged, patterns
-from motet.evaluation.battery.design import basis, members
+from motet.evaluation.basis import basis
+from motet.evaluation.battery.batch_effect import Judged, some_features
+from motet.evaluation.battery.design import members
 from motet.evaluation.battery.draws import middle, shuffles
+from motet.evaluation.battery.feature_tests import f_test
 from motet.evaluation.battery.sample import Bool, Float, Sample
+from motet.evaluation.features import patterns
 from motet.evaluation.result import Metric, Reading
 from motet.schema import Covariate
 from motet.site import draw
@@ -60,8 +62,7 @@ def invented_metrics(
         covariate = next(c for c in sample.covariates if c.name == column)
         repeats = [one for one in permuted if one.column == column]
         real = group.design.W[:, sample.design_of(column)]
-        p = raw.shape[1]
-        few = raw[group.rows][:, np.unique(np.linspace(0, p - 1, min(p, BAND)).astype(int))]
+        few = some_features(raw[group.rows])
         orders = shuffles(
             group.person,
             len(group.shuffled),
@@ -127,14 +128,12 @@ def _share(Y: Float, base: Float, x: Float) -> float:
         added = x[seen] - some @ (some.T @ x[seen])
         U, size, _ = np.linalg.svd(added, full_matrices=False)
         U = U[:, size > 1e-8 * max(float(np.linalg.norm(x)), 1e-300)]
-        df1, df2 = U.shape[1], len(values) - some.shape[1] - U.shape[1]
-        if df1 < 1 or df2 < 1:
-            continue
         centred = values - values.mean(axis=0)
         rest = centred - some @ (some.T @ centred)
         explained = ((U.T @ rest) ** 2).sum(axis=0)
         total = (rest**2).sum(axis=0)
         error = np.maximum(total - explained, 1e-12 * total + np.finfo(float).tiny)
-        p_values[columns] = f_distribution.sf(explained / df1 / (error / df2), df1, df2)
+        df1 = U.shape[1]
+        p_values[columns] = f_test(explained, error, df1, len(values) - some.shape[1] - df1)
     known = np.isfinite(p_values)
     return float(np.mean(p_values[known] < 0.05)) if known.any() else float("nan")

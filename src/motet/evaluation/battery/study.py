@@ -26,6 +26,7 @@ from motet.evaluation.battery.sample import Bool, Float, Sample
 from motet.evaluation.battery.site_probes import Predictions, predictions, site_metrics
 from motet.evaluation.battery.splits import Splits
 from motet.evaluation.battery.truth import truth_metrics
+from motet.evaluation.features import varying
 from motet.evaluation.result import Judgement, Metric
 from motet.plan import Plan
 from motet.releases import Arrays
@@ -65,7 +66,7 @@ class Study:
         settings: Evaluation,
     ) -> Study:
         """The study without the features that have one value only, which show nothing."""
-        varies = np.array([_varies(column) for column in values["raw"][0].T], dtype=bool)
+        varies = varying(values["raw"][0])
         if not varies.any():
             raise MotetError("No feature varies: there is nothing to judge.")
         kept = {name: tuple(X[:, varies] for X in Xs) for name, Xs in values.items()}
@@ -242,11 +243,6 @@ class Study:
             f"{travelers.travelers} in all; whether in the fit or held out."
         ]
         return traveler_metrics(values, travelers, seed=self.plan.seed), said
-
-
-def _varies(values: Float) -> bool:
-    seen = values[np.isfinite(values)]
-    return bool(len(seen) and seen.max() > seen.min())
 
 
 def _scattered(values: NDArray[Any], varies: Bool) -> Float:
