@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motet.evaluation.below import below
 from motet.evaluation.declared import BINS, VERSIONS
 from motet.evaluation.intervals import (
     accuracy,
@@ -15,6 +16,7 @@ from motet.evaluation.intervals import (
     explained,
     mean_absolute_error,
 )
+from motet.evaluation.kept import kept_metrics
 from motet.evaluation.result import Aim, Better, Judgement, Metric, Reading
 from motet.evaluation.rows import targets
 from motet.evaluation.steps import judged_rows
@@ -23,7 +25,7 @@ from motet.schema import Schema
 
 Float = NDArray[np.float64]
 ALPHA = 0.05
-ERRORS = ("e1", "ee", "e4", "eet", "eett")
+ERRORS = ("ee", "e4", "eet", "eett")
 SPREAD = ("t", "tt", "t3", "t4")
 
 
@@ -63,12 +65,16 @@ def judgement(schema: Schema, shared: Arrays, *, left_out: Mapping[str, str]) ->
     varies = np.isfinite(shared["judged/effect"][0]).any(axis=0)
     varies |= np.isfinite(shared["judged/eta2"][0])
     n = int(judged_rows(shared).sum())
-    effects = _effects(schema, shared)
+    columns = schema.with_biology.columns
+    effects = {
+        version: dict(zip(columns, shared["judged/effect"][v], strict=True))
+        for v, version in enumerate(VERSIONS)
+    }
     metrics = [
         _probe(shared),
         *_by_feature(schema, shared, n),
         *_predictions(schema, shared),
-        *_kept(schema, effects, n),
+        *kept_metrics(effects, schema.with_biology.covariates, n=n),
     ]
     everybody = bool(shared["everybody"])
     return Judgement(
@@ -82,8 +88,12 @@ def judgement(schema: Schema, shared: Arrays, *, left_out: Mapping[str, str]) ->
             for v, version in enumerate(VERSIONS)
             for name in ("eta2", "anova_p", "levene_p")
         }
-        | effects,
-        notes=(*_notes(schema, shared, left_out), *below(metrics[0])),
+        | {
+            f"{version}/effect/{column}": effect
+            for version, of in effects.items()
+            for column, effect in of.items()
+        },
+        notes=(*_notes(schema, shared, left_out), *below(metrics)),
     )
 
 
@@ -156,7 +166,7 @@ def _of_known(values: Float, n: int, summary: Any) -> Reading:
 
 
 def _predictions(schema: Schema, shared: Arrays) -> list[Metric]:
-    n, sums = int(shared["judged/n_read"]), shared
+    n = int(shared["judged/n_read"])
     found: list[Metric] = []
     chosen = targets(schema)
     scored = [i for i, target in enumerate(chosen) if target.level]
@@ -167,10 +177,10 @@ def _predictions(schema: Schema, shared: Arrays) -> list[Metric]:
             i = mine[0]
             r2, mae = [], []
             for v in range(len(VERSIONS)):
-                errors = {k: float(sums[f"judged/{k}"][v, i]) for k in ERRORS}
-                spread = {k: float(sums[f"judged/{k}"][i]) for k in SPREAD}
+                errors = {k: float(shared[f"judged/{k}"][v, i]) for k in ERRORS}
+                spread = {k: float(shared[f"judged/{k}"][i]) for k in SPREAD}
                 r2.append(explained(n, **errors, **spread))
-                mae.append(mean_absolute_error(n, errors["e1"], errors["ee"]))
+                mae.append(mean_absolute_error(n, float(shared["judged/e1"][v, i]), errors["ee"]))
             found += [
                 _metric(f"r2_{name}", f"{name}: R squared, ridge", "biology", "higher", r2),
                 _metric(
@@ -179,55 +189,9 @@ def _predictions(schema: Schema, shared: Arrays) -> list[Metric]:
             ]
             continue
         at = [scored.index(i) for i in mine]
-        auc = [area_under_curve(scores[at]) for scores in sums["judged/scores"]]
+        auc = [area_under_curve(scores[at]) for scores in shared["judged/scores"]]
         title = f"{name}: area under the curve, ridge"
         found.append(_metric(f"auc_{name}", title, "biology", "higher", auc, chance=0.5))
-    return found
-
-
-def _effects(schema: Schema, shared: Arrays) -> dict[str, Float]:
-    return {
-        f"{version}/effect/{column}": shared["judged/effect"][v, c]
-        for v, version in enumerate(VERSIONS)
-        for c, column in enumerate(schema.with_biology.columns)
-    }
-
-
-def _kept(schema: Schema, effects: Mapping[str, Float], n: int) -> list[Metric]:
-    """How the effects of every covariate and biology column compare with those in the raw data."""
-    found = []
-    for covariate in schema.with_biology.covariates:
-        kept: dict[str, Reading] = {}
-        slope: dict[str, Reading] = {}
-        for version in VERSIONS:
-            x, y = (
-                np.concatenate([effects[f"{v}/effect/{column}"] for column in covariate.columns])
-                for v in ("raw", version)
-            )
-            known = np.isfinite(x) & np.isfinite(y)
-            if known.sum() < 3 or not np.ptp(x[known]) or not np.ptp(y[known]):
-                continue
-            r = float(np.corrcoef(x[known], y[known])[0, 1])
-            slope[version] = Reading(value=r * float(y[known].std() / x[known].std()), n=n)
-            if version != "raw":
-                kept[version] = Reading(value=r, n=n)
-        name = covariate.name
-        found += [
-            Metric(
-                name=f"effect_kept_{name}",
-                title=f"Effect sizes of '{name}': correlation with the raw ones over features",
-                aim="biology",
-                better="higher",
-                readings=kept,
-            ),
-            Metric(
-                name=f"effect_slope_{name}",
-                title=f"Effect sizes of '{name}': slope on the raw ones (1: as large)",
-                aim="biology",
-                better="raw",
-                readings=slope,
-            ),
-        ]
     return found
 
 
@@ -276,25 +240,6 @@ def _notes(schema: Schema, shared: Arrays, left_out: Mapping[str, str]) -> list[
             f"count half, which changes no area by more than {blur:.4f}."
         )
     return found
-
-
-def below(probe: Metric) -> list[str]:
-    """Say that a probe below chance is no success, of values that a fit made."""
-    found = [
-        version
-        for version, reading in probe.readings.items()
-        if version != "raw"
-        and reading.value is not None
-        and reading.band
-        and reading.value < reading.band[0]
-    ]
-    if not found:
-        return []
-    return [
-        f"The site probe does worse than chance on: {', '.join(found)}. That is no success: it was "
-        "trained on people of the fit, whose batches the fit made equal, and what is left of them "
-        "there points the other way in the people who are read."
-    ]
 
 
 def _ties(scores: NDArray[np.int64]) -> float:

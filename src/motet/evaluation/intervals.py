@@ -47,7 +47,6 @@ def accuracy(confusion: NDArray[np.int64], classes: int) -> Reading:
 def explained(
     n: int,
     *,
-    e1: float,
     ee: float,
     e4: float,
     eet: float,
@@ -66,8 +65,8 @@ def explained(
     ----------
     n : int
         People read.
-    e1, ee, e4 : float
-        Sums of absolute, squared and fourth powers of errors.
+    ee, e4 : float
+        Sums of squares and fourth powers of errors.
     t, tt, t3, t4 : float
         Sums of the target about the mean of the fit, its squares, third and fourth powers.
     eet, eett : float

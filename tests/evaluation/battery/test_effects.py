@@ -11,9 +11,10 @@ import pytest
 from evaluation.battery.made_up import Consortium, consortium
 from motet.evaluation.battery import Permuted
 from motet.evaluation.battery.batch_effect import Judged, judged
-from motet.evaluation.battery.effects import effect_metrics, standardized_effects
+from motet.evaluation.battery.effects import standardized_effects
 from motet.evaluation.battery.invented import invented_metrics
 from motet.evaluation.battery.sample import Sample
+from motet.evaluation.kept import kept_metrics
 
 
 def setting(made: Consortium) -> tuple[Sample, Judged]:
@@ -58,7 +59,7 @@ def test_kept_and_slope() -> None:
     X = sample.stack(made.at_sites(made.values))
     raw = standardized_effects(X, group, sample)
     effects = {"raw": raw, "harmonized": {name: 0.5 * value for name, value in raw.items()}}
-    metrics = {m.name: m for m in effect_metrics(effects, sample, n=80)}
+    metrics = {m.name: m for m in kept_metrics(effects, sample.covariates, n=80)}
     assert metrics["effect_kept_age"].readings["harmonized"].value == pytest.approx(1.0)
     assert metrics["effect_slope_sex"].readings["harmonized"].value == pytest.approx(0.5)
     assert metrics["effect_slope_sex"].readings["raw"].value == pytest.approx(1.0)

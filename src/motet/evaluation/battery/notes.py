@@ -10,7 +10,6 @@ from motet.errors import listed
 from motet.evaluation.battery.batch_effect import Judged
 from motet.evaluation.battery.sample import Sample
 from motet.evaluation.battery.splits import Splits
-from motet.evaluation.result import Metric
 
 
 def left_out(sample: Sample, splits: Splits, groups: Sequence[Judged]) -> list[str]:
@@ -37,32 +36,9 @@ def left_out(sample: Sample, splits: Splits, groups: Sequence[Judged]) -> list[s
             "without regard to who is held out elsewhere: expect them a little closer to the "
             "others than new people will be."
         )
-    return notes
-
-
-def artefacts(metrics: Sequence[Metric], splits: Splits) -> list[str]:
-    """Say which good-looking figures are none."""
-    notes = []
     if splits.people != "held out":
         notes.append(
             "Nobody was held out: all values but the raw ones were fitted on the very people they "
             "are judged on, and look better than they are. Ask for 'evaluation: {held_out: 0.2}'."
-        )
-    below = sorted(
-        {
-            version
-            for metric in metrics
-            if metric.name.startswith("site_accuracy")
-            for version, reading in metric.readings.items()
-            if reading.value is not None
-            and reading.band is not None
-            and reading.value < reading.band[0]
-        }
-    )
-    if below:
-        notes.append(
-            f"A site probe does worse than chance on: {listed(below)}. That is no success: it was "
-            "trained on people of the fit, whose batches the fit made equal, and what is left of "
-            "them there points the other way in the people who are read."
         )
     return notes

@@ -16,17 +16,19 @@ from motet.errors import MotetError
 from motet.evaluation.battery.batch_effect import Found, Judged, batch_metrics, find, judged
 from motet.evaluation.battery.biology import biology_metrics, predict, targets
 from motet.evaluation.battery.draws import shuffles
-from motet.evaluation.battery.effects import effect_metrics, standardized_effects
+from motet.evaluation.battery.effects import standardized_effects
 from motet.evaluation.battery.invented import Permuted, invented_metrics
 from motet.evaluation.battery.multivariate import Spread, spread, spread_metrics
-from motet.evaluation.battery.notes import artefacts, left_out
+from motet.evaluation.battery.notes import left_out
 from motet.evaluation.battery.probes import prepare
 from motet.evaluation.battery.reliability import block, contradictions, traveler_metrics
 from motet.evaluation.battery.sample import Bool, Float, Sample
 from motet.evaluation.battery.site_probes import Predictions, predictions, site_metrics
 from motet.evaluation.battery.splits import Splits
 from motet.evaluation.battery.truth import truth_metrics
+from motet.evaluation.below import below
 from motet.evaluation.features import varying
+from motet.evaluation.kept import kept_metrics
 from motet.evaluation.result import Judgement, Metric
 from motet.plan import Plan
 from motet.releases import Arrays
@@ -117,7 +119,7 @@ class Study:
             notes=(
                 *left_out(self.sample, self.splits, groups),
                 *notes,
-                *artefacts(metrics, self.splits),
+                *below(metrics),
             ),
         )
 
@@ -208,7 +210,7 @@ class Study:
         n = len(np.unique(np.concatenate([group.person for group in groups])))
         metrics = batch_metrics(found, groups, columns=self.sample.W.shape[1])
         metrics += spread_metrics(scattered, groups)
-        metrics += effect_metrics(effects, self.sample, n=n)
+        metrics += kept_metrics(effects, self.sample.covariates, n=n)
         arrays: dict[str, NDArray[Any]] = {}
         for version, parts in found.items():
             arrays[f"{version}/eta2"] = np.mean([part.eta2 for part in parts], axis=0)
