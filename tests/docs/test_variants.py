@@ -18,20 +18,22 @@ BLOCKS = re.findall(r"```yaml\n(.*?)```", PART, flags=re.DOTALL)
 NAMES = {"Guys": "ash", "HH": "birch"}
 
 
-def run(block: str, folder: Path) -> dict[str, Any]:
-    """Run a variant on a small consortium; its metrics."""
+def run(block: str, folder: Path, *, metrics: str = "none", reports: str = "later") -> Path:
+    """Plan and run a variant on a small consortium; the study's folder."""
     for there, here in NAMES.items():
         block = block.replace(there, here)
     changes = yaml.safe_load(block)
-    changes["evaluation"] = {"held_out": 0.2, **changes.get("evaluation", {}), "metrics": "summed"}
+    asked = {"held_out": 0.2, "permutations": 20, "metrics": metrics}
+    changes["evaluation"] = {**asked, **changes.get("evaluation", {})}
     study = consortium(folder, n=30, **changes)
-    succeeded("simulate", study, "--out", folder / "out")
-    found: dict[str, Any] = json.loads((folder / "out/metrics.json").read_text())["judgements"]
-    return found["sums"]
+    succeeded("plan", study)
+    succeeded("simulate", study, "--out", folder / "out", "--reports", reports)
+    return folder / "out"
 
 
-def names(judged: dict[str, Any]) -> set[str]:
-    return {metric["name"] for metric in judged["metrics"]}
+def read(out: Path, name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((out / f"{name}.json").read_text())
+    return document
 
 
 def test_four_lines() -> None:
@@ -41,27 +43,42 @@ def test_four_lines() -> None:
 
 
 def test_no_covariates(tmp_path: Path) -> None:
-    """Catches age and sex that are not judged because they are not kept."""
-    assert {"r2_age", "effect_kept_age"} <= names(run(BLOCKS[0], tmp_path))
-    plan = json.loads((tmp_path / "out/plan.json").read_text())
-    assert plan["schema"]["covariates"] == []
+    """Catches age and sex that are not judged because they are not kept, and a report that fails
+    or does not show them."""
+    pytest.importorskip("sklearn")
+    out = run(BLOCKS[0], tmp_path, metrics="full", reports="now")
+    assert read(out, "plan")["schema"]["covariates"] == []
+    page = (out / "report.html").read_text()
+    judgements = read(out, "metrics")["judgements"]
+    assert set(judgements) == {"sums", "simulation"}
+    for source, judged in judgements.items():
+        names = {metric["name"] for metric in judged["metrics"]}
+        assert {"r2_age", "auc_sex", "effect_kept_age", "effect_kept_sex"} <= names
+        assert f'id="{source}-r2_age"' in page
+        assert f'id="{source}-auc_sex"' in page
 
 
 def test_reference(tmp_path: Path) -> None:
-    """Catches a reference that is changed."""
-    run(BLOCKS[1], tmp_path)
+    """Catches a reference that is changed, or others that are not."""
+    out = run(BLOCKS[1], tmp_path)
     raw = read_values(tmp_path / "data/ash")
-    values = read_values(tmp_path / "out/sites/ash/harmonized")
+    values = read_values(out / "sites/ash/harmonized")
     assert values.to_numpy() == pytest.approx(raw.to_numpy())
-    moved = read_values(tmp_path / "out/sites/birch/harmonized")
+    moved = read_values(out / "sites/birch/harmonized")
     assert abs(moved - read_values(tmp_path / "data/birch")).to_numpy().mean() > 0.01
 
 
 def test_unseen(tmp_path: Path) -> None:
     """Catches a newcomer that takes part in the fit, or is not harmonized or judged."""
-    judged = run(BLOCKS[2], tmp_path)
-    run_file = json.loads((tmp_path / "out/run.json").read_text())
-    roles = {batch["site"]: batch["role"] for batch in run_file["batches"]}
+    out = run(BLOCKS[2], tmp_path, metrics="summed")
+    record = read(out, "run")
+    held_out = {batch["site"]: batch["held_out"] for batch in record["batches"]}
+    roles = {batch["site"]: batch["role"] for batch in record["batches"]}
     assert roles == {"ash": "fit", "birch": "unseen", "cedar": "fit"}
-    assert judged["n"] > 12  # those held out of the fit, and newcomers
-    assert (tmp_path / "out/sites/birch/harmonized/features.tsv").is_file()
+    assert held_out["birch"] == 30
+    judged = read(out, "metrics")["judgements"]["sums"]
+    assert judged["n"] > held_out["ash"] + held_out["cedar"]  # newcomers are judged with the others
+    judging = {phase["name"] for phase in read(out, "plan")["evaluation"]}
+    sent = {entry["phase"] for entry in record["received"] if entry["site"] == "birch"}
+    assert sent == {"schema", *judging}
+    assert (out / "sites/birch/harmonized/features.tsv").is_file()
