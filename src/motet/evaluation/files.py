@@ -31,9 +31,9 @@ def write_evaluation(folder: Path, judgements: Mapping[str, Judgement]) -> None:
 
 
 def read_judgements(folder: Path, metrics: Mapping[str, Any]) -> dict[str, Judgement]:
-    """The judgements of a folder, given its metrics.json."""
-    documents = metrics.get("judgements", {})
-    arrays = read_arrays(folder / ARRAYS) if documents else {}
+    """The judgements of a folder, given its metrics.json; without arrays where that file is gone."""
+    documents = metrics.get("judgements") or {}
+    arrays = read_arrays(folder / ARRAYS) if documents and (folder / ARRAYS).is_file() else {}
     return {
         source: Judgement.from_json(
             document,

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.errors import ModelError
+from motet.evaluation.files import read_judgements
 from motet.evaluation.result import Judgement
-from motet.releases import Arrays
-from motet.store import load_model, read_arrays, read_json
+from motet.store import load_model, read_json
 
 SOURCES = ("simulation", "sums")
 """Judgements, the fuller first."""
@@ -92,18 +92,13 @@ def read_study(folder: Path) -> StudyFiles:
             file=folder,
         )
     metrics = _document(folder / "metrics.json") if (folder / "metrics.json").is_file() else {}
-    arrays = _arrays(folder / "evaluation.npz")
-    judged = metrics.get("judgements") or {}
+    judged = read_judgements(folder, metrics)
     shared = load_model(folder / "shared")[0] if (folder / "shared").is_dir() else {}
     return StudyFiles(
         run=_document(folder / "run.json"),
         plan=_document(folder / "plan.json"),
         metrics=metrics,
-        judgements={
-            source: Judgement.from_json(judged[source], _of(arrays, source))
-            for source in SOURCES
-            if judged.get(source)
-        },
+        judgements={source: judged[source] for source in SOURCES if source in judged},
         shared=shared,
     )
 
@@ -113,12 +108,3 @@ def _document(path: Path) -> Mapping[str, Any]:
     if not isinstance(document, dict):
         raise ModelError("The file does not hold what Motet writes.", file=path)
     return document
-
-
-def _arrays(path: Path) -> Arrays:
-    return read_arrays(path) if path.is_file() else {}
-
-
-def _of(arrays: Arrays, source: str) -> Arrays:
-    prefix = f"{source}/"
-    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
