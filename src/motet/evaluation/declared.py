@@ -18,307 +18,241 @@ BINS = 256
 """Bins of the scores that an AUC is read from."""
 
 
+Row = tuple[str, tuple[Dim, ...], str]
+"""Name, shape and meaning of an array."""
+
+
+def _counts(*rows: Row, support: str = "n") -> tuple[ArraySpec, ...]:
+    """Of people, rows or batches."""
+    return tuple(
+        ArraySpec(name=name, shape=shape, meaning=meaning, support=support, dtype="int64", least=0)
+        for name, shape, meaning in rows
+    )
+
+
+def _sums(*rows: Row, support: str = "n") -> tuple[ArraySpec, ...]:
+    """Of either sign."""
+    return tuple(
+        ArraySpec(name=name, shape=shape, meaning=meaning, support=support)
+        for name, shape, meaning in rows
+    )
+
+
+def _sizes(*rows: Row, support: str = "n") -> tuple[ArraySpec, ...]:
+    """Sums of squares, and of others that are not below 0."""
+    return tuple(
+        ArraySpec(name=name, shape=shape, meaning=meaning, support=support, least=0)
+        for name, shape, meaning in rows
+    )
+
+
 def people() -> tuple[ArraySpec, ...]:
     """Round 1: how many there are, and about where their values lie."""
     return (
-        ArraySpec(
-            name="counts",
-            shape=(3, "judged"),
-            dtype="int64",
-            least=0,
-            meaning="rows of every batch in the fit, not in it, and those of them that are judged: "
-            "a batch's column is one site's",
+        *_counts(
+            (
+                "counts",
+                (3, "judged"),
+                "rows of every batch in the fit, not in it, and those of them that are judged: "
+                "a batch's column is one site's",
+            ),
+            (
+                "people",
+                (2,),
+                "number of people, whose sessions are rows, and of those that are judged",
+            ),
+            (
+                "failed_alone",
+                (),
+                "1 where the method failed on the site's own people, so that its values "
+                "harmonized alone are raw, else 0",
+            ),
+            ("observed", ("p",), "number of rows with a value of the feature"),
         ),
-        ArraySpec(
-            name="people",
-            shape=(2,),
-            dtype="int64",
-            least=0,
-            meaning="number of people, whose sessions are rows, and of those that are judged",
+        *_sums(
+            (
+                "sum_y",
+                (V, "p"),
+                "sum of every feature over all rows, raw, harmonized alone and harmonized",
+            )
         ),
-        ArraySpec(
-            name="failed_alone",
-            shape=(),
-            dtype="int64",
-            least=0,
-            meaning="1 where the method failed on the site's own people, so that its values "
-            "harmonized alone are raw, else 0",
-        ),
-        ArraySpec(
-            name="observed",
-            shape=("p",),
-            dtype="int64",
-            least=0,
-            meaning="number of rows with a value of the feature",
-        ),
-        ArraySpec(
-            name="sum_y",
-            shape=(V, "p"),
-            meaning="sum of every feature over all rows, raw, harmonized alone and harmonized",
-        ),
-        ArraySpec(
-            name="sum_x",
-            shape=("columns",),
-            meaning="sum of every covariate and biology column over all rows",
+        *_sums(
+            ("sum_x", ("columns",), "sum of every covariate and biology column over all rows"),
             support="cell",
         ),
     )
 
 
-def _columns(each: tuple[Dim, ...], whom: str) -> tuple[ArraySpec, ...]:
+def _columns(suffix: str, each: tuple[Dim, ...], whom: str) -> tuple[ArraySpec, ...]:
     """Moments of the design columns over people that are the same for every feature, or not."""
-    suffix = "_of_incomplete" if each else ""
-    return (
-        ArraySpec(
-            name=f"x{suffix}",
-            shape=(*each, "columns"),
-            meaning=f"sum of the columns about their centre over {whom}",
-            support="cell",
+    crossed = (*each, "columns", "columns")
+    return _sums(
+        (f"x{suffix}", (*each, "columns"), f"sum of the columns about their centre over {whom}"),
+        (f"xx{suffix}", crossed, f"products of the columns about their centre over {whom}"),
+        (
+            f"xx_within{suffix}",
+            crossed,
+            f"products of the columns, centred within batch, over {whom}",
         ),
-        ArraySpec(
-            name=f"xx{suffix}",
-            shape=(*each, "columns", "columns"),
-            meaning=f"products of the columns about their centre over {whom}",
-            support="cell",
-        ),
-        ArraySpec(
-            name=f"xx_within{suffix}",
-            shape=(*each, "columns", "columns"),
-            meaning=f"products of the columns, centred within batch, over {whom}",
-            support="cell",
-        ),
+        support="cell",
     )
 
 
 def moments() -> tuple[ArraySpec, ...]:
     """Round 2: analysis of variance of the judged, and the scale of the people of the fit."""
+    incomplete: tuple[Dim, ...] = ("judged_incomplete",)
     return (
-        *_columns((), "the judged"),
-        *_columns(("judged_incomplete",), "those of the judged who have a value of the feature"),
-        ArraySpec(
-            name="n_of_incomplete",
-            shape=("judged_incomplete",),
-            dtype="int64",
-            least=0,
-            meaning="number of the judged with a value",
+        *_columns("", (), "the judged"),
+        *_columns(
+            "_of_incomplete", incomplete, "those of the judged who have a value of the feature"
         ),
-        ArraySpec(
-            name="batches_of_incomplete",
-            shape=("judged_incomplete",),
-            dtype="int64",
-            least=0,
-            meaning="number of the site's batches in which somebody judged has a value",
+        *_counts(
+            ("n_of_incomplete", incomplete, "number of the judged with a value"),
+            (
+                "batches_of_incomplete",
+                incomplete,
+                "number of the site's batches in which somebody judged has a value",
+            ),
         ),
-        ArraySpec(
-            name="y", shape=(V, "p"), meaning="sum of every feature about its centre, the judged"
+        *_sums(("y", (V, "p"), "sum of every feature about its centre, the judged")),
+        *_sizes(
+            ("yy", (V, "p"), "squares of every feature about its centre, the judged"),
+            ("yy_within", (V, "p"), "squares of every feature, centred within batch, the judged"),
         ),
-        ArraySpec(
-            name="yy",
-            shape=(V, "p"),
-            least=0,
-            meaning="squares of every feature about its centre, the judged",
-        ),
-        ArraySpec(
-            name="yy_within",
-            shape=(V, "p"),
-            least=0,
-            meaning="squares of every feature, centred within batch, the judged",
-        ),
-        ArraySpec(
-            name="xy",
-            shape=(V, "columns", "p"),
-            meaning="products of columns and features about their centres, the judged",
+        *_sums(
+            (
+                "xy",
+                (V, "columns", "p"),
+                "products of columns and features about their centres, the judged",
+            ),
+            (
+                "xy_within",
+                (V, "columns", "p"),
+                "products of columns and features, centred within batch, the judged",
+            ),
             support="cell",
         ),
-        ArraySpec(
-            name="xy_within",
-            shape=(V, "columns", "p"),
-            meaning="products of columns and features, centred within batch, the judged",
-            support="cell",
-        ),
-        ArraySpec(
-            name="n_trained",
-            shape=("p",),
-            dtype="int64",
-            least=0,
-            meaning="number of people of the fit with a value of the feature",
-        ),
-        ArraySpec(
-            name="y_trained",
-            shape=(V, "p"),
-            meaning="sum of every feature about its centre, people of the fit",
-        ),
-        ArraySpec(
-            name="yy_trained",
-            shape=(V, "p"),
-            least=0,
-            meaning="squares of every feature about its centre, people of the fit",
+        *_counts(("n_trained", ("p",), "number of people of the fit with a value of the feature")),
+        *_sums(("y_trained", (V, "p"), "sum of every feature about its centre, people of the fit")),
+        *_sizes(
+            ("yy_trained", (V, "p"), "squares of every feature about its centre, people of the fit")
         ),
     )
 
 
-def probes(dimensions: int, targets: int) -> tuple[ArraySpec, ...]:
-    """Round 3: spread within batches, and the cross-products that probes are made of."""
-    d, t = dimensions, targets
+def probes(d: int, t: int) -> tuple[ArraySpec, ...]:
+    """Round 3: spread within batches, and the cross-products that probes are made of.
+
+    Parameters
+    ----------
+    d : int
+        Dimensions that the probes see.
+    t : int
+        Columns that they predict.
+    """
     return (
-        ArraySpec(
-            name="n_spread",
-            shape=("p",),
-            dtype="int64",
-            least=0,
-            meaning="rows judged with a value, of batches with two or more",
+        *_counts(
+            ("n_spread", ("p",), "rows judged with a value, of batches with two or more"),
+            ("batches_spread", ("p",), "number of these batches of the site"),
         ),
-        ArraySpec(
-            name="batches_spread",
-            shape=("p",),
-            dtype="int64",
-            least=0,
-            meaning="number of these batches of the site",
+        *_sizes(
+            (
+                "z",
+                (V, "p"),
+                "sum of the distances of residuals from their batch's median, the judged",
+            ),
+            ("zz", (V, "p"), "squares of these distances, the judged"),
+            ("zz_within", (V, "p"), "squares of these distances, centred within batch, the judged"),
         ),
-        ArraySpec(
-            name="z",
-            shape=(V, "p"),
-            least=0,
-            meaning="sum of the distances of residuals from their batch's median, the judged",
+        *_counts(
+            ("n_of_batch", ("judged",), "people of the fit of every batch: an entry is one site's")
         ),
-        ArraySpec(
-            name="zz", shape=(V, "p"), least=0, meaning="squares of these distances, the judged"
+        *_sums(
+            (
+                "f_of_batch",
+                (V, "judged", d),
+                "sum of the standardized features of every batch, people of the fit: a batch's "
+                "row is one site's, and the weights made of it go to every site, which with few "
+                "features gives away the batch's means",
+            ),
+            (
+                "ff_within",
+                (V, d, d),
+                "products of the standardized features, centred within batch, people of the fit",
+            ),
         ),
-        ArraySpec(
-            name="zz_within",
-            shape=(V, "p"),
-            least=0,
-            meaning="squares of these distances, centred within batch, the judged",
+        *_sizes(
+            (
+                "f4",
+                (V,),
+                "fourth powers of people's distances from their batch's mean, people of the fit",
+            )
         ),
-        ArraySpec(
-            name="n_of_batch",
-            shape=("judged",),
-            dtype="int64",
-            least=0,
-            meaning="people of the fit of every batch: an entry is one site's",
-        ),
-        ArraySpec(
-            name="f_of_batch",
-            shape=(V, "judged", d),
-            meaning="sum of the standardized features of every batch, people of the fit: a batch's "
-            "row is one site's, and the weights made of it go to every site, which with few "
-            "features gives away the batch's means",
-        ),
-        ArraySpec(
-            name="ff_within",
-            shape=(V, d, d),
-            meaning="products of the standardized features, centred within batch, people of the "
-            "fit",
-        ),
-        ArraySpec(
-            name="f4",
-            shape=(V,),
-            least=0,
-            meaning="fourth powers of people's distances from their batch's mean, people of the "
-            "fit",
-        ),
-        ArraySpec(
-            name="t",
-            shape=(t,),
-            meaning="sum of every covariate and biology column about its centre, people of the fit",
+        *_sums(
+            (
+                "t",
+                (t,),
+                "sum of every covariate and biology column about its centre, people of the fit",
+            ),
+            (
+                "tf",
+                (V, t, d),
+                "products of these columns and the standardized features, people of the fit",
+            ),
             support="cell",
         ),
-        ArraySpec(
-            name="tt",
-            shape=(t,),
-            least=0,
-            meaning="squares of every covariate and biology column about its centre, people of the "
-            "fit",
-            support="cell",
-        ),
-        ArraySpec(
-            name="tf",
-            shape=(V, t, d),
-            meaning="products of these columns and the standardized features, people of the fit",
+        *_sizes(
+            (
+                "tt",
+                (t,),
+                "squares of every covariate and biology column about its centre, people of the fit",
+            ),
             support="cell",
         ),
     )
 
 
-def readings(targets: int, scored: int) -> tuple[ArraySpec, ...]:
-    """Round 4: how the probes do on people that they have not seen."""
-    t = targets
+def readings(t: int, scored: int) -> tuple[ArraySpec, ...]:
+    """Round 4: how the probes do on people that they have not seen.
+
+    Parameters
+    ----------
+    t : int
+        Columns that the probes predict.
+    scored : int
+        Those of them that are levels.
+    """
     return (
-        ArraySpec(
-            name="confusion",
-            shape=(V, "judged", "judged"),
-            dtype="int64",
-            least=0,
-            meaning="people of every batch by the batch that the probe takes them for: a batch's "
-            "row is one site's",
+        *_counts(
+            (
+                "confusion",
+                (V, "judged", "judged"),
+                "people of every batch by the batch that the probe takes them for: a batch's "
+                "row is one site's",
+            ),
+            ("n", (), "people that are read"),
         ),
-        ArraySpec(name="n", shape=(), dtype="int64", least=0, meaning="people that are read"),
-        ArraySpec(
-            name="t",
-            shape=(t,),
-            meaning="sum of every covariate and biology column about the mean of the fit",
+        *_sums(
+            ("t", (t,), "sum of every covariate and biology column about the mean of the fit"),
+            ("t3", (t,), "third powers of these columns about the mean of the fit"),
+            ("eet", (V, t), "products of squared errors and the columns about the mean of the fit"),
             support="cell",
         ),
-        ArraySpec(
-            name="tt",
-            shape=(t,),
-            least=0,
-            meaning="squares of these columns about the mean of the fit",
+        *_sizes(
+            ("tt", (t,), "squares of these columns about the mean of the fit"),
+            ("t4", (t,), "fourth powers of these columns about the mean of the fit"),
+            ("e1", (V, t), "absolute errors of the prediction of every column"),
+            ("ee", (V, t), "squared errors of the prediction of every column"),
+            ("e4", (V, t), "fourth powers of these errors"),
+            ("eett", (V, t), "products of squared errors and squared columns"),
             support="cell",
         ),
-        ArraySpec(
-            name="t3",
-            shape=(t,),
-            meaning="third powers of these columns about the mean of the fit",
-            support="cell",
-        ),
-        ArraySpec(
-            name="t4",
-            shape=(t,),
-            least=0,
-            meaning="fourth powers of these columns about the mean of the fit",
-            support="cell",
-        ),
-        ArraySpec(
-            name="e1",
-            shape=(V, t),
-            least=0,
-            meaning="absolute errors of the prediction of every column",
-            support="cell",
-        ),
-        ArraySpec(
-            name="ee",
-            shape=(V, t),
-            least=0,
-            meaning="squared errors of the prediction of every column",
-            support="cell",
-        ),
-        ArraySpec(
-            name="e4",
-            shape=(V, t),
-            least=0,
-            meaning="fourth powers of these errors",
-            support="cell",
-        ),
-        ArraySpec(
-            name="eet",
-            shape=(V, t),
-            meaning="products of squared errors and the columns about the mean of the fit",
-            support="cell",
-        ),
-        ArraySpec(
-            name="eett",
-            shape=(V, t),
-            least=0,
-            meaning="products of squared errors and squared columns",
-            support="cell",
-        ),
-        ArraySpec(
-            name="scores",
-            shape=(V, scored, 2, BINS),
-            dtype="int64",
-            least=0,
-            meaning=f"people without and with a level, by {BINS} bins of their score",
+        *_counts(
+            (
+                "scores",
+                (V, scored, 2, BINS),
+                f"people without and with a level, by {BINS} bins of their score",
+            ),
             support="cell",
         ),
     )
