@@ -31,7 +31,7 @@ def write_evaluation(folder: Path, judgements: Mapping[str, Judgement]) -> None:
 
 
 def read_judgements(folder: Path, metrics: Mapping[str, Any]) -> dict[str, Judgement]:
-    """The judgements of a folder, given its metrics.json; without arrays where that file is gone."""
+    """The judgements of a folder, given its metrics.json; without arrays where there are none."""
     documents = metrics.get("judgements") or {}
     arrays = read_arrays(folder / ARRAYS) if documents and (folder / ARRAYS).is_file() else {}
     return {

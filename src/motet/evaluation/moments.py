@@ -72,7 +72,12 @@ def send_moments(site: Site, shared: Arrays, rows: Rows) -> dict[str, NDArray[An
         "n_trained": np.zeros(p, dtype=np.int64),
         **{name: np.zeros((V, p)) for name in ("y_trained", "yy_trained")},
     }
-    of_incomplete: list[list[Float]] = []
+    m = len(incomplete)
+    of_incomplete: dict[str, NDArray[Any]] = {
+        **{name: np.zeros(m, dtype=np.int64) for name in ("n", "batches")},
+        "x": np.zeros((m, Q)),
+        **{name: np.zeros((m, Q, Q)) for name in ("xx", "xx_within")},
+    }
     for columns in chunks(p):
         values, seen = block(site, columns)
         # About the centre first: what is left is of the size of the spread.
@@ -90,17 +95,11 @@ def send_moments(site: Site, shared: Arrays, rows: Rows) -> dict[str, NDArray[An
             centred = (Y[:, index] - Y[:, index].sum(axis=1, keepdims=True) / n) * S[index]
             sums["yy_within"][:, columns] += (centred**2).sum(axis=1)
             sums["xy_within"][..., columns] += W[index].T @ centred
-        here = incomplete[(incomplete >= columns.start) & (incomplete < columns.stop)]
-        of_incomplete += [_columns_of(S[:, j - columns.start], X, members) for j in here]
-    names = ("n", "batches", "x", "xx", "xx_within")
-    shapes: tuple[tuple[int, ...], ...] = ((), (), (Q,), (Q, Q), (Q, Q))
-    for i, (name, shape) in enumerate(zip(names, shapes, strict=True)):
-        found = np.zeros((len(incomplete), *shape))
-        for j, of_feature in enumerate(of_incomplete):
-            found[j] = of_feature[i]
-        whole = name in ("n", "batches")
-        sums[f"{name}_of_incomplete"] = found.astype(np.int64) if whole else found
-    return sums
+        for i in np.flatnonzero((incomplete >= columns.start) & (incomplete < columns.stop)):
+            found = _columns_of(S[:, incomplete[i] - columns.start], X, members)
+            for name, value in found.items():
+                of_incomplete[name][i] = value
+    return sums | {f"{name}_of_incomplete": array for name, array in of_incomplete.items()}
 
 
 def _within(X: Float, members: list[NDArray[np.intp]]) -> Float:
@@ -112,16 +111,16 @@ def _within(X: Float, members: list[NDArray[np.intp]]) -> Float:
     return W
 
 
-def _columns_of(seen: Float, X: Float, members: list[NDArray[np.intp]]) -> list[Float]:
+def _columns_of(seen: Float, X: Float, members: list[NDArray[np.intp]]) -> dict[str, Any]:
     """Moments of the columns over the people who have a value of one feature."""
     present = [index[seen[index] > 0] for index in members]
     present = [index for index in present if len(index)]
     there = X[seen > 0]
     within = _within(X, present)
-    return [
-        np.asarray(float(len(there))),
-        np.asarray(float(len(present))),
-        there.sum(axis=0),
-        there.T @ there,
-        within.T @ within,
-    ]
+    return {
+        "n": len(there),
+        "batches": len(present),
+        "x": there.sum(axis=0),
+        "xx": there.T @ there,
+        "xx_within": within.T @ within,
+    }

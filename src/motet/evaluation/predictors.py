@@ -39,8 +39,16 @@ def shrunk(products: Float, fourth: float, n: float) -> Float:
     return np.asarray((1.0 - intensity) * S + intensity * mu * unit)
 
 
-def discriminant(n: Float, sums: Float, within: Float, fourth: float) -> tuple[Float, Float]:
-    """Scores ``f @ weights.T + offset`` of K batches, all as likely; 0 for one with nobody.
+@dataclass(frozen=True, kw_only=True)
+class Linear:
+    """What a probe says of T things: ``f @ weights.T + offset``; weights (T, d), offset (T,)."""
+
+    weights: Float
+    offset: Float
+
+
+def discriminant(n: Float, sums: Float, within: Float, fourth: float) -> Linear:
+    """Scores of K batches, all as likely; 0 for one with nobody.
 
     Parameters
     ----------
@@ -51,31 +59,18 @@ def discriminant(n: Float, sums: Float, within: Float, fourth: float) -> tuple[F
         Products centred within batch.
     fourth : float
         As for :func:`shrunk`.
-
-    Returns
-    -------
-    weights : (K, d)
-    offset : (K,)
     """
     means = sums / np.maximum(n, 1.0)[:, None]
     covariance = shrunk(within, fourth, max(float(n.sum()), 1.0))
     if not len(covariance) or not np.trace(covariance) > 0:
-        return np.zeros_like(sums), np.zeros(len(n))
+        return Linear(weights=np.zeros_like(sums), offset=np.zeros(len(n)))
     weights = means @ np.linalg.pinv(covariance, hermitian=True)
     offset = -0.5 * (weights * means).sum(axis=1)
-    return weights * (n > 0)[:, None], offset * (n > 0)
+    return Linear(weights=weights * (n > 0)[:, None], offset=offset * (n > 0))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ridge:
-    """Predictions ``f @ weights.T + offset`` of T targets: weights (T, d), offset (T,)."""
-
-    weights: Float
-    offset: Float
-
-
-def ridge(n: float, f: Float, ff: Float, t: Float, tt: Float, tf: Float) -> Ridge:
-    """Ridge regression of every target, each with the penalty of its own.
+def ridge(n: float, f: Float, ff: Float, t: Float, tt: Float, tf: Float) -> Linear:
+    """Ridge regression of T targets, each with the penalty of its own.
 
     Parameters
     ----------
@@ -99,4 +94,4 @@ def ridge(n: float, f: Float, ff: Float, t: Float, tt: Float, tf: Float) -> Ridg
     free = np.maximum(n - 1.0 - used, 1e-3 * n)
     best = np.argmin(left / free[:, None] ** 2, axis=0)
     weights = (b / (values + penalty[best])) @ vectors.T
-    return Ridge(weights=weights, offset=t / n - weights @ f / n)
+    return Linear(weights=weights, offset=t / n - weights @ f / n)

@@ -193,17 +193,16 @@ class Sums:
         """Levene's test, and the probes: a discriminant of batches, ridge for biology."""
         n = sums["n_of_batch"].astype(np.float64)
         f = sums["f_of_batch"].sum(axis=1)
-        weights, offsets, ridges, ridge_offsets = [], [], [], []
+        site_probes, biology_probes = [], []
         for v in range(V):
             by_batch = sums["f_of_batch"][v]
-            made = discriminant(n, by_batch, sums["ff_within"][v], float(sums["f4"][v]))
+            within = sums["ff_within"][v]
+            site_probes.append(discriminant(n, by_batch, within, float(sums["f4"][v])))
             means = by_batch / np.maximum(n, 1.0)[:, None]
-            ff = sums["ff_within"][v] + (n[:, None] * means).T @ means
-            of_biology = ridge(float(n.sum()), f[v], ff, sums["t"], sums["tt"], sums["tf"][v])
-            weights.append(made[0])
-            offsets.append(made[1])
-            ridges.append(of_biology.weights)
-            ridge_offsets.append(of_biology.offset + shared["centre_t"])
+            ff = within + (n[:, None] * means).T @ means
+            biology_probes.append(
+                ridge(float(n.sum()), f[v], ff, sums["t"], sums["tt"], sums["tf"][v])
+            )
         # No probe of age, sex and the like alone: its weights, which every site needs, would let a
         # site solve for the others' means of these columns. A simulation has that probe.
         distances = {name: sums[name] for name in ("z", "zz", "zz_within")}
@@ -216,10 +215,11 @@ class Sums:
         return {
             "judged/levene_p": np.where(varies, p, np.nan),
             "classes": n > 1,
-            "discriminant": np.array(weights),
-            "discriminant_offset": np.array(offsets),
-            "ridge": np.array(ridges),
-            "ridge_offset": np.array(ridge_offsets),
+            "discriminant": np.array([probe.weights for probe in site_probes]),
+            "discriminant_offset": np.array([probe.offset for probe in site_probes]),
+            "ridge": np.array([probe.weights for probe in biology_probes]),
+            "ridge_offset": np.array([probe.offset for probe in biology_probes])
+            + shared["centre_t"],
             "target_mean": sums["t"] / max(float(n.sum()), 1.0) + shared["centre_t"],
         }
 

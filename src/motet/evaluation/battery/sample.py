@@ -128,7 +128,7 @@ def gather(
         batch=batch,
         batches=tuple(str(Batch(*pair)) for pair in batches),
         fit=np.concatenate([fit[site] for site in sites])[order],
-        unseen=np.repeat([not fit[site].any() for site in sites], [len(p) for p in parts])[order],
+        unseen=np.isin(at, sorted({batch.site for batch in schema.unseen})),
         covariates=schema.covariates,
         W=np.concatenate([design_matrix(part, schema) for part in parts])[order],
         columns={
