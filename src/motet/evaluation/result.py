@@ -120,6 +120,11 @@ class Judgement:
     arrays: Arrays = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    @property
+    def held_out(self) -> bool:
+        """Whether the people judged are those whom the fit did not see."""
+        return self.people == "held out"
+
     def metric(self, name: str) -> Metric:
         """The metric of that name; KeyError where it was not computed."""
         return {metric.name: metric for metric in self.metrics}[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from motet.evaluation.result import VERSIONS, Judgement, Metric, Reading
+from motet.evaluation.result import VERSIONS, Judgement, Metric
 from motet.report.verdict import ALPHA, Mark, verdict
 from motet.report.words import fixed, number, percent, significant
 
@@ -168,17 +168,12 @@ def best_probe(judgement: Judgement) -> Metric | None:
     """The site probe to speak of in a sentence: the strongest that was trained."""
     for name in ("random_forest", "rbf_svm", "linear_svm", "lda"):
         full = f"site_accuracy_{name}"
-        if judgement.has(full) and _read(judgement.metric(full), "harmonized") is not None:
+        if judgement.has(full) and value_of(judgement.metric(full), "harmonized") is not None:
             return judgement.metric(full)
     return None
 
 
-def _read(metric: Metric, version: str) -> Reading | None:
-    reading = metric.readings.get(version)
-    return None if reading is None or reading.value is None else reading
-
-
 def value_of(metric: Metric, version: str) -> float | None:
     """The value of a reading; None where there is none."""
-    reading = _read(metric, version)
+    reading = metric.readings.get(version)
     return None if reading is None else reading.value

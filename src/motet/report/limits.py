@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from motet.evaluation.result import Judgement, Metric
+from motet.evaluation.result import Judgement
 from motet.harmonizer import Card
 from motet.report.read import StudyFiles
+from motet.report.verdict import told_by_covariates
 from motet.report.words import joined
 
 FEW = 100
@@ -43,7 +44,7 @@ def _few(study: StudyFiles) -> Iterator[str]:
 
 
 def _of_judgement(judged: Judgement, study: StudyFiles) -> Iterator[str]:
-    if not judged.people.startswith("held out"):
+    if not judged.held_out:
         yield (
             "The people judged are those of the fit. A harmonization looks better on them than on "
             "new people: site accuracy can even fall below chance, which is an artefact."
@@ -53,7 +54,7 @@ def _of_judgement(judged: Judgement, study: StudyFiles) -> Iterator[str]:
             f"{judged.n} rows are few: intervals and bands are wide, and a site effect that "
             "matters can hide in them."
         )
-    if judged.people.startswith("held out"):
+    if judged.held_out:
         yield (
             f"It is a single split, by seed {study.plan['seed']}; other people held out would give "
             "other numbers, within about the intervals shown."
@@ -73,7 +74,7 @@ def _of_judgement(judged: Judgement, study: StudyFiles) -> Iterator[str]:
         "At chance means that these probes and tests find nothing in these features. It does not "
         "show that no trace of the scanner is left."
     )
-    if any(_demographics_tell(metric) for metric in judged.metrics):
+    if any(told_by_covariates(metric) is not None for metric in judged.metrics):
         yield (
             "The sites' people differ in the covariates: these alone tell the site better than "
             "chance. Since their effects are kept, a probe cannot be expected to fall to chance."
@@ -84,8 +85,3 @@ def _of_judgement(judged: Judgement, study: StudyFiles) -> Iterator[str]:
             "That a covariate can still be read does not show that its effect is right: one that "
             "is confounded with scanners is divided between them by the model."
         )
-
-
-def _demographics_tell(metric: Metric) -> bool:
-    alone = metric.readings.get("demographics")
-    return alone is not None and alone.within_band is False

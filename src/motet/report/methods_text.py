@@ -9,7 +9,7 @@ from typing import Any
 from motet.evaluation.result import Judgement
 from motet.harmonizer import Card
 from motet.report.leaving import leaving
-from motet.report.participation import covariates_in_full, people_of_fit
+from motet.report.participation import covariates_in_full
 from motet.report.read import StudyFiles
 from motet.report.references import FLOWER, NUMPY, SCIPY, SKLEARN, Citations, Reference, of_paper
 from motet.report.words import count, joined, percent
@@ -81,16 +81,14 @@ def options(params: Mapping[str, Any]) -> str:
 
 def _harmonized(study: StudyFiles, card: Card | None, cited: Citations) -> Iterator[str]:
     plan = study.plan
-    fitted = [b for b in study.batches if b.get("role") != "unseen"]
-    sites = {str(b["site"]) for b in fitted}
+    sites = {str(b["site"]) for b in study.fitted}
     papers = cited.cite(*(of_paper(line) for line in card.papers)) if card else ""
     title = " ".join(part for part in (card.title if card else str(plan["method"]), papers) if part)
-    people = people_of_fit(study)
-    of_whom = f" (n = {people} in the fit)" if people is not None else ""
+    of_whom = f" (n = {study.people} in the fit)" if study.people is not None else ""
     said = options(plan.get("params", {}))
     yield (
         f"{count(len(study.features), 'measure')} of "
-        f"{count(len(fitted), 'batch', 'batches')} (scanners or protocols) at "
+        f"{count(len(study.fitted), 'batch', 'batches')} (scanners or protocols) at "
         f"{count(len(sites), 'hospital')}{of_whom} were harmonized with {title}"
         f"{f' ({said})' if said else ''}, as implemented in Motet {study.run['motet']}."
     )
@@ -98,11 +96,10 @@ def _harmonized(study: StudyFiles, card: Card | None, cited: Citations) -> Itera
         yield f"The effects of {kept} were modelled together with those of the batches and kept."
     else:
         yield "No covariates were modelled."
-    unseen = sorted({str(b["site"]) for b in study.batches if b.get("role") == "unseen"})
-    if unseen:
+    if study.unseen:
         yield (
-            f"{joined(unseen)} took no part in the fit and "
-            f"{'was' if len(unseen) == 1 else 'were'} harmonized with the finished model."
+            f"{joined(study.unseen)} took no part in the fit and "
+            f"{'was' if len(study.unseen) == 1 else 'were'} harmonized with the finished model."
         )
 
 
@@ -131,7 +128,7 @@ def _judged(study: StudyFiles, cited: Citations) -> Iterator[str]:
     if judged is None:
         return
     held = float(study.plan.get("held_out") or 0.0)
-    if judged.people.startswith("held out") and held:
+    if judged.held_out and held:
         yield (
             f"{percent(held)} of the people (drawn by person, seed {study.plan['seed']}) were kept "
             f"out of the fit, and the harmonization was judged on {judged.n} rows of theirs."

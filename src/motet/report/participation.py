@@ -74,15 +74,9 @@ def totals(study: StudyFiles) -> tuple[str, str]:
         counts = [row.get(key) for row in study.batches]
         known = [int(n) for n in counts if n is not None]
         both.append(str(sum(known)) if known and len(known) == len(counts) else "–")
-    if both[0] == "–" and study.run.get("people") is not None:
-        both[0] = str(study.run["people"])
+    if both[0] == "–" and study.people is not None:
+        both[0] = str(study.people)
     return both[0], both[1]
-
-
-def people_of_fit(study: StudyFiles) -> int | None:
-    """Rows of the fit: the shared model's released count."""
-    people = study.run.get("people")
-    return None if people is None else int(people)
 
 
 def missing(study: StudyFiles) -> tuple[tuple[str, str, str], ...]:

@@ -60,6 +60,28 @@ class StudyFiles:
         return tuple(sorted({str(batch["site"]) for batch in self.batches}))
 
     @property
+    def fitted(self) -> tuple[Mapping[str, Any], ...]:
+        """The batches of the fit."""
+        return tuple(batch for batch in self.batches if batch.get("role") != "unseen")
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """Sites that took no part in the fit, sorted."""
+        return tuple(sorted({str(b["site"]) for b in self.batches if b.get("role") == "unseen"}))
+
+    @property
+    def people(self) -> int | None:
+        """Rows of the fit: the shared model's released count."""
+        people = self.run.get("people")
+        return None if people is None else int(people)
+
+    @property
+    def warnings(self) -> tuple[tuple[str, str], ...]:
+        """(site, sentence) of a simulation; no site where it is of the study."""
+        found = self.metrics.get("warnings") or ()
+        return tuple((str(warning["site"]), str(warning["warning"])) for warning in found)
+
+    @property
     def missing(self) -> Mapping[str, str]:
         """Sites that did not make it -> code of the reason."""
         return dict(self.run.get("missing") or {})

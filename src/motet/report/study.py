@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -61,9 +62,7 @@ def _context(study: StudyFiles) -> dict[str, Any]:
         ),
         "figures": study_figures(study),
         "worst": worst_features(study),
-        "general": tuple(
-            str(w["warning"]) for w in study.metrics.get("warnings") or () if not w["site"]
-        ),
+        "general": tuple(sentence for site, sentence in study.warnings if not site),
         "warnings": _warnings(study),
         "limits": limits.limits(study, card),
         "methods": methods_text.methods_text(study, card),
@@ -93,10 +92,4 @@ def _tables(study: StudyFiles) -> Iterator[dict[str, Any]]:
 
 def _warnings(study: StudyFiles) -> tuple[tuple[str, int], ...]:
     """How many warnings each site gave itself: their words are the site's and stay with it."""
-    counts: dict[str, int] = {}
-    for warning in study.metrics.get("warnings") or ():
-        site = str(warning["site"])
-        if not site:
-            continue
-        counts[site] = counts.get(site, 0) + 1
-    return tuple(sorted(counts.items()))
+    return tuple(sorted(Counter(site for site, _ in study.warnings if site).items()))

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from motet.evaluation.result import Judgement, Metric
 from motet.report.comparison import best_probe, figure, value_of
-from motet.report.participation import covariates_in_words, people_of_fit
+from motet.report.participation import covariates_in_words
 from motet.report.read import StudyFiles
-from motet.report.verdict import verdict
+from motet.report.verdict import told_by_covariates, verdict
 from motet.report.words import count, joined, percent
 
 PROBES = {
@@ -49,7 +49,7 @@ def _sentences(study: StudyFiles, title: str) -> Iterator[str]:
             f"Below chance is not success: {names} {'lies' if len(below) == 1 else 'lie'} lower "
             "than chance gives, as happens when people are judged that the fit has seen."
         )
-    if not judged.people.startswith("held out"):
+    if not judged.held_out:
         yield (
             "These figures are of the people the fit saw, which makes a harmonization look better "
             "than it is; hold people out (evaluation: {held_out: 0.2}) for an honest reading."
@@ -57,12 +57,10 @@ def _sentences(study: StudyFiles, title: str) -> Iterator[str]:
 
 
 def _who(study: StudyFiles, title: str) -> str:
-    fitted = [b for b in study.batches if b.get("role") != "unseen"]
-    sites = sorted({str(b["site"]) for b in fitted})
-    people = people_of_fit(study)
-    of_whom = f" and {count(people, 'row')} of people in the fit" if people else ""
+    sites = {str(b["site"]) for b in study.fitted}
+    of_whom = f" and {count(study.people, 'row')} of people in the fit" if study.people else ""
     kept = covariates_in_words(study)
-    scanners = count(len(fitted), "scanner or protocol", "scanners or protocols")
+    scanners = count(len(study.fitted), "scanner or protocol", "scanners or protocols")
     sentence = (
         f"{count(len(sites), 'hospital')} with {scanners}"
         f"{of_whom} harmonized {count(len(study.features), 'feature')} with {title}, "
@@ -128,7 +126,7 @@ def _probe_sentence(metric: Metric, judged: Judgement) -> str:
     before, after = value_of(metric, "raw"), value_of(metric, "harmonized")
     assert after is not None
     name = metric.name.removeprefix("site_accuracy_")
-    whose = "held-out people" if judged.people.startswith("held out") else "these people"
+    whose = "held-out people" if judged.held_out else "these people"
     chance = f" (chance {percent(metric.chance)})" if metric.chance is not None else ""
     outcome = _outcome(metric)
     if before is None:
@@ -143,10 +141,10 @@ def _probe_sentence(metric: Metric, judged: Judgement) -> str:
 
 def _demographics(metric: Metric) -> str:
     """What the covariates alone tell of the site, where that is more than nothing."""
-    alone = metric.readings.get("demographics")
-    if alone is None or alone.value is None or alone.within_band is not False:
+    alone = told_by_covariates(metric)
+    if alone is None:
         return ""
-    return f"; the covariates alone, which are kept on purpose, tell it in {percent(alone.value)}"
+    return f"; the covariates alone, which are kept on purpose, tell it in {percent(alone)}"
 
 
 def _biology(judged: Judgement) -> Iterator[str]:

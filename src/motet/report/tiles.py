@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from motet.evaluation.result import Judgement, Metric
 from motet.report.comparison import best_probe, figure, value_of
-from motet.report.participation import people_of_fit
 from motet.report.read import StudyFiles
 from motet.report.verdict import Mark, verdict
 
@@ -31,12 +30,11 @@ def tiles(study: StudyFiles) -> tuple[Tile, ...]:
     """Up to six: who took part, then the metrics that matter most."""
     asked = len(study.sites) + len(study.missing)
     hospitals = str(len(study.sites)) + (f" of {asked}" if study.missing else "")
-    unseen = {str(b["site"]) for b in study.batches if b.get("role") == "unseen"}
-    what = f"hospitals took part, {len(unseen)} unseen by the fit" if unseen else "hospitals"
+    unseen = len(study.unseen)
+    what = f"hospitals took part, {unseen} unseen by the fit" if unseen else "hospitals"
     found = [Tile(what=what, value=hospitals)]
-    people = people_of_fit(study)
-    if people is not None:
-        found.append(Tile(what="rows of people in the fit", value=str(people)))
+    if study.people is not None:
+        found.append(Tile(what="rows of people in the fit", value=str(study.people)))
     if study.judgement is None:
         found.append(Tile(what="features", value=str(len(study.features))))
         return tuple(found)

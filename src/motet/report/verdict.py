@@ -52,8 +52,9 @@ def verdict(metric: Metric, version: str) -> Verdict:
         return Verdict("good", "at chance") if good else Verdict("bad", f"below {ALPHA}")
     if metric.better == "chance":
         found = _against_chance(reading, metric.chance)
-        explained = found.mark == "bad" and version != "raw" and _as_demographics(metric, reading)
-        return Verdict("caution", "as covariates") if explained else found
+        alone = told_by_covariates(metric)
+        explained = version != "raw" and alone is not None and reading.value <= alone
+        return Verdict("caution", "as covariates") if found.mark == "bad" and explained else found
     raw = metric.readings.get("raw")
     if metric.better == "lower" and metric.aim == "site_effect" and reading.band is not None:
         return _size(reading, raw, version)
@@ -91,13 +92,10 @@ def _against_chance(reading: Reading, chance: float | None) -> Verdict:
     return Verdict("bad", "above chance") if above else Verdict("caution", "below chance")
 
 
-def _as_demographics(metric: Metric, reading: Reading) -> bool:
-    """Whether the covariates alone, which are kept on purpose, tell the site as well."""
+def told_by_covariates(metric: Metric) -> float | None:
+    """What the covariates alone, which are kept on purpose, reach; None where chance gives it."""
     alone = metric.readings.get("demographics")
-    if alone is None or alone.value is None or alone.within_band is not False:
-        return False
-    assert reading.value is not None
-    return reading.value <= alone.value
+    return alone.value if alone is not None and alone.within_band is False else None
 
 
 def _size(reading: Reading, raw: Reading | None, version: str) -> Verdict:
