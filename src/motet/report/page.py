@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from motet.report import words
 from motet.store import EVERYBODY, atomic
@@ -28,26 +27,18 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters.update(
-        percent=words.percent, number=words.number, size=words.size, short=words.short
-    )
+    made.filters["short"] = words.short
     return made
 
 
 def render(template: str, **context: Any) -> str:
     """The page, with its style sheet within it."""
-    made = environment()
-    assert made.loader is not None
-    style, _, _ = made.loader.get_source(made, "style.css")
-    # The style sheet is this package's own file.
-    return made.get_template(template).render(style=Markup(style), **context)  # noqa: S704
+    return environment().get_template(template).render(**context)
 
 
 def colours() -> dict[str, str]:
     """The light colours of the style sheet: CSS variable -> value."""
-    made = environment()
-    assert made.loader is not None
-    style, _, _ = made.loader.get_source(made, "style.css")
+    style = environment().get_template("style.css").render()
     light = style[: style.index("}")]
     return dict(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]+);", light))
 
