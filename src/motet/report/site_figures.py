@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from motet.bids.table import Table
 from motet.report.figures.by_batch import by_batch
+from motet.report.figures.canvas import shown
 from motet.report.figures.densities import densities
 from motet.report.site_numbers import Changes
 from motet.report.worst import largest
@@ -44,7 +45,7 @@ def site_figures(
 ) -> SiteFigures:
     """Draw the figures of a site; ids carry its name, since a study report shows several."""
     return SiteFigures(
-        densities=_drawn(
+        densities=shown(
             densities(
                 raw.block([j])[:, 0],
                 np.asarray(harmonized[:, j], dtype=np.float64),
@@ -55,7 +56,7 @@ def site_figures(
             )
             for k, j in enumerate(largest(found.of_feature, at_most=PANELS))
         ),
-        people=_drawn(
+        people=shown(
             by_batch(
                 {b: raw.covariates[column][raw.batch == b].to_numpy(float) for b in raw.batches},
                 title=str(column),
@@ -66,7 +67,7 @@ def site_figures(
             for column in raw.covariates.columns
             if pd.api.types.is_numeric_dtype(raw.covariates[column])
         ),
-        effects=_drawn(
+        effects=shown(
             _effect(raw.site, name, model[name].astype(np.float64), batches)
             for name in [*EFFECTS, *sorted(set(model) - set(EFFECTS))]
             if name in model
@@ -86,7 +87,3 @@ def _effect(site: str, name: str, values: NDArray[np.float64], batches: tuple[st
         name=f"{site}/effect-{name}",
         neutral=neutral,
     )
-
-
-def _drawn(figures: Iterable[Markup]) -> tuple[Markup, ...]:
-    return tuple(figure for figure in figures if figure)

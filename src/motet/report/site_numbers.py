@@ -48,7 +48,7 @@ def changes(raw: Table, harmonized: Float) -> Changes:
         columns = slice(start, min(start + CHUNK, p))
         before = raw.block(columns)
         after = np.asarray(harmonized[:, columns], dtype=np.float64)
-        sd = _sd(before)
+        _, sd = _moments(before)
         moved = (after - before) / np.where(sd > 0, sd, np.nan)
         known = np.isfinite(moved)
         count = known.sum(axis=0)
@@ -76,10 +76,6 @@ def _moments(values: Float) -> tuple[Float, Float]:
     mean = np.where(known, values, 0.0).sum(axis=0) / count
     centred = np.where(known, values - mean, 0.0)
     return mean, np.sqrt((centred**2).sum(axis=0) / count)
-
-
-def _sd(values: Float) -> Float:
-    return _moments(values)[1]
 
 
 def _far_out(values: Float) -> tuple[Float, Float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from motet.evaluation.result import Metric, Reading
+from motet.report.figures.canvas import shown
 from motet.report.figures.distributions import estimate, histogram, p_values
 from motet.report.figures.effects import effects
 from motet.report.figures.forest import forest
@@ -37,61 +39,58 @@ class StudyFigures:
 def study_figures(study: StudyFiles) -> StudyFigures:
     """Draw all figures of a study."""
     return StudyFigures(
-        site_effect=_forests(study, ("site_accuracy_",), from_zero=("site_accuracy_",)),
-        biology=_forests(study, ("r2_", "auc_", "icc_")),
-        features=_drawn(
-            histogram(
-                _versions(study, "eta2"),
-                title="Variance explained by batch",
-                label="partial η²",
-                name="eta2",
-            ),
-            p_values(_versions(study, "anova_p"), title="Differences of batch means", name="anova"),
-            p_values(
-                _versions(study, "levene_p"), title="Differences of batch variances", name="levene"
-            ),
-        ),
-        effects=_drawn(
-            *(
-                effects(
-                    _known(study, f"raw/effect/{column}"),
-                    _known(study, f"harmonized/effect/{column}"),
-                    column=column,
-                    name=f"effect-{k}",
-                )
-                for k, column in enumerate(effect_columns(study))
+        site_effect=shown(_probes(study)),
+        biology=shown(map(_forest, _metrics(study, "r2_", "auc_", "icc_"))),
+        features=shown(_features(study)),
+        effects=shown(
+            effects(
+                _known(study, f"raw/effect/{column}"),
+                _known(study, f"harmonized/effect/{column}"),
+                column=column,
+                name=f"effect-{k}",
             )
+            for k, column in enumerate(effect_columns(study))
         ),
         estimates=_estimates(study),
     )
 
 
-def _drawn(*figures: Markup) -> tuple[Markup, ...]:
-    return tuple(figure for figure in figures if figure)
+def _features(study: StudyFiles) -> Iterator[Markup]:
+    yield histogram(
+        _versions(study, "eta2"),
+        title="Variance explained by batch",
+        label="partial η²",
+        name="eta2",
+    )
+    for name, test in (("means", "anova"), ("variances", "levene")):
+        yield p_values(
+            _versions(study, f"{test}_p"), title=f"Differences of batch {name}", name=test
+        )
 
 
-def _forests(
-    study: StudyFiles, prefixes: tuple[str, ...], *, from_zero: tuple[str, ...] = ()
-) -> tuple[Markup, ...]:
-    """Metrics of both judgements, each once; those `from_zero` share an axis."""
-    metrics: dict[str, Metric] = {}
+def _metrics(study: StudyFiles, *prefixes: str) -> tuple[Metric, ...]:
+    """Metrics of both judgements, each once, of the fuller."""
+    found: dict[str, Metric] = {}
     for judged in study.judgements.values():
         for metric in judged.metrics:
             if metric.name.startswith(prefixes):
-                metrics.setdefault(metric.name, metric)
-    common = [m for m in metrics.values() if m.name.startswith(from_zero)] if from_zero else []
-    reach = [bound for m in common for reading in m.readings.values() for bound in _bounds(reading)]
+                found.setdefault(metric.name, metric)
+    return tuple(found.values())
+
+
+def _forest(metric: Metric, *, limits: tuple[float, float] | None = None) -> Markup:
+    return forest(metric, name=f"forest-{metric.name}", limits=limits)
+
+
+def _probes(study: StudyFiles) -> Iterator[Markup]:
+    """The site probes, all on one axis from 0: they are to be compared."""
+    metrics = _metrics(study, "site_accuracy_")
+    reach = [
+        bound for m in metrics for reading in m.readings.values() for bound in _bounds(reading)
+    ]
     limits = (0.0, min(1.0, 1.06 * max(reach, default=1.0)))
-    return _drawn(
-        *(
-            forest(
-                metric,
-                name=f"forest-{metric.name}",
-                limits=limits if metric in common else None,
-            )
-            for metric in metrics.values()
-        )
-    )
+    for metric in metrics:
+        yield _forest(metric, limits=limits)
 
 
 def _bounds(reading: Reading) -> tuple[float, ...]:
@@ -121,14 +120,12 @@ def _estimates(study: StudyFiles) -> tuple[Markup, ...]:
     ]
     units = sorted(set(study.plan["schema"].get("units") or ()) - {""})
     label = units[0] if len(units) == 1 else "units of the features"
-    return _drawn(
-        *(
-            estimate(
-                study.shared[name].astype(np.float64),
-                title=ESTIMATES.get(name, name),
-                label=f"{label}²" if name.startswith("var") and len(units) == 1 else label,
-                name=f"estimate-{name}",
-            )
-            for name in names[:MOST_ESTIMATES]
+    return shown(
+        estimate(
+            study.shared[name].astype(np.float64),
+            title=ESTIMATES.get(name, name),
+            label=f"{label}²" if name.startswith("var") and len(units) == 1 else label,
+            name=f"estimate-{name}",
         )
+        for name in names[:MOST_ESTIMATES]
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -176,6 +176,11 @@ def standalone(svg: Markup, colours: Mapping[str, str]) -> str:
     text = re.sub(r"var\(--([a-z0-9]+)\)", lambda m: colours[m.group(1)], str(svg))
     ground = f'<rect width="100%" height="100%" fill="{colours["paper"]}"/>'
     return text.replace("</title>", f"</title>{ground}", 1)
+
+
+def shown(figures: Iterable[Markup]) -> tuple[Markup, ...]:
+    """Those that had something to draw."""
+    return tuple(figure for figure in figures if figure)
 
 
 def brief(name: str, *, at_most: int = 44) -> str:

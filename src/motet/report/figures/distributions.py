@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -35,8 +36,7 @@ def histogram(values: Mapping[str, Float], *, title: str, label: str, name: str)
     name : str
         Unique on the page.
     """
-    seen = {version: v[np.isfinite(v)] for version, v in values.items()}
-    seen = {version: v for version, v in seen.items() if len(v)}
+    seen = _seen(values)
     if not seen:
         return Markup()
     top = max(float(np.quantile(v, 0.995)) for v in seen.values())
@@ -55,6 +55,12 @@ def histogram(values: Mapping[str, Float], *, title: str, label: str, name: str)
     return canvas.svg
 
 
+def _seen(values: Mapping[str, Float]) -> dict[str, Float]:
+    """The values there are; a version without any is left out."""
+    finite = {version: v[np.isfinite(v)] for version, v in values.items()}
+    return {version: v for version, v in finite.items() if len(v)}
+
+
 def _bins(seen: Mapping[str, Float]) -> int:
     """Fewer bins for few features: a bin should hold several."""
     return int(np.clip(max(map(len, seen.values())) // 4, 12, BINS))
@@ -62,8 +68,7 @@ def _bins(seen: Mapping[str, Float]) -> int:
 
 def p_values(values: Mapping[str, Float], *, title: str, name: str) -> Markup:
     """Histograms of p values; where there is nothing to find they are flat, at the line."""
-    seen = {version: v[np.isfinite(v)] for version, v in values.items()}
-    seen = {version: v for version, v in seen.items() if len(v)}
+    seen = _seen(values)
     if not seen:
         return Markup()
     edges = np.linspace(0.0, 1.0, 21)
@@ -114,19 +119,13 @@ def estimate(values: Float, *, title: str, label: str, name: str) -> Markup:
     return canvas.svg
 
 
-def _outline(axes: object, shares: Float, edges: Float, version: str) -> None:
-    from matplotlib.axes import Axes
-
-    assert isinstance(axes, Axes)
+def _outline(axes: Any, shares: Float, edges: Float, version: str) -> None:
     colour = OF_VERSION[version]
     axes.stairs(shares, edges, color=colour, fill=True, alpha=0.18, linewidth=0)
     axes.stairs(shares, edges, color=colour, linewidth=1.5, label=NAMES[version])
 
 
-def _finish(axes: object, title: str, label: str) -> None:
-    from matplotlib.axes import Axes
-
-    assert isinstance(axes, Axes)
+def _finish(axes: Any, title: str, label: str) -> None:
     soft_grid(axes, "y")
     axes.set_title(brief(title))
     axes.set_xlabel(label)

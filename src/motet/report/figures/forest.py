@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from markupsafe import Markup
 
@@ -33,7 +34,6 @@ def forest(metric: Metric, *, name: str, limits: tuple[float, float] | None = No
     ]
     if not rows:
         return Markup()
-    percent = is_share(metric.name)
     height = MARGINS.top + MARGINS.bottom + 0.27 * len(rows)
     with drawn(name, _alt(metric, rows), height=height, margins=MARGINS) as canvas:
         axes = canvas.figure.add_subplot()
@@ -46,7 +46,7 @@ def forest(metric: Metric, *, name: str, limits: tuple[float, float] | None = No
         axes.set_ylim(len(rows) - 0.45, -0.55)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        if percent:
+        if is_share(metric.name):
             axes.xaxis.set_major_formatter(lambda x, _: f"{100 * x:.0f} %")
         axes.locator_params(axis="x", nbins=6)
         axes.margins(x=0.08)
@@ -56,10 +56,7 @@ def forest(metric: Metric, *, name: str, limits: tuple[float, float] | None = No
     return canvas.svg
 
 
-def _row(axes: object, y: int, reading: Reading, colour: str, shown: str) -> None:
-    from matplotlib.axes import Axes
-
-    assert isinstance(axes, Axes)
+def _row(axes: Any, y: int, reading: Reading, colour: str, shown: str) -> None:
     assert reading.value is not None
     if reading.band is not None:
         low, high = reading.band
