@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from motet.bids.covariates import CovariateRequest
 from motet.bids.read import read_site
@@ -11,7 +10,7 @@ from motet.client.home import SiteHome
 from motet.flower.fleet import look
 
 
-def examine(path: Path) -> Iterator[str]:
+def examine(home: SiteHome) -> Iterator[str]:
     """Say what is well, one sentence each.
 
     Raises
@@ -19,9 +18,7 @@ def examine(path: Path) -> Iterator[str]:
     MotetError
         At the first thing that is not.
     """
-    home = SiteHome(path)
     settings = home.settings
-    home.key()
     yield f"Site {settings.name}: settings and key can be read."
     requests: dict[str, CovariateRequest] = {}
     table = read_site(settings.data, site=settings.name, covariates=requests, batch="scanner")

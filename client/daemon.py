@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from motet.client.home import SiteHome
-from motet.errors import ModelError
-from motet.store import read_json
+from motet.store import noted
 from motet.supervise import Child, Supervisor, claimed, python_module, supervised
 
 
@@ -16,15 +15,14 @@ def serve(home: SiteHome, *, say: Callable[[str], None]) -> None:
 
     Raises
     ------
-    DeploymentError, StudyFileError
-        When the folder is not a site's, its key cannot be read, or a daemon runs in it already.
+    DeploymentError
+        When a daemon runs in the folder already.
     """
-    home.settings, home.key()  # what is wrong here is said before anything starts
     home.log.parent.mkdir(exist_ok=True)
     told: list[str] = []
 
     def tick() -> None:
-        words = sentence(said(home))
+        words = sentence(noted(home.status))
         if words and told[-1:] != [words]:
             told.append(words)
             say(words)
@@ -37,14 +35,6 @@ def serve(home: SiteHome, *, say: Callable[[str], None]) -> None:
             output=home.log.parent / "node.out",
         )
         Supervisor([node], status=home.supervised, tick=tick).run()
-
-
-def said(home: SiteHome) -> dict[str, Any]:
-    """What the node last said of itself; empty where it says nothing."""
-    try:
-        return dict(read_json(home.status))
-    except (ModelError, TypeError, ValueError):
-        return {}
 
 
 def sentence(status: dict[str, Any]) -> str:
@@ -67,6 +57,6 @@ def state(home: SiteHome) -> str:
     if processes is None:
         return f"The daemon of site {name} is not running. Start it: motet site start {home.path}"
     node = processes["node"]
-    words = sentence(said(home)) or f"Site {name} is starting."
+    words = sentence(noted(home.status)) or f"Site {name} is starting."
     restarts = f" Its node was restarted {node['restarts']} times." if node["restarts"] else ""
     return f"{words}{restarts} Its log: {home.log}"

@@ -26,8 +26,9 @@ from motet.client.opening import open_site
 from motet.client.site_result import write_cohort, write_report
 from motet.client.worker import SiteWorker
 from motet.errors import DeploymentError, MotetError, ProtocolError, is_plain_name
-from motet.flower.records import Body, Envelope, decode, pack, unpack
-from motet.store import read_json, sweep, write_json
+from motet.flower.parcels import pack, unpack
+from motet.flower.records import Body, Envelope, decode
+from motet.store import noted, read_json, sweep, write_json
 from motet.supervise import claimed, die_with_parent, log_to
 from motet.version import __version__
 
@@ -48,9 +49,8 @@ class Desk:
     def __init__(self, home: SiteHome) -> None:
         self._home, self._settings = home, home.settings
         self._warnings: list[str] = []
-        self._study = ""
-        self._worker = self._new("")
         self._run = ""
+        self._worker: SiteWorker | None = None
 
     def worker_for(self, action: str, envelope: Envelope, body: Body) -> SiteWorker:
         """The worker of this run; made anew where the process that held it is gone."""
@@ -61,6 +61,7 @@ class Desk:
         if action == "query.prepare":
             asked = {**self._session(), "plan": envelope.plan, "prepare": body.document}
             write_json(self._file, asked)
+        assert self._worker is not None
         return self._worker
 
     def _begin(self, run: str, document: Any) -> None:
@@ -88,11 +89,10 @@ class Desk:
         return self._home.path / "run.json"
 
     def _session(self) -> dict[str, Any]:
-        return dict(read_json(self._file)) if self._file.is_file() else {}
+        return noted(self._file)
 
     def _new(self, study: str) -> SiteWorker:
-        self._study = study
-        folder, data = self._home.study(study or "."), self._settings.data
+        folder, data = self._home.study(study), self._settings.data
         return SiteWorker(
             name=self._settings.name,
             open_table=lambda params, **asked: open_site(
@@ -101,8 +101,8 @@ class Desk:
             sink=lambda table, about: DerivativeWriter(
                 folder / "harmonized", table, description=about
             ),
-            folder=folder if study else None,
-            fingerprint=fingerprint(data) if study else "",
+            folder=folder,
+            fingerprint=fingerprint(data),
             say=self._say,
         )
 
@@ -113,9 +113,12 @@ class Desk:
 
     def conclude(self) -> None:
         """Write who was in the fit, and the site's report. Both stay here."""
-        folder, done = self._home.study(self._study), self._worker.done()
+        done = self._worker.done() if self._worker is not None else None
+        if done is None:
+            return
+        folder = done.folder
         manifest = folder / "model" / "manifest.json"
-        if done is None or not manifest.is_file():
+        if not manifest.is_file():
             return
         document = read_json(manifest)["document"]
         if document["plan"] != done.plan.hash:

@@ -13,7 +13,7 @@ from flwr.app import RecordDict
 
 from motet.client.home import SiteHome
 from motet.errors import WorkerDiedError
-from motet.flower.records import pack, unpack
+from motet.flower.parcels import pack, unpack
 from motet.supervise import python_module
 
 

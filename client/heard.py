@@ -6,10 +6,7 @@ import contextlib
 import os
 from collections import deque
 
-from motet.errors import ConnectionProblem
 from motet.flower.fleet import Incoming
-
-Said = Incoming | ConnectionProblem
 
 
 class Heard:
@@ -18,18 +15,22 @@ class Heard:
     def __init__(self) -> None:
         self.bell, self._rope = os.pipe()
         os.set_blocking(self.bell, False)
-        self._said: deque[Said] = deque()
+        self._messages: deque[Incoming] = deque()
 
-    def put(self, said: Said) -> None:
-        """Add a message, or what is wrong with the connection, and ring."""
-        self._said.append(said)
+    def put(self, message: Incoming) -> None:
+        """Add a message and ring."""
+        self._messages.append(message)
+        self.ring()
+
+    def ring(self) -> None:
+        """End the wait of the loop."""
         os.write(self._rope, b"!")
 
-    def take(self) -> list[Said]:
+    def take(self) -> list[Incoming]:
         """All that was heard since the last time."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.bell, 4096)
         found = []
-        while self._said:
-            found.append(self._said.popleft())
+        while self._messages:
+            found.append(self._messages.popleft())
         return found

@@ -145,6 +145,19 @@ class SiteHome:
         return key
 
 
+def open_home(folder: Path) -> SiteHome:
+    """A site's folder, which must be one, with a key that can be read.
+
+    Raises
+    ------
+    DeploymentError, StudyFileError
+        When there is no site.yaml, a key in it is wrong, or the site's key cannot be read.
+    """
+    home = SiteHome(folder.resolve())
+    _ = home.settings, home.key()
+    return home
+
+
 def init_site(folder: Path, *, name: str, data: Path, coordinator: Path) -> SiteHome:
     """Make a site's folder with a new key.
 

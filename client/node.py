@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
+from concurrent.futures import Future
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -23,11 +24,11 @@ from motet.client.hand import Hand
 from motet.client.heard import Heard
 from motet.client.home import SiteHome
 from motet.client.outbox import Outbox
-from motet.errors import ConnectionProblem, ModelError, ProtocolError, WorkerDiedError
+from motet.errors import ConnectionFailedError, ProtocolError, WorkerDiedError
 from motet.flower.bundle import digest, version_of
-from motet.flower.fleet import Fleet, Incoming, RunEnded, look
+from motet.flower.fleet import Fleet, Incoming, RunEndedError, look
 from motet.flower.records import Body, Envelope, encode, envelope_of, refusal
-from motet.store import read_json, write_json
+from motet.store import noted, write_json
 from motet.supervise import claimed, die_with_parent, log_to
 from motet.version import __version__
 
@@ -83,56 +84,42 @@ class Node:
                 try:
                     self._connect()
                     self._serve()
-                except ConnectionProblem as problem:
-                    self._say("waiting", str(problem))
+                except ConnectionFailedError as problem:
+                    self._say(str(problem))
                     self._pause(AGAIN)
         finally:
             self._goodbye()
 
     def _connect(self) -> None:
         if self._fleet is not None:
-            # Forgotten first: its listener's last words are no news of the next connection.
-            before, self._fleet = self._fleet, None
-            before.close()
+            self._fleet.close()
         certificate = self._home.certificate.read_bytes()
         look(self._settings.coordinator, certificate)
-        fleet = Fleet(self._settings.coordinator, certificate, self._home.key())
-        here, left = self._here(), self._left()
+        fleet = self._fleet = Fleet(self._settings.coordinator, certificate, self._home.key())
+        here, left = self._here(), noted(self._home.session)
         if left.get("node_id") and left.get("at") == here:
             # The process before this one was killed, or the coordinator is back after an outage.
             # It still counts as connected: say goodbye for it. A copy of the key on another
             # machine has no such record, and is refused.
             try:
                 fleet.deactivate(int(left["node_id"]))
-            except (ConnectionProblem, RunEnded) as problem:
+            except (ConnectionFailedError, RunEndedError) as problem:
                 log.info("no goodbye for the process before this one: %s", problem)
-        node_id = fleet.activate()
-        self._fleet = fleet
-        write_json(self._home.session, {"node_id": node_id, "at": here})
-        if self._job is None:
-            self._say("connected")
-        else:
-            self._say("working", study=self._job.envelope.run, phase=self._job.envelope.phase)
+        write_json(self._home.session, {"node_id": fleet.activate(), "at": here})
 
     def _serve(self) -> None:
         """Take messages and fetch replies, whichever comes first, until the connection fails."""
         self._ready()
-        fleet = self._fleet
-        assert fleet is not None
-        listener = threading.Thread(target=self._listen, args=(fleet,), daemon=True)
-        listener.start()
+        assert self._fleet is not None
+        listening = self._listening(self._fleet)
         while not self._over:
             self._work()
-            # A reply, a message, or a problem ends the wait; a second is for what has expired.
+            # A reply, a message, or the listener's end ends the wait; a second is for what expires.
             wait([self._heard.bell, *self._hand.bells()], timeout=1.0)
-            problem = None
-            for said in self._heard.take():
-                if isinstance(said, ConnectionProblem):
-                    problem = said
-                else:
-                    self._take(said)
-            if problem is not None:
-                raise problem
+            for message in self._heard.take():
+                self._take(message)
+            if listening.done():
+                listening.result()  # raises what ended it: trouble of the connection is waited out
 
     def _ready(self) -> None:
         """Have a worker ready, unless a reply is awaited of one.
@@ -141,29 +128,36 @@ class Node:
         """
         if self._job is None:
             self._hand.start()
-            self._say("connected")
+        self._say()
+
+    def _listening(self, fleet: Fleet) -> Future[None]:
+        """Listen in a thread that nobody has to wait for; what ends it is in the future.
+
+        A connection that was given up may end much later, in a request that is held. Then nobody
+        asks its future any more; a message that it still brings is as good as any.
+        """
+        ended: Future[None] = Future()
+
+        def listen() -> None:
+            try:
+                self._listen(fleet)
+                ended.set_result(None)
+            except Exception as error:  # noqa: BLE001 - raised again by the loop, as from a pool
+                ended.set_exception(error)
+            self._heard.ring()
+
+        threading.Thread(target=listen, daemon=True).start()
+        return ended
 
     def _listen(self, fleet: Fleet) -> None:
         """Ask for messages for ever. The front holds a request; where none does, pause."""
         quiet = 0.0
         while not self._over and fleet is self._fleet:
             began = time.monotonic()
-            incoming, problem = None, None
             try:
                 incoming = fleet.receive()
-            except RunEnded:
-                pass
-            except ConnectionProblem as error:
-                problem = error
-            except Exception as error:  # noqa: BLE001 - whatever it is, the node must not be deaf
-                log.warning("a message could not be taken: %r", error)
-                problem = ConnectionProblem("A message could not be taken.")
-            if problem is not None:
-                # A connection that was given up ends late, in its held request: that is no news.
-                # A message that it still brought is as good as any.
-                if fleet is self._fleet:
-                    self._heard.put(problem)
-                return
+            except RunEndedError:
+                incoming = None
             if incoming is not None:
                 self._heard.put(incoming)
                 quiet = 0.0
@@ -175,7 +169,7 @@ class Node:
         """Take one message; one that makes no sense, or whose run is over, is dropped."""
         try:
             self._sort(incoming, *envelope_of(incoming.content))
-        except RunEnded:
+        except RunEndedError:
             log.info("a message came of a run that is over")
         except ProtocolError as error:
             log.warning("a message was dropped: %s", error)
@@ -183,12 +177,11 @@ class Node:
     def _sort(self, incoming: Incoming, envelope: Envelope, sha256: str) -> None:
         """Refuse, answer, send again, or put into the queue."""
         key = (envelope.run, envelope.plan, envelope.phase, envelope.round, sha256)
+        about = Body(document={"site": self._settings.name, "motet": __version__})
         if code := self._refusal(incoming):
-            about = {"site": self._settings.name, "motet": __version__}
-            self._reply(incoming, refusal(envelope, code, Body(document=about)))
+            self._reply(incoming, refusal(envelope, code, about))
         elif incoming.action == "query.hello":
-            about = {"site": self._settings.name, "motet": __version__}
-            self._reply(incoming, encode(envelope, Body(document=about)))
+            self._reply(incoming, encode(envelope, about))
         elif incoming.action == "query.ping":
             state = {"state": self._state(key)}
             self._reply(incoming, encode(envelope, Body(document=state)))
@@ -217,7 +210,7 @@ class Node:
             if reply is not None:
                 self._outbox.put(job.key, reply)
                 self._job = None
-                self._say("connected")
+                self._say()
                 self._reply(job.incoming, reply)
             elif job.incoming.expired:
                 log.warning("nobody waits for '%s' any more: the worker is ended", job.key[2])
@@ -229,13 +222,13 @@ class Node:
                 self._begin(job)
 
     def _begin(self, job: Job) -> None:
-        self._job = job
-        self._say("working", study=job.envelope.run, phase=job.envelope.phase)
         try:
             self._hand.ask(job.incoming.action, job.incoming.content)
-        except (KeyError, TypeError, ValueError, AttributeError):
-            self._job = None
-            self._reply(job.incoming, refusal(job.envelope, ProtocolError.code))
+        except ProtocolError as error:
+            self._reply(job.incoming, refusal(job.envelope, error.code))
+            return
+        self._job = job
+        self._say()
 
     def _died(self, job: Job) -> None:
         job.tries += 1
@@ -271,24 +264,28 @@ class Node:
             self._refused[incoming.run] = code
         return self._refused[incoming.run]
 
-    def _say(self, state: str, sentence: str = "", **more: str) -> None:
+    def _say(self, trouble: str = "") -> None:
+        """Write what the site does into its status file, and into its log when that changes."""
+        envelope = self._job.envelope if self._job is not None else Envelope(run="")
+        state = "waiting" if trouble else "working" if self._job is not None else "connected"
         said = {
             "site": self._settings.name,
             "coordinator": self._settings.coordinator,
             "state": state,
-            "sentence": sentence,
+            "sentence": trouble,
+            "study": envelope.run,
+            "phase": envelope.phase,
             "worker": self._hand.pid,
             "motet": __version__,
-            **more,
         }
-        if said == {k: v for k, v in self._said.items() if k != "since"}:
+        if said == self._said:
             return
-        if sentence:
-            log.warning("%s", sentence)
+        if trouble:
+            log.warning("%s", trouble)
         elif state != self._said.get("state"):
-            log.info("%s %s", state, " ".join(more.values()))
-        self._said = {**said, "since": round(time.time())}
-        write_json(self._home.status, self._said)
+            log.info("%s %s %s", state, envelope.run, envelope.phase)
+        self._said = said
+        write_json(self._home.status, said)
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -299,19 +296,13 @@ class Node:
         """Machine and folder: a copy of the folder is another place."""
         return f"{socket.gethostname()}:{self._home.path.resolve()}"
 
-    def _left(self) -> dict[str, Any]:
-        try:
-            return dict(read_json(self._home.session))
-        except (ModelError, TypeError, ValueError):
-            return {}
-
     def _goodbye(self) -> None:
         self._hand.kill()
         if self._fleet is not None:
             try:
                 self._fleet.deactivate()
                 self._home.session.unlink(missing_ok=True)
-            except (ConnectionProblem, RunEnded):
+            except (ConnectionFailedError, RunEndedError):
                 log.info("the coordinator was not there for a goodbye")
             self._fleet.close()
         self._home.status.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flwr.app import RecordDict
 
-from motet.flower.records import pack, unpack
+from motet.flower.parcels import pack, unpack
 from motet.store import OWNER, atomic
 
 KEPT = 2

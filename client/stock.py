@@ -9,7 +9,8 @@ from __future__ import annotations
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from motet.flower.records import Body, decode, encode, refusal, unparcel
+from motet.flower.parcels import unparcel
+from motet.flower.records import Body, decode, encode, refusal
 from motet.version import __version__
 
 app = ClientApp()

@@ -285,10 +285,10 @@ class SiteWorker:
     def done(self) -> Done | None:
         """The study as it is planned here, for the site's own report; None before that."""
         run = self._run
-        if run is None:
+        if run is None or self._folder is None:
             return None
         others = "unseen" if self.name in run.plan.unseen else "held_out"
-        return Done(plan=run.plan, table=run.table, fit=run.fit, others=others)
+        return Done(folder=self._folder, plan=run.plan, table=run.table, fit=run.fit, others=others)
 
     def close(self) -> None:
         """Forget what was kept: the coordinator has written the result."""
@@ -312,6 +312,7 @@ class SiteWorker:
 class Done:
     """A study at one site: its people, who of them was in the fit, and what the others are."""
 
+    folder: Path
     plan: Plan
     table: Table
     fit: NDArray[np.bool_]

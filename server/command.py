@@ -54,7 +54,6 @@ def submit_check(home: ServerHome, *, rounds: int, wait: float) -> Order:
 
 def _ready(home: ServerHome) -> None:
     if supervised(home.status) is None:
-        home.settings  # noqa: B018 - says first if this is no coordinator's folder
         raise DeploymentError(
             "The coordinator is not running.", do=f"Start it: motet server start {home.path}."
         )

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from motet.errors import ConnectionProblem, DeploymentError, MotetError
+from motet.errors import ConnectionFailedError, DeploymentError, MotetError
 from motet.flower import superlink
 from motet.flower.fleet import look
 from motet.server.enrolment import enrol
@@ -91,7 +91,7 @@ class _Tick:
         if not self._up:
             try:
                 look(self._home.own_address, (self._home.tls / "ca.crt").read_bytes())
-            except ConnectionProblem as problem:
+            except ConnectionFailedError as problem:
                 if time.monotonic() - self._began > READY:
                     self._tell(f"The coordinator is not up yet: {problem}")
                 return

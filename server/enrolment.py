@@ -7,7 +7,8 @@ from typing import Literal
 
 from motet.errors import DeploymentError, MotetError
 from motet.flower.control import Control
-from motet.server.home import ServerHome, as_pem, pem
+from motet.server.home import ServerHome
+from motet.server.public_keys import as_pem, pem
 from motet.store import atomic, write_json
 
 

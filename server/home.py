@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 
-import yaml
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from motet.address import checked_host, joined
 from motet.config import checked, parse_yaml
 from motet.errors import DeploymentError, is_plain_name
 from motet.flower.control import Control
-from motet.server.certificates import make_certificates
-from motet.store import OWNER, atomic
-
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - the operator's own choice
-"""What to dial where a server listens on all addresses."""
+from motet.server.public_keys import read_public_key
+from motet.store import atomic
 
 
 class ServerSettings(BaseModel):
@@ -72,8 +63,14 @@ class ServerSettings(BaseModel):
 
     @property
     def own(self) -> str:
-        """The address that this machine dials to reach itself."""
-        return EVERYWHERE.get(self.listen, self.listen)
+        """The address that this machine dials to reach itself, where it may listen on all."""
+        try:
+            listens = ip_address(self.listen)
+        except ValueError:
+            return self.listen  # a name
+        if not listens.is_unspecified:
+            return self.listen
+        return "::1" if listens.version == 6 else "127.0.0.1"
 
     @property
     def names(self) -> list[str]:
@@ -248,91 +245,14 @@ class ServerHome:
             stream.write(text)
 
 
-def read_public_key(file: Path) -> str:
-    """The public key in a file, in one form (OpenSSH)."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise DeploymentError(f"The key cannot be read: {error.strerror}.", file=file) from error
-    if b"PRIVATE KEY" in content:
-        raise DeploymentError(
-            "This is a private key. It must not leave the hospital.",
-            do="Ask for the site's node.pub, and have the site make a new key.",
-            file=file,
-        )
-    try:
-        key = serialization.load_ssh_public_key(content)
-    except Exception as error:
-        raise DeploymentError("This is not a public key of a site.", file=file) from error
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise DeploymentError("This is not an elliptic-curve key.", file=file)
-    form = (serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    return key.public_bytes(*form).decode() + "\n"
-
-
-def as_pem(file: Path) -> bytes:
-    """The public key in a file, in the form that Flower compares."""
-    return pem(read_public_key(file))
-
-
-def pem(text: str) -> bytes:
-    """A public key (OpenSSH), in the form that Flower compares; empty where it is none."""
-    try:
-        key = serialization.load_ssh_public_key(text.encode())
-    except (ValueError, UnsupportedAlgorithm):
-        return b""
-    form = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return key.public_bytes(*form)
-
-
-def init_server(folder: Path, *, host: str, port: int, bind: str = "") -> ServerHome:
-    """Make a coordinator's folder; refuses one that is there."""
-    if (folder / "server.yaml").exists():
-        raise DeploymentError(
-            "The folder is a coordinator's already.",
-            do="Start it with 'motet server start', or name another folder.",
-            file=folder,
-        )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DeploymentError("The folder is not empty.", do="Name a new one.", file=folder)
-    asked: dict[str, Any] = {"host": host, "port": port} | ({"bind": bind} if bind else {})
-    settings = checked(ServerSettings, asked)
-    home = ServerHome(folder.resolve())
-    home.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.chmod(home.path, 0o700)
-    (home.path / "sites").mkdir()
-    home.logs.mkdir()
-    make_certificates(home.tls, settings.names)
-    with atomic(home.secret, readable_by=OWNER) as stream:
-        stream.write(secrets.token_hex(32))
-    welcome: dict[str, Any] = {
-        "address": settings.address,
-        "certificate": (home.tls / "ca.crt").read_text(encoding="ascii"),
-    }
-    with atomic(home.path / "coordinator.yaml") as stream:
-        stream.write(
-            "# For the sites: 'motet site init FOLDER --coordinator coordinator.yaml'\n"
-            + yaml.safe_dump(welcome, sort_keys=False, default_style=None)
-        )
-    with atomic(home.path / "server.yaml") as stream:
-        stream.write(yaml.safe_dump(asked, sort_keys=False))
-    return home
-
-
-def renew(home: ServerHome) -> None:
-    """Make a new server certificate of the same authority: no site has to do anything.
+def open_server(folder: Path) -> ServerHome:
+    """A coordinator's folder, which must be one.
 
     Raises
     ------
-    DeploymentError
-        Where the authority's key is not in the folder.
+    DeploymentError, StudyFileError
+        When there is no server.yaml, or a key in it is wrong.
     """
-    names = home.settings.names
-    try:
-        make_certificates(home.tls, names, authority="kept")
-    except (OSError, ValueError, TypeError) as error:
-        raise DeploymentError(
-            "The authority's key and certificate cannot be read.",
-            do="Restore ca.key and ca.crt from the backup: the sites trust these.",
-            file=home.tls,
-        ) from error
+    home = ServerHome(folder.resolve())
+    _ = home.settings
+    return home

@@ -17,7 +17,7 @@ from typing import Any
 from motet.config import Study, parse_study
 from motet.errors import DeploymentError, MotetError
 from motet.server.events import Event, Kind
-from motet.store import read_json, write_json
+from motet.store import noted, read_json, write_json
 from motet.supervise import started
 
 
@@ -110,14 +110,11 @@ class Order:
 
     def note(self, **more: Any) -> None:
         """Remember the run and the process that serve this order."""
-        file = self.folder / "run.json"
-        known = dict(read_json(file)) if file.is_file() else {}
-        write_json(file, {**known, **more})
+        write_json(self.folder / "run.json", {**self.noted(), **more})
 
     def noted(self) -> dict[str, Any]:
         """What :meth:`note` remembered."""
-        file = self.folder / "run.json"
-        return dict(read_json(file)) if file.is_file() else {}
+        return noted(self.folder / "run.json")
 
 
 def new_folder(orders: Path) -> Path:

@@ -10,7 +10,8 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from motet.errors import ProtocolError, known_codes
-from motet.flower.records import Body, Envelope, decode, encode, unparcel
+from motet.flower.parcels import unparcel
+from motet.flower.records import Body, Envelope, decode, encode
 from motet.server.events import Event, Kind, Observer
 
 Check = Callable[[str, Body], str]

@@ -92,7 +92,7 @@ class ProtocolError(MotetError):
     code = "protocol"
 
 
-class ConnectionProblem(MotetError):  # noqa: N818 - it mostly passes by waiting
+class ConnectionFailedError(MotetError):
     """A site and the coordinator cannot talk: address, certificate, key, clock or network."""
 
     code = "connection"

@@ -111,6 +111,14 @@ def read_json(path: Path) -> Any:
         raise ModelError(f"The file is not valid JSON: {error}.", file=path) from error
 
 
+def noted(path: Path) -> dict[str, Any]:
+    """What a process noted in a JSON file; empty where it is missing or cannot be read."""
+    try:
+        return dict(read_json(path))
+    except (ModelError, OSError, TypeError, ValueError):
+        return {}
+
+
 def write_arrays(path: Path, arrays: Arrays, *, readable_by: int = EVERYBODY) -> None:
     """Write an npz file atomically, members in sorted order, never a pickle."""
     with atomic(path, "wb", readable_by=readable_by) as stream:

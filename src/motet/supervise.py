@@ -41,15 +41,24 @@ def die_with_parent(by: signal.Signals = signal.SIGTERM) -> None:
 
 
 @contextmanager
-def claimed(folder: Path, whose: str, *, name: str = ".lock") -> Iterator[None]:
+def claimed(folder: Path, whose: str, *, name: str = "") -> Iterator[None]:
     """Hold a folder for this process; a second one is refused.
+
+    Parameters
+    ----------
+    folder : Path
+    whose : str
+        What holds it, for the sentence.
+    name : str
+        A file to lock in its place, where several processes share the folder.
 
     Raises
     ------
     DeploymentError
         When another process holds it.
     """
-    handle = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o600)
+    flags = os.O_RDWR | os.O_CREAT if name else os.O_RDONLY
+    handle = os.open(folder / name, flags, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -17,9 +17,10 @@ from motet.client.node import TRIES, Node
 from motet.client.outbox import KEPT, Outbox
 from motet.errors import WorkerDiedError
 from motet.flower.bundle import PYPROJECT, bundle, bundled, digest, version_of
-from motet.flower.fleet import Incoming, RunEnded
+from motet.flower.fleet import Incoming, RunEndedError
 from motet.flower.inprocess import InProcessGrid
-from motet.flower.records import Body, Envelope, decode, encode, parcel
+from motet.flower.parcels import parcel
+from motet.flower.records import Body, Envelope, decode, encode
 from motet.version import __version__
 
 
@@ -37,11 +38,9 @@ class FakeFleet:
     ) -> None:
         envelope = Envelope(run="s/1", plan="p", phase="f", round=number, attempt=attempt)
         content = encode(envelope, Body() if action == "query.ping" else Body(document=number))
-        message = Message(content, 1, action)
-        created = time.time()
-        self.waiting.append(
-            Incoming(run=run, action=action, created_at=created, ttl=ttl, message=message)
-        )
+        message = Message(content, 1, action, ttl=ttl)
+        message.metadata.__dict__["_run_id"] = run
+        self.waiting.append(Incoming(message))
 
     def receive(self) -> Incoming | None:
         return self.waiting.pop(0) if self.waiting else None
@@ -267,7 +266,7 @@ def test_run_that_is_over_is_no_trouble(
     """Catches a node that ends when Flower says that the run of a message is finished."""
 
     def ended(run: int) -> str:
-        raise RunEnded
+        raise RunEndedError
 
     monkeypatch.setattr(bench.fleet, "bundle_of", ended)
     bench.fleet.send("train.phase", run=9)

@@ -19,7 +19,7 @@ import pytest
 
 from deployment.federation import free_port
 from e2e.consortium import consortium, motet, refused, succeeded
-from motet.errors import ConnectionProblem, DeploymentError
+from motet.errors import ConnectionFailedError, DeploymentError
 from motet.flower.fleet import look
 from motet.server.certificates import make_certificates
 from motet.server.daemon import check_port
@@ -97,7 +97,7 @@ def test_expired_certificate(coordinator: ServerHome) -> None:
     authority = (coordinator.tls / "ca.crt").read_bytes()
     with (
         answering(coordinator.tls) as address,
-        pytest.raises(ConnectionProblem, match="expired"),
+        pytest.raises(ConnectionFailedError, match="expired"),
     ):
         look(address, authority)
 
@@ -108,7 +108,7 @@ def test_certificate_of_somebody_else(coordinator: ServerHome, tmp_path: Path) -
     authority = (coordinator.tls / "ca.crt").read_bytes()
     with (
         answering(tmp_path / "other") as address,
-        pytest.raises(ConnectionProblem, match="certificate that is not accepted"),
+        pytest.raises(ConnectionFailedError, match="certificate that is not accepted"),
     ):
         look(address, authority)
 
@@ -119,7 +119,7 @@ def test_clock_is_off(ahead: float, words: str, coordinator: ServerHome) -> None
     authority = (coordinator.tls / "ca.crt").read_bytes()
     with (
         answering(coordinator.tls, ahead=ahead) as address,
-        pytest.raises(ConnectionProblem, match=rf"clock is (59|60|61) s {words}"),
+        pytest.raises(ConnectionFailedError, match=rf"clock is (59|60|61) s {words}"),
     ):
         look(address, authority)
 
@@ -208,14 +208,14 @@ def test_ipv6_stands_in_brackets(tmp_path: Path) -> None:
         *("site", "init", tmp_path / "site", *words),
         *("--coordinator", home.path / "coordinator.yaml"),
     )
-    with pytest.raises(ConnectionProblem, match="cannot be reached"):
+    with pytest.raises(ConnectionFailedError, match="cannot be reached"):
         look("[::1]:1", (home.tls / "ca.crt").read_bytes())
 
 
 @pytest.mark.parametrize("address", ["::1:9443", "höst\ud800:1", "my host:9443", "a:b"])
 def test_what_is_no_address_is_a_sentence(address: str, coordinator: ServerHome) -> None:
     """Catches the traceback of an address that an earlier version let into a site's folder."""
-    with pytest.raises(ConnectionProblem):
+    with pytest.raises(ConnectionFailedError):
         look(address, (coordinator.tls / "ca.crt").read_bytes())
 
 

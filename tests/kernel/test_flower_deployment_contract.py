@@ -25,7 +25,8 @@ from motet.flower import remote
 from motet.flower.control import Control
 from motet.flower.fleet import HEARTBEAT, Fleet, unreachable
 from motet.flower.inprocess import InProcessGrid
-from motet.flower.records import Body, Envelope, encode, parcel
+from motet.flower.parcels import parcel
+from motet.flower.records import Body, Envelope, encode
 from motet.flower.superlink import program
 from motet.server.front import FLEET, HOLD, LOOK
 

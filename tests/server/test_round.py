@@ -12,7 +12,8 @@ import pytest
 from flwr.app import Error, Message, RecordDict
 
 from motet.flower.inprocess import InProcessGrid
-from motet.flower.records import Body, Envelope, decode, encode, parcel, refusal, unparcel
+from motet.flower.parcels import parcel, unparcel
+from motet.flower.records import Body, Envelope, decode, encode, refusal
 from motet.server.events import Event, Kind
 from motet.server.exchange import Exchange
 from motet.server.round import Round

@@ -27,7 +27,7 @@ def init(
     ] = "",
 ) -> None:
     """Make a coordinator's folder: certificates, secrets, and coordinator.yaml for the sites."""
-    from motet.server.home import init_server
+    from motet.server.setup import init_server
 
     made = init_server(home, host=host, port=port, bind=bind)
     console.print(
@@ -46,10 +46,9 @@ def provision(
     key: Annotated[Path, typer.Argument(help="The node.pub that the site sent.")],
 ) -> None:
     """Enrol a site by its public key; a running coordinator lets it in within seconds."""
-    from motet.server.home import ServerHome
+    from motet.server.home import open_server
 
-    made = ServerHome(home.resolve())
-    made.settings  # noqa: B018 - refuses what is no coordinator's folder
+    made = open_server(home)
     made.add(site, key)
     console.print(f"Site {site} may connect.", markup=False)
 
@@ -58,10 +57,9 @@ def provision(
 def remove(home: Home, site: Annotated[str, typer.Argument(help="The site's name.")]) -> None:
     """Remove a site: its key is refused from now on."""
     from motet.server.enrolment import remove as take_out
-    from motet.server.home import ServerHome
+    from motet.server.home import open_server
 
-    made = ServerHome(home.resolve())
-    made.settings  # noqa: B018 - refuses what is no coordinator's folder
+    made = open_server(home)
     when = take_out(made, site)
     console.print(
         f"Site {site} may not connect any more ({when}). To come back it needs a new key: "
@@ -73,10 +71,10 @@ def remove(home: Home, site: Annotated[str, typer.Argument(help="The site's name
 @server.command()
 def renew(home: Home) -> None:
     """Make a new server certificate of the same authority; the sites have nothing to do."""
-    from motet.server.home import ServerHome
-    from motet.server.home import renew as again
+    from motet.server.home import open_server
+    from motet.server.setup import renew as again
 
-    made = ServerHome(home.resolve())
+    made = open_server(home)
     again(made)
     console.print(
         f"A new certificate for {', '.join(made.settings.names)}. It is used when the coordinator "
@@ -89,9 +87,9 @@ def renew(home: Home) -> None:
 def start(home: Home) -> None:
     """Run the coordinator until it is stopped (Ctrl-C, or a service manager's SIGTERM)."""
     from motet.server.daemon import serve
-    from motet.server.home import ServerHome
+    from motet.server.home import open_server
 
-    serve(ServerHome(home.resolve()), say=lambda words: console.print(words, markup=False))
+    serve(open_server(home), say=lambda words: console.print(words, markup=False))
 
 
 @server.command()
@@ -103,9 +101,9 @@ def run(
 ) -> None:
     """Run a study with the enrolled sites and follow it. Ctrl-C stops following, not the run."""
     from motet.server.command import follow, submit
-    from motet.server.home import ServerHome
+    from motet.server.home import open_server
 
-    coordinator = ServerHome(home.resolve())
+    coordinator = open_server(home)
     order = submit(coordinator, study, out=out.resolve(), wait=wait)
     try:
         with progress() as observe:
@@ -140,10 +138,10 @@ def check(
     from statistics import median
 
     from motet.server.command import follow, submit_check
-    from motet.server.home import ServerHome
+    from motet.server.home import open_server
     from motet.version import __version__
 
-    coordinator = ServerHome(home.resolve())
+    coordinator = open_server(home)
     order = submit_check(coordinator, rounds=rounds, wait=wait)
     found = follow(coordinator, order, lambda event: None)
     rows = [
@@ -164,10 +162,10 @@ def check(
 @server.command()
 def status(home: Home) -> None:
     """Say what runs, which sites are connected, and how the studies stand."""
-    from motet.server.home import ServerHome
+    from motet.server.home import open_server
     from motet.server.overview import overview
 
-    seen = overview(ServerHome(home.resolve()))
+    seen = overview(open_server(home))
     console.print(seen.coordinator, markup=False)
     if seen.sites:
         table(("site", "state"), seen.sites, title="\nSites")

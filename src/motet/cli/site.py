@@ -38,8 +38,9 @@ def init(
 def check(home: Home) -> None:
     """Look once at the data, the certificate, the clock and the coordinator."""
     from motet.client.check import examine
+    from motet.client.home import open_home
 
-    for words in examine(home.resolve()):
+    for words in examine(open_home(home)):
         console.print(words, markup=False)
 
 
@@ -47,15 +48,15 @@ def check(home: Home) -> None:
 def start(home: Home) -> None:
     """Run the site daemon until it is stopped. It dials out, and listens to nobody."""
     from motet.client.daemon import serve
-    from motet.client.home import SiteHome
+    from motet.client.home import open_home
 
-    serve(SiteHome(home.resolve()), say=lambda words: console.print(words, markup=False))
+    serve(open_home(home), say=lambda words: console.print(words, markup=False))
 
 
 @site.command()
 def status(home: Home) -> None:
     """Say whether the daemon runs, and what it does."""
     from motet.client.daemon import state
-    from motet.client.home import SiteHome
+    from motet.client.home import open_home
 
-    console.print(state(SiteHome(home.resolve())), markup=False)
+    console.print(state(open_home(home)), markup=False)

@@ -13,6 +13,7 @@ import warnings
 import zipfile
 from functools import lru_cache
 
+from motet.store import DAMAGED
 from motet.version import __version__
 
 PYPROJECT = f"""[project]
@@ -63,5 +64,5 @@ def version_of(content: bytes) -> str:
                 return ""
             project = tomllib.loads(archive.read(info).decode("utf-8"))["project"]
             return str(project["version"])[:40] if project["name"] == "motet-study" else ""
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile, NotImplementedError):
+    except DAMAGED:
         return ""

@@ -7,7 +7,6 @@ imported here by name, so that a change of Flower fails loudly and in one place.
 
 from __future__ import annotations
 
-import os
 import ssl
 import threading
 from collections.abc import Callable
@@ -52,8 +51,8 @@ from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
-from motet.errors import ConnectionProblem
-from motet.flower.records import parcel, unparcel
+from motet.errors import ConnectionFailedError
+from motet.flower.parcels import parcel, unparcel
 
 HEARTBEAT = 30.0
 """Seconds after two of which the SuperLink takes a silent node for gone."""
@@ -67,19 +66,25 @@ CLOCK_AHEAD = 5.0
 T = TypeVar("T")
 
 
-class RunEnded(Exception):  # noqa: N818 - news, not an error
+class RunEndedError(Exception):
     """The run that a request belongs to is over."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Incoming:
-    """A message as it arrived; `message` is what a reply refers to."""
+    """A message as it arrived."""
 
-    run: int
-    action: str
-    created_at: float
-    ttl: float
     message: Message
+
+    @property
+    def run(self) -> int:
+        """Flower's id of the run it belongs to."""
+        return int(self.message.metadata.run_id)
+
+    @property
+    def action(self) -> str:
+        """What is asked, e.g. ``train.phase``."""
+        return str(self.message.metadata.message_type)
 
     @property
     def content(self) -> RecordDict:
@@ -95,7 +100,7 @@ class Incoming:
     @property
     def expired(self) -> bool:
         """Whether nobody waits for a reply any more."""
-        return time() > self.created_at + self.ttl
+        return time() > self.message.metadata.created_at + self.message.metadata.ttl
 
 
 class Fleet:
@@ -119,7 +124,7 @@ class Fleet:
                 address, False, certificate, [NodeAuthHttpInterceptor(key, key.public_key())]
             )
         except (ssl.SSLError, ValueError) as error:
-            raise ConnectionProblem(
+            raise ConnectionFailedError(
                 "The coordinator's certificate in the site's folder cannot be read.",
                 do="Ask the coordinator for a new coordinator.yaml.",
             ) from error
@@ -181,14 +186,7 @@ class Fleet:
         message = inflate_object_from_contents(identifier, contents)
         assert isinstance(message, Message)
         message.metadata.__dict__["_message_id"] = identifier
-        metadata = message.metadata
-        return Incoming(
-            run=run,
-            action=metadata.message_type,
-            created_at=metadata.created_at,
-            ttl=metadata.ttl,
-            message=message,
-        )
+        return Incoming(message)
 
     def reply(self, to: Incoming, content: RecordDict) -> None:
         """Send a reply; one to a run that has ended is dropped."""
@@ -216,7 +214,7 @@ class Fleet:
                         response.session_id,
                     ),
                 )
-        except RunEnded:
+        except RunEndedError:
             return
 
     def bundle_of(self, run: int) -> str:
@@ -242,27 +240,27 @@ class Fleet:
             return call(request)
         except httpx.HTTPStatusError as error:
             if error.response.status_code == httpx.codes.FORBIDDEN:
-                raise RunEnded from error
+                raise RunEndedError from error
             raise self._problem(error.response) from error
         except httpx.TransportError as error:
             raise unreachable(self._address, error) from error
 
-    def _problem(self, response: httpx.Response) -> ConnectionProblem:
+    def _problem(self, response: httpx.Response) -> ConnectionFailedError:
         ahead = clock_ahead(response)
         if response.status_code == 401 and abs(ahead) > CLOCK_AHEAD:
             return clock_problem(ahead)
         if response.status_code == 401:
-            return ConnectionProblem(
+            return ConnectionFailedError(
                 "The coordinator does not accept this site's key.",
                 do="Send it the site's node.pub: it enrols it with 'motet server provision'.",
             )
         if "activate" in response.request.url.path:
-            return ConnectionProblem(
+            return ConnectionFailedError(
                 "The coordinator did not let this site in: its key is not enrolled, or another "
                 "node is connected with the same key.",
                 do="Send it the site's node.pub to enrol; run one node a key.",
             )
-        return ConnectionProblem(
+        return ConnectionFailedError(
             f"The coordinator at {self._address} answered {response.status_code} to "
             f"{response.request.url.path}."
         )
@@ -278,16 +276,16 @@ def clock_ahead(response: httpx.Response) -> float:
     return difference if abs(difference) > 1.0 else 0.0
 
 
-def clock_problem(ahead: float) -> ConnectionProblem:
+def clock_problem(ahead: float) -> ConnectionFailedError:
     """The error for clocks that differ too much."""
-    return ConnectionProblem(
+    return ConnectionFailedError(
         f"This machine's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the "
         f"coordinator's; signatures are valid for {CLOCK_AHEAD:.0f} s.",
         do="Set both clocks by NTP.",
     )
 
 
-def unreachable(address: str, error: httpx.TransportError) -> ConnectionProblem:
+def unreachable(address: str, error: httpx.TransportError) -> ConnectionFailedError:
     """The error for a coordinator that cannot be talked to, with the reason in words."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
@@ -295,14 +293,14 @@ def unreachable(address: str, error: httpx.TransportError) -> ConnectionProblem:
     text = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else str(error)
     if "CERTIFICATE_VERIFY_FAILED" in text or isinstance(cause, ssl.SSLCertVerificationError):
         reason = text.split("certificate verify failed:")[-1].strip(" .]").split(" (_ssl")[0]
-        return ConnectionProblem(
+        return ConnectionFailedError(
             f"The coordinator at {address} shows a certificate that is not accepted: {reason}.",
             do="If it was renewed, ask the coordinator for a new coordinator.yaml; check this "
             "machine's date; otherwise somebody else answers at this address.",
         )
     if isinstance(error, httpx.TimeoutException):
-        return ConnectionProblem(f"The coordinator at {address} does not answer in time.")
-    return ConnectionProblem(
+        return ConnectionFailedError(f"The coordinator at {address} does not answer in time.")
+    return ConnectionFailedError(
         f"The coordinator at {address} cannot be reached.",
         do="It may not be running yet; check address, port and firewall.",
     )
@@ -313,7 +311,7 @@ def look(address: str, certificate: bytes) -> float:
 
     Raises
     ------
-    ConnectionProblem
+    ConnectionFailedError
         When it is not there, `address` is none, it shows a wrong certificate, or its clock differs
         by more than 5 s.
     """
@@ -325,20 +323,17 @@ def look(address: str, certificate: bytes) -> float:
     except httpx.TransportError as error:
         raise unreachable(address, error) from error
     except httpx.InvalidURL as error:
-        raise ConnectionProblem(
+        raise ConnectionFailedError(
             f"'{address}' is not the address of a coordinator.",
             do="It is host:port, with an IPv6 address in brackets: ask for a new coordinator.yaml.",
         ) from error
     except (ssl.SSLError, ValueError) as error:
-        raise ConnectionProblem("The coordinator's certificate cannot be read.") from error
+        raise ConnectionFailedError("The coordinator's certificate cannot be read.") from error
     if response.status_code != httpx.codes.OK:
-        raise ConnectionProblem(
+        raise ConnectionFailedError(
             f"The coordinator at {address} is not ready (status {response.status_code})."
         )
     ahead = clock_ahead(response)
     if abs(ahead) > CLOCK_AHEAD:
         raise clock_problem(ahead)
     return ahead
-
-
-assert os.environ["FLWR_TELEMETRY_ENABLED"] == "0", "set by motet.flower before Flower is imported"

@@ -14,9 +14,10 @@ from uuid import uuid4
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
+
+from motet.flower.grid import PushPullGrid
 
 LONGEST_WAIT = 0.1
 """Seconds a site waits for a core; then it starts all the same."""
@@ -25,7 +26,7 @@ RUN_ID = 1
 CLIENT_APP_RAISED = 2
 
 
-class InProcessGrid(Grid):
+class InProcessGrid(PushPullGrid):
     """Calls a ClientApp for each site in a thread pool.
 
     Parameters
@@ -61,17 +62,6 @@ class InProcessGrid(Grid):
         """An empty run of the right number."""
         return Run.create_empty(RUN_ID)
 
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """Create a message to a node."""
-        return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
-
     def get_node_ids(self) -> Iterable[int]:
         """Ids of all sites."""
         return list(self._apps)
@@ -92,14 +82,6 @@ class InProcessGrid(Grid):
         wait(waiting.values(), timeout=0.05, return_when=FIRST_COMPLETED)
         done = [i for i, reply in waiting.items() if reply.done()]
         return [self._replies.pop(i).result() for i in done]
-
-    def send_and_receive(
-        self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
-        """Push and wait for all replies; `timeout` in seconds."""
-        futures = [self._replies.pop(i) for i in self.push_messages(messages)]
-        done, _ = wait(futures, timeout=timeout)
-        return [future.result() for future in futures if future in done]
 
     def close(self) -> None:
         """End the threads."""

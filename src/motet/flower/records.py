@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,9 +24,6 @@ from motet.store import bytes_hash, canonical_json, little_endian
 
 RAW = "motet.little-endian"
 PACKED = "packed"
-PARCEL = "parcel"
-SMALL = 1_000_000
-"""Bytes up to which a message travels as one object."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,73 +72,16 @@ def decode(content: RecordDict) -> tuple[Envelope, Body]:
         When a record, key or type is missing or wrong, an array's bytes do not fit its shape, or
         the body does not have the hash that the envelope states.
     """
-    try:
-        stated: dict[str, Any] = dict(content["envelope"])
-        digest = stated.pop("sha256")
-        envelope = Envelope(**stated)
+    envelope, digest = envelope_of(content)
+    with reading("A message"):
         text = str(content["document"]["json"])
         document = json.loads(text)
         if "\\ud" in text.lower():
             canonical_json(document).encode()  # refuses halves of characters
         arrays = _unpacked(str(content["document"]["layout"]), content["arrays"])
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise ProtocolError(f"A message cannot be read: {type(error).__name__}.") from error
-    for name in ("run", "plan", "phase", "status"):
-        if not isinstance(getattr(envelope, name), str):
-            raise ProtocolError(f"The envelope's '{name}' is not text.")
     if bytes_hash(arrays, text) != digest:
         raise ProtocolError("A message's body does not have the hash of its envelope.")
     return envelope, Body(document=document, arrays=arrays)
-
-
-def pack(content: RecordDict) -> tuple[bytes, bytes]:
-    """The records of a message as two buffers, for a pipe or a file: text and arrays."""
-    head = {name: dict(content[name]) for name in ("envelope", "document")}
-    packed = dict(content.array_records["arrays"]).get(PACKED)
-    return canonical_json(head).encode(), b"" if packed is None else packed.data
-
-
-def unpack(head: bytes, arrays: bytes) -> RecordDict:
-    """The records that :func:`pack` took apart."""
-    stated = json.loads(head)
-    return RecordDict(
-        {
-            "envelope": ConfigRecord(stated["envelope"]),
-            "document": ConfigRecord(stated["document"]),
-            "arrays": ArrayRecord({PACKED: _array(arrays)} if arrays else {}),
-        }
-    )
-
-
-def parcel(content: RecordDict) -> RecordDict:
-    """A small message as one Flower object: each object costs a request there and one back.
-
-    A large one stays as it is, so that its arrays travel in chunks.
-    """
-    head, arrays = pack(content)
-    if len(head) + len(arrays) > SMALL:
-        return content
-    return RecordDict({PARCEL: ConfigRecord({"head": head, "arrays": arrays})})
-
-
-def unparcel(content: RecordDict) -> RecordDict:
-    """What :func:`parcel` was given.
-
-    Raises
-    ------
-    ProtocolError
-        When the parcel holds something else.
-    """
-    if set(content) != {PARCEL}:
-        return content
-    try:
-        held = content.config_records[PARCEL]
-        head, arrays = held["head"], held["arrays"]
-        if not isinstance(head, bytes) or not isinstance(arrays, bytes):
-            raise ProtocolError("A parcel holds no bytes.")
-        return unpack(head, arrays)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise ProtocolError(f"A parcel cannot be read: {type(error).__name__}.") from error
 
 
 def envelope_of(content: RecordDict) -> tuple[Envelope, str]:
@@ -150,16 +92,25 @@ def envelope_of(content: RecordDict) -> tuple[Envelope, str]:
     ProtocolError
         When there is none.
     """
-    try:
+    with reading("A message"):
         stated: dict[str, Any] = dict(content["envelope"])
         digest = str(stated.pop("sha256"))
         envelope = Envelope(**stated)
-        texts = (envelope.run, envelope.plan, envelope.phase, envelope.status)
-        if not all(isinstance(text, str) for text in texts) or type(envelope.round) is not int:
-            raise ProtocolError("The envelope's fields are of other types.")
-        return envelope, digest
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ProtocolError(f"A message cannot be read: {type(error).__name__}.") from error
+    for name in ("run", "plan", "phase", "status"):
+        if not isinstance(getattr(envelope, name), str):
+            raise ProtocolError(f"The envelope's '{name}' is not text.")
+    if type(envelope.round) is not int:
+        raise ProtocolError("The envelope's 'round' is no number.")
+    return envelope, digest
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turn what goes wrong while bytes of somebody else are read into a :class:`ProtocolError`."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise ProtocolError(f"{what} cannot be read: {type(error).__name__}.") from error
 
 
 def _layout(arrays: Arrays) -> str:
@@ -169,10 +120,11 @@ def _layout(arrays: Arrays) -> str:
 
 def _packed(arrays: Arrays) -> Array:
     """All arrays behind each other: Flower adds some 400 bytes an array, and we have eight."""
-    return _array(b"".join(little_endian(arrays[name]).tobytes() for name in sorted(arrays)))
+    return raw(b"".join(little_endian(arrays[name]).tobytes() for name in sorted(arrays)))
 
 
-def _array(data: bytes) -> Array:
+def raw(data: bytes) -> Array:
+    """Bytes as Flower carries them, untouched."""
     return Array(dtype="uint8", shape=(len(data),), stype=RAW, data=data)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from flwr.app import Message, RecordDict
+from flwr.app import Message
 from flwr.serverapp import Grid
 from flwr.supercore.inflatable import inflatable_utils
 from flwr.supercore.run import Run
 
-from motet.flower.records import parcel
+from motet.flower.grid import PushPullGrid
+from motet.flower.parcels import parcel
 
 FIRST_WAIT, LONGEST_WAIT, TRIES = 0.02, 0.5, 1000
 """Seconds, seconds, and looks for one object: Flower waits 1 s, then 2, 4 … up to 500 times."""
@@ -40,7 +41,7 @@ def quick_pulls() -> None:
     defaults.update(bounds)
 
 
-class RemoteGrid(Grid):
+class RemoteGrid(PushPullGrid):
     """The grid that Flower hands to a ServerApp, as our round loop wants it.
 
     Parameters
@@ -71,17 +72,6 @@ class RemoteGrid(Grid):
         """The run."""
         return self._grid.run
 
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """Create a message to a node."""
-        return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
-
     def get_node_ids(self) -> Iterable[int]:
         """Ids of the nodes that are connected."""
         return self._grid.get_node_ids()
@@ -106,9 +96,3 @@ class RemoteGrid(Grid):
         """Replies that are there, each once; waits up to a second for the first."""
         self._wait(LONGEST_SILENCE)
         return self._grid.pull_messages(message_ids)
-
-    def send_and_receive(
-        self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
-        """Refused: Flower's loop looks every 3 s, and waits for all or for ever."""
-        raise NotImplementedError("use push_messages and pull_messages")
