@@ -95,7 +95,9 @@ def run(real: Real, table: Path, work: Path) -> StudyFiles:
     motet = str(Path(sys.executable).with_name("motet"))
     data = work / "data"
     subprocess.run(
-        [motet, "split", str(table), *real.split, "--out", str(data)], check=True, stdout=-3
+        [motet, "split", str(table), *real.split, "--out", str(data)],
+        check=True,
+        stdout=subprocess.DEVNULL,
     )
     document = {
         "study": real.title,
@@ -193,7 +195,7 @@ def index_row(name: str, real: Real, study: StudyFiles) -> str:
     assert alone is not None
     age = next(m for m in judged.metrics if m.name.lower().startswith("r2_age"))
     values = [age.readings[v].value for v in ("raw", "harmonized")]
-    kept = " → ".join("–" if v is None else figure("r2_", v) for v in values)
+    kept = " → ".join("–" if v is None else figure(age.name, v) for v in values)
     return (
         f"| [{real.title}]({name}.md) | {study.run['people']} + {judged.n} | "
         f"{figure(probe.name, probe.chance or 0.0)} | {figure(probe.name, raw)} | "

@@ -36,6 +36,7 @@ from motet.evaluation.result import Judgement
 from motet.evaluation.site_effect import SiteEffect
 from motet.plan import Plan, build_plan, model_document
 from motet.releases import Arrays
+from motet.report import ABOUT, ReportExtraError, write_site_report, write_study_report
 from motet.schema import Schema
 from motet.server import Outcome
 from motet.server.record import run_document
@@ -240,17 +241,15 @@ class OutputFolder:
         warnings: Sequence[tuple[str, str]],
     ) -> tuple[tuple[str, str], ...]:
         """Write each site's report, then the study's; says, once, where the extra is missing."""
-        from motet.report import ReportExtraError, write_site_report, write_study_report
-
         run = read_json(self.path / "run.json")
-        about = {key: run[key] for key in ("study", "method", "plan", "model", "motet")}
+        about = {key: run[key] for key in ABOUT}
         try:
-            for site, table in tables.items():
+            for site, fit in masks(tables, plan).items():
                 write_site_report(
                     self.site(site),
-                    raw=table,
+                    raw=tables[site],
                     harmonized=values[site],
-                    fit=masks({site: table}, plan)[site],
+                    fit=fit,
                     about=about,
                     warnings=[text for name, text in warnings if name == site],
                 )

@@ -14,11 +14,11 @@ from motet.bids.checks import Place
 from motet.bids.description import SOURCE
 from motet.bids.tsv import read_text
 from motet.client.opening import open_site
-from motet.client.site_result import reread
+from motet.client.site_result import write_report
 from motet.config import checked
 from motet.errors import DataError, MotetError
 from motet.registry import methods
-from motet.report import write_site_report
+from motet.report import ABOUT
 from motet.report.read import StudyFiles, read_study
 
 
@@ -53,17 +53,12 @@ def _remake(place: Path, study: StudyFiles) -> None:
     biology = [str(column["name"]) for column in schema.get("biology", ())]
     raw = open_site(_source(place / "harmonized"), site=site, params=params, biology=biology)
     fit = _used(place / "cohort.tsv", site)
-    write_site_report(
+    write_report(
         place,
-        raw=raw,
-        harmonized=reread(place / "harmonized", raw),
-        fit=np.array([fit.get(person) == "fit" for person in raw.people.tolist()], dtype=bool),
-        about={key: study.run[key] for key in ("study", "method", "plan", "model", "motet")},
-        warnings=[
-            str(warning["warning"])
-            for warning in study.metrics.get("warnings") or ()
-            if warning["site"] == site
-        ],
+        raw,
+        np.array([fit.get(person) == "fit" for person in raw.people.tolist()], dtype=bool),
+        about={key: study.run[key] for key in ABOUT},
+        warnings=[sentence for name, sentence in study.warnings if name == site],
     )
 
 

@@ -302,15 +302,23 @@ def test_noise_is_within_the_band() -> None:
         assert outside <= 2
 
 
+@pytest.fixture(scope="module")
+def apart() -> tuple[Case, Judgement]:
+    """A study with every batch at a site of its own, and its judgement."""
+    study = of_study(n=(9, 12, 1, 10), p=4, missing=0.05, seed=11)
+    return study, judged(study)[2]
+
+
 @settings(max_examples=5)
 @given(st.data())
-def test_any_split_into_sites_says_the_same(data: st.DataObject) -> None:
+def test_any_split_into_sites_says_the_same(
+    apart: tuple[Case, Judgement], data: st.DataObject
+) -> None:
     """Catches figures that depend on which batches lie together, or on the order of sites."""
-    study = of_study(n=(9, 12, 1, 10), p=4, missing=0.05, seed=11)
+    study, one = apart
     names = ["x", "y", "z"]
     site_of = {b: data.draw(st.sampled_from(names), label=b) for b in study.batches[1:]}
     site_of["b0"] = next(n for n in names if n != site_of["b1"])
-    _, _, one = judged(study)
     _, _, other = judged(study, tables=study.tables(site_of))
     for name, array in one.arrays.items():
         if not name.startswith("local_only"):

@@ -168,9 +168,9 @@ class _Column:
         found = [level(value) for value in self.raw]
         if not request.levels:
             # People, not rows: a second session does not make a note a category.
-            first = dict(zip(self.people, found, strict=True))
+            of_person = dict(zip(self.people, found, strict=True))
             refuse_telling(
-                list(first.values()),
+                list(of_person.values()),
                 self.name,
                 "covariate",
                 do="Write numbers with decimal points, list the levels in the study "

@@ -72,13 +72,10 @@ def _print_line(event: Event) -> None:
 
 
 def size(count: int) -> str:
-    """Bytes for people: ``2.7 kB``."""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000 or unit == "GB":
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return ""
+    """Bytes for people, with a plain space: ``2.7 kB``."""
+    from motet.report import words
+
+    return words.size(count).replace(words.SPACE, " ")
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[object]], *, title: str = "") -> None:

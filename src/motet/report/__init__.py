@@ -16,6 +16,8 @@ from motet.bids.table import Table
 from motet.report.needs import ReportExtraError, installed, require
 
 SitePages = Literal["shown", "left out"]
+ABOUT = ("study", "method", "plan", "model", "motet")
+"""Keys of ``run.json`` that a site's page tells of the study."""
 
 
 def write_study_report(folder: Path, *, site_pages: SitePages) -> Path:
@@ -69,7 +71,7 @@ def write_site_report(
     fit : (n,) bool
         Who was in the fit.
     about : mapping
-        ``study``, ``method``, ``plan``, ``model`` and ``motet``.
+        ``study``, ``method``, ``plan``, ``model`` and ``motet``: see ``ABOUT``.
     warnings : sequence of str
         What the site said to itself.
 
@@ -91,6 +93,7 @@ def write_site_report(
 
 
 __all__ = [
+    "ABOUT",
     "ReportExtraError",
     "SitePages",
     "installed",

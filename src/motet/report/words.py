@@ -47,13 +47,8 @@ def percent(share: float) -> str:
 
 def size(count: int) -> str:
     """Bytes for people: ``2.7 kB``."""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000 or unit == "GB":
-            shown = f"{value:.0f}" if unit == "B" else f"{value:.1f}"
-            return f"{shown}{SPACE}{unit}"
-        value /= 1000
-    raise AssertionError("a size has a unit")
+    power = min((len(str(count)) - 1) // 3, 3)
+    return f"{count / 1000**power:.{min(power, 1)}f}{SPACE}{('B', 'kB', 'MB', 'GB')[power]}"
 
 
 def count(n: int, one: str, many: str = "") -> str:

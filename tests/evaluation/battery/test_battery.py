@@ -113,7 +113,6 @@ def test_same_bytes_however_batches_lie_at_sites(
     made = consortium((11, 13, 12, 10), p=4, held_out=held_out)
     made = made.with_settings(permutations=6)
     first = bytes_of(judge(made))
-    assert bytes_of(judge(made)) == first
     merged = {"b0": "z", "b1": "a", "b2": "z", "b3": "k"}
     assert bytes_of(judge(made, merged)) == first
     assert bytes_of(judge(replace(made, seed=2))) != first
@@ -177,19 +176,14 @@ def test_cross_validated_fits_on_the_others_only() -> None:
 
 def test_travelers_are_judged() -> None:
     """Catches travelers who are in the tables and not in the judgement."""
-    made = consortium((20, 20), p=3).with_settings(permutations=10)
+    made = consortium((20, 20), p=3, held_out=0.4).with_settings(permutations=10)
     people = list(made.people)
     for a, b in zip(*(np.flatnonzero(made.batch == k)[:5] for k in ("b0", "b1")), strict=True):
         people[b] = people[a]
-    sex = made.covariates.assign(sex=["F", "M"] * 20)
-    sex.loc[:, "sex"] = [("F", "M")[hash_of(p)] for p in people]
-    found = judge(replace(made, people=people, covariates=sex))
+    sex = [("F", "M")[int(person[1:]) % 2] for person in people]
+    found = judge(replace(made, people=people, covariates=made.covariates.assign(sex=sex)))
     assert found.metric("icc_travelers").readings["raw"].n == 5
     assert any("Travelers: 5 people" in note for note in found.notes)
-
-
-def hash_of(person: str) -> int:
-    return int(person[1:]) % 2
 
 
 def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
