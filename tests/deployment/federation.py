@@ -86,9 +86,13 @@ class Federation:
 
     def up(self) -> None:
         """Start everything and wait until all sites are connected."""
-        self.coordinator = self.start("server", "start", self.server.path)
         for home in self.sites.values():
             self.start("site", "start", home.path)
+        first = next(iter(self.sites.values()))
+        self.first_words = until(
+            lambda: said(first).get("sentence"), "a site says what it waits for"
+        )
+        self.coordinator = self.start("server", "start", self.server.path)
         for home in self.sites.values():
             self.connected(home)
 

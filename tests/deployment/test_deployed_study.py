@@ -170,6 +170,7 @@ def test_idle_round_and_status(running: Running) -> None:
     assert printed.count(" connected") == 3
     printed = succeeded("site", "status", federation.sites["ash"].path)
     assert "Site ash is connected" in printed
+    assert "cannot be reached" in federation.first_words  # the sites were started first
 
 
 def test_altered_bundle_is_refused(running: Running) -> None:

@@ -36,6 +36,7 @@ class Wire:
 
     sites: dict[int, Site]
     log: list[tuple[int, str, int]] = field(default_factory=list)
+    lifetimes: list[float] = field(default_factory=list)
     replies: dict[str, Message] = field(default_factory=dict)
 
     def get_node_ids(self) -> Iterable[int]:
@@ -50,6 +51,7 @@ class Wire:
             node, action = message.metadata.dst_node_id, message.metadata.message_type
             envelope, body = decode(message.content)
             self.log.append((node, action, envelope.attempt))
+            self.lifetimes.append(message.metadata.ttl)
             said = self.sites[node](action, envelope, body)
             if said is not None:
                 self.replies[identifier] = Message(said, reply_to=message)
@@ -102,6 +104,16 @@ def test_lost_request_is_sent_again() -> None:
     attempts = [a for node, action, a in wire.log if node == 1 and action == "train.phase"]
     assert attempts == [1, 2, 3]
     assert [a for node, action, a in wire.log if node == 2 and action == "train.phase"] == [1]
+
+
+def test_messages_live_as_long_as_the_round() -> None:
+    """Catches a straggler that serves a queue of rounds for which nobody waits: what is sent again
+    lives for what is left of the round, a question until the next."""
+    wire = Wire({1: forgets(1)})
+    one_round(wire, timeout=3.0)
+    first, question, again = wire.lifetimes
+    assert (first, question) == (3.0, PING)
+    assert 2.0 < again < 3.0
 
 
 def test_working_site_is_not_asked_twice() -> None:
