@@ -7,6 +7,7 @@ imported here by name, so that a change of Flower fails loudly and in one place.
 
 from __future__ import annotations
 
+import logging
 import ssl
 import threading
 from collections.abc import Callable
@@ -42,6 +43,8 @@ from flwr.supercore.inflatable.inflatable_protobuf_utils import (
     make_push_object_fn_protobuf,
 )
 from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPullError,
+    ObjectPushError,
     inflate_object_from_contents,
     pull_objects,
     push_object_contents_from_iterable,
@@ -54,11 +57,15 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from motet.errors import ConnectionFailedError
 from motet.flower.parcels import parcel, unparcel
 
+log = logging.getLogger("motet.node")
+
 HEARTBEAT = 30.0
 """Seconds after two of which the SuperLink takes a silent node for gone."""
 
 FIRST_WAIT, LONGEST_WAIT = 0.02, 0.5
 """Seconds between looks for a message's objects: its metadata can be there before them."""
+LONGEST_PULL = 60.0
+"""Seconds after which a message that is not whole is given up."""
 
 CLOCK_AHEAD = 5.0
 """Seconds that a site's clock may be ahead before the SuperLink refuses its signatures."""
@@ -173,13 +180,18 @@ class Fleet:
         head = message_from_proto(response.messages_list[0])
         run, identifier = head.metadata.run_id, head.metadata.message_id
         pull = make_pull_object_fn_protobuf(self._calling(self._client.PullObject), self._node, run)
-        contents = pull_objects(
-            [tree.object_id for tree in iterate_object_tree(response.message_object_trees[0])],
-            pull,
-            max_time=60.0,
-            initial_backoff=FIRST_WAIT,
-            backoff_cap=LONGEST_WAIT,
-        )
+        objects = iterate_object_tree(response.message_object_trees[0])
+        try:
+            contents = pull_objects(
+                [tree.object_id for tree in objects],
+                pull,
+                max_time=LONGEST_PULL,
+                initial_backoff=FIRST_WAIT,
+                backoff_cap=LONGEST_WAIT,
+            )
+        except ObjectPullError:
+            log.warning("a message did not come whole: the coordinator will ask, and send it again")
+            return None
         make_confirm_message_received_fn_protobuf(
             self._calling(self._client.ConfirmMessageReceived), self._node, run
         )(identifier)
@@ -214,8 +226,10 @@ class Fleet:
                         response.session_id,
                     ),
                 )
+        except ObjectPushError:
+            log.warning("a reply was too long on its way: the coordinator will ask for it again")
         except RunEndedError:
-            return
+            log.info("a reply came too late: its run is over")
 
     def bundle_of(self, run: int) -> str:
         """SHA-256 of the app bundle that a run was started with."""

@@ -3,46 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 from flwr.app import Message
+from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest
+from flwr.proto.runtime_pb2 import PullAppMessagesRequest
 from flwr.serverapp import Grid
-from flwr.supercore.inflatable import inflatable_utils
+from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
+from flwr.supercore.inflatable.inflatable_protobuf_utils import make_pull_object_fn_protobuf
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPullError,
+    ObjectUnavailableError,
+    inflate_object_from_contents,
+)
 from flwr.supercore.run import Run
+from flwr.supercore.runtime import RuntimeHttpClient
+from flwr.superlink.grid import HttpGrid
 
 from motet.flower.grid import PushPullGrid
 from motet.flower.parcels import parcel
 
-FIRST_WAIT, LONGEST_WAIT, TRIES = 0.02, 0.5, 1000
-"""Seconds, seconds, and looks for one object: Flower waits 1 s, then 2, 4 … up to 500 times."""
-
 LONGEST_SILENCE = 1.0
 """Seconds without news after which replies are looked for all the same."""
+AT_A_TIME = 4
+"""Objects that are asked for at a time."""
 
 
-def quick_pulls() -> None:
-    """Shorten, in this process, the waits for a reply whose metadata came before its objects.
+@dataclass
+class Coming:
+    """A reply that is announced, and what has come of it."""
 
-    They are keyword defaults of one function of the pinned version, and are set where they stand,
-    since Flower's grid calls it without arguments.
-
-    Raises
-    ------
-    RuntimeError
-        When Flower has no such keywords any more.
-    """
-    defaults = inflatable_utils.pull_objects.__kwdefaults__ or {}
-    bounds = {
-        "initial_backoff": FIRST_WAIT,
-        "backoff_cap": LONGEST_WAIT,
-        "max_tries_per_object": TRIES,
-    }
-    if missing := sorted(set(bounds) - set(defaults)):
-        raise RuntimeError(f"Flower's pull_objects has no {', '.join(missing)}: see motet.flower.")
-    defaults.update(bounds)
+    answers: str
+    missing: list[str]
+    objects: dict[str, bytes] = field(default_factory=dict)
 
 
 class RemoteGrid(PushPullGrid):
     """The grid that Flower hands to a ServerApp, as our round loop wants it.
+
+    Flower's own waits until all objects of an announced reply are there, 1 s, then 2, 4 …; where
+    the sender was killed in the middle that is three minutes, for all sites. Here a reply that is
+    not whole is looked at again with the next.
 
     Parameters
     ----------
@@ -60,8 +62,15 @@ class RemoteGrid(PushPullGrid):
         kick: Callable[[Iterable[int]], None],
         wait: Callable[[float], None],
     ) -> None:
-        quick_pulls()
+        assert isinstance(grid, HttpGrid)
         self._grid, self._kick, self._wait = grid, kick, wait
+        self._coming: dict[str, Coming] = {}
+        self._pool = ThreadPoolExecutor(AT_A_TIME)
+
+    @property
+    def _client(self) -> RuntimeHttpClient:
+        """Flower's client of the SuperLink; it tries again by itself while that is down."""
+        return self._grid._runtime_client  # noqa: SLF001 - Flower's pull blocks, see the class
 
     def set_run(self, run: Run) -> None:
         """Set the run."""
@@ -95,4 +104,50 @@ class RemoteGrid(PushPullGrid):
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Replies that are there, each once; waits up to a second for the first."""
         self._wait(LONGEST_SILENCE)
-        return self._grid.pull_messages(message_ids)
+        asked = set(message_ids)
+        response = self._client.PullMessages(PullAppMessagesRequest(message_ids=asked))
+        for head, tree in zip(response.messages_list, response.message_object_trees, strict=True):
+            objects = [node.object_id for node in iterate_object_tree(tree)]
+            about = head.metadata
+            self._coming[about.message_id] = Coming(about.reply_to_message_id, objects)
+        for identifier in [name for name, it in self._coming.items() if it.answers not in asked]:
+            del self._coming[identifier]
+        return [
+            self._taken(identifier)
+            for identifier, coming in list(self._coming.items())
+            if self._whole(coming)
+        ]
+
+    def _whole(self, coming: Coming) -> bool:
+        """Ask for what is missing of a reply; whether it is whole then."""
+        pull = make_pull_object_fn_protobuf(
+            self._client.PullObject, self._grid.node, self.run.run_id
+        )
+
+        def content(identifier: str) -> bytes | None:
+            try:
+                return pull(identifier)
+            except (ObjectUnavailableError, ObjectPullError):
+                return None
+
+        while batch := coming.missing[:AT_A_TIME]:
+            for identifier, found in zip(batch, self._pool.map(content, batch), strict=True):
+                if found is not None:
+                    coming.objects[identifier] = found
+                    coming.missing.remove(identifier)
+            if coming.missing[: len(batch)] == batch:
+                return False
+        return True
+
+    def _taken(self, identifier: str) -> Message:
+        """A reply that is whole; the SuperLink is told that it may forget it."""
+        objects = self._coming.pop(identifier).objects
+        self._client.ConfirmMessageReceived(
+            ConfirmMessageReceivedRequest(
+                node=self._grid.node, run_id=self.run.run_id, message_object_id=identifier
+            )
+        )
+        message = inflate_object_from_contents(identifier, objects)
+        assert isinstance(message, Message)
+        message.metadata.__dict__["_message_id"] = identifier
+        return message
