@@ -39,13 +39,11 @@ def test_a_scanner_that_is_not_known_does_not_matter(tmp_path: Path) -> None:
     reports that cannot be made again."""
     pytest.importorskip("matplotlib")
     params = {"covariates": ["age", "sex"], "batch": "protocol"}
-    study = consortium(tmp_path, n=10, params=params, evaluation={"metrics": "summed"})
+    study = consortium(tmp_path, n=10, params=params)
     for site in ("ash", "birch", "cedar"):
         people, values = people_of(site, 10)
         people["protocol"], people["scanner"] = site, ["prisma"] * 9 + [None]
         write_site(tmp_path / "data" / site, people, values)
-    succeeded("simulate", study, "--out", tmp_path / "out", "--reports", "now")
-    assert (tmp_path / "out/sites/ash/report.html").is_file()
-    (tmp_path / "out/sites/ash/report.html").unlink()
+    succeeded("simulate", study, "--out", tmp_path / "out")
     succeeded("report", tmp_path / "out")
     assert (tmp_path / "out/sites/ash/report.html").is_file()

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from e2e.consortium import consortium, read_values, succeeded
+from motet.report import write_study_report
 
 TUTORIAL = Path(__file__).parents[2] / "docs/tutorial/three-scanners.md"
 PART = TUTORIAL.read_text().split("## Three variants, four lines")[1]
@@ -18,7 +19,7 @@ BLOCKS = re.findall(r"```yaml\n(.*?)```", PART, flags=re.DOTALL)
 NAMES = {"Guys": "ash", "HH": "birch"}
 
 
-def run(block: str, folder: Path, *, metrics: str = "none", reports: str = "later") -> Path:
+def run(block: str, folder: Path, *, metrics: str = "none") -> Path:
     """Plan and run a variant on a small consortium; the study's folder."""
     for there, here in NAMES.items():
         block = block.replace(there, here)
@@ -27,7 +28,7 @@ def run(block: str, folder: Path, *, metrics: str = "none", reports: str = "late
     changes["evaluation"] = {**asked, **changes.get("evaluation", {})}
     study = consortium(folder, n=30, **changes)
     succeeded("plan", study)
-    succeeded("simulate", study, "--out", folder / "out", "--reports", reports)
+    succeeded("simulate", study, "--out", folder / "out")
     return folder / "out"
 
 
@@ -46,9 +47,9 @@ def test_no_covariates(tmp_path: Path) -> None:
     """Catches age and sex that are not judged because they are not kept, and a report that fails
     or does not show them."""
     pytest.importorskip("sklearn")
-    out = run(BLOCKS[0], tmp_path, metrics="full", reports="now")
+    out = run(BLOCKS[0], tmp_path, metrics="full")
     assert read(out, "plan")["schema"]["covariates"] == []
-    page = (out / "report.html").read_text()
+    page = write_study_report(out, site_pages="left out").read_text()
     judgements = read(out, "metrics")["judgements"]
     assert set(judgements) == {"sums", "simulation"}
     for source, judged in judgements.items():

@@ -7,8 +7,9 @@ import sys
 
 PROGRAM = """
 import sys
-sys.modules["jinja2"] = sys.modules["matplotlib"] = sys.modules["markupsafe"] = None
-import motet.cli.main, motet.report, motet.report.comparison
+for name in ("jinja2", "matplotlib", "markupsafe", "sklearn"):
+    sys.modules[name] = None
+import motet.cli.main, motet.report, motet.report.comparison, motet.evaluation.battery
 from pathlib import Path
 assert not motet.report.installed()
 try:
