@@ -2,14 +2,18 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# A file's tests in one process, files in the order of their names: what a file makes once is made
+# once, and the federation's real processes, which often wait, run beside the other tests.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # One thread of linear algebra for each of the two test processes.
 export OPENBLAS_NUM_THREADS = 1
+# Tests start dozens of processes: each would compile our code anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: test demo lint test-long bench clean
 
 test: lint
-	$(BIN)/python -m pytest -n 2 -m "not long" --ignore=tests/deployment
-	$(BIN)/python -m pytest -m "not long" tests/deployment  # real processes, two cores of their own
+	$(PYTEST) -m "not long"
 
 demo: $(INSTALLED)
 	$(BIN)/motet demo --out motet_demo
@@ -21,8 +25,7 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 
 test-long: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --ignore=tests/deployment
-	$(BIN)/python -m pytest tests/deployment
+	$(PYTEST)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/combat_speed.py --repeats 5

@@ -184,7 +184,7 @@ def test_idle_round_and_status(running: Running) -> None:
     """Catches Flower's literal waits of three seconds, back through a change of the pinned version:
     a stock round takes 6 s. The benchmark measures it; this is generous, the machine is shared."""
     federation = running.federation
-    order = submit_check(federation.server, rounds=3, wait=30.0)
+    order = submit_check(federation.server, rounds=2, wait=30.0)
     outcome = federation.finished(order)
     assert outcome["versions"] == dict.fromkeys(SITES, __version__)
     assert median(outcome["seconds"]) < 4.0

@@ -42,7 +42,9 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         scanners={"birch": ("prisma", "vida")},
         evaluation=asked,
     )
-    return folder, succeeded("simulate", path, "--out", folder / "out", "--reports", "now")
+    with pytest.MonkeyPatch.context() as small:
+        small.setattr("motet.evaluation.battery.probes.TREES", 20)
+        return folder, succeeded("simulate", path, "--out", folder / "out", "--reports", "now")
 
 
 def test_files_of_a_judged_study(full: tuple[Path, str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.consortium import consortium, motet, refused, succeeded
+from e2e.consortium import SITES, consortium, motet, refused, succeeded
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     judged = {"held_out": 0.3, "metrics": "summed"}
     scanners = {"birch": ("prisma", "signa")}
-    study = consortium(folder, n=24, scanners=scanners, evaluation=judged)
+    study = consortium(folder, sites=SITES[:2], n=24, scanners=scanners, evaluation=judged)
     succeeded("simulate", study, "--out", folder / "out", "--reports", "now")
     return folder
 

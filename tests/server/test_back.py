@@ -23,7 +23,7 @@ def run(federation: Federation) -> Outcome:
     """Run it as a deployed study is: a message can be lost."""
     inner = client_app(lambda context: federation.workers[str(context.node_config["site"])])
     grid = InProcessGrid({site: federation._app(site, inner) for site in federation.tables})
-    exchange = Exchange(grid, run="r/1", timeout=1.5, ping=30.0, observe=federation.events.append)
+    exchange = Exchange(grid, run="r/1", timeout=1.0, ping=30.0, observe=federation.events.append)
     try:
         return Coordinator(
             grid, federation.study, exchange=exchange, observe=federation.events.append
