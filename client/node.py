@@ -38,8 +38,8 @@ SHORT = 1.0
 """Seconds: a request for messages that was answered sooner was not held by a front."""
 POLL, IDLE, WARM = 0.1, 1.0, 60.0
 """Without a front: seconds between looks, at first and when nothing has come for a minute."""
-AGAIN = 3.0
-"""Seconds before a coordinator that cannot be reached is tried again."""
+SOON, AGAIN = 0.5, 3.0
+"""Seconds before a coordinator that cannot be reached is tried again: at first, and at most."""
 TRIES = 3
 """Times a message is given to a new worker when the one before died of it."""
 
@@ -80,13 +80,16 @@ class Node:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
         try:
+            patience = SOON
             while not self._over:
                 try:
                     self._connect()
+                    patience = SOON
                     self._serve()
                 except ConnectionFailedError as problem:
                     self._say(str(problem))
-                    self._pause(AGAIN)
+                    self._pause(patience)
+                    patience = min(2 * patience, AGAIN)
         finally:
             self._goodbye()
 

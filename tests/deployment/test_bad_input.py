@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from deployment.federation import free_port
-from e2e.consortium import consortium, motet, refused, succeeded
+from e2e.consortium import consortium, files, motet, refused, succeeded
 from motet.errors import ConnectionFailedError, DeploymentError
 from motet.flower.fleet import look
 from motet.server.certificates import make_certificates
@@ -156,6 +156,18 @@ def test_one_key_one_site(coordinator: ServerHome, site: Path, tmp_path: Path) -
     refused(motet(*words, "ash", tmp_path / "second/node.pub"), "ash", "another key")
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A coordinator, a site, data and a study, of which nothing changes."""
+    folder = tmp_path_factory.mktemp("place")
+    consortium(folder, n=6)
+    succeeded("server", "init", folder / "coordinator", "--port", free_port())
+    words = ("--name", "ash", "--data", folder / "data/ash")
+    welcome = ("--coordinator", folder / "coordinator/coordinator.yaml")
+    succeeded("site", "init", folder / "site", *words, *welcome)
+    return folder
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [
@@ -184,17 +196,13 @@ def test_one_key_one_site(coordinator: ServerHome, site: Path, tmp_path: Path) -
     ],
 )
 def test_wrong_words(
-    words: tuple[str, ...],
-    named: list[str],
-    site: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...], named: list[str], place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Catches a traceback, or a sentence that does not name what is wrong."""
-    monkeypatch.chdir(tmp_path)
-    consortium(tmp_path, n=6)
+    """Catches a traceback, a sentence that does not name what is wrong, and what is half made."""
+    monkeypatch.chdir(place)
+    before = files(place)
     refused(motet(*words), *named)
-    assert not (tmp_path / "new").exists()
+    assert files(place) == before
 
 
 def test_ipv6_stands_in_brackets(tmp_path: Path) -> None:

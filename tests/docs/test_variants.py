@@ -43,10 +43,12 @@ def test_four_lines() -> None:
     assert sum(len(block.splitlines()) for block in BLOCKS) == 4
 
 
-def test_no_covariates(tmp_path: Path) -> None:
+def test_no_covariates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches age and sex that are not judged because they are not kept, and a report that fails
     or does not show them."""
     pytest.importorskip("sklearn")
+    monkeypatch.setattr("motet.evaluation.battery.probes.TREES", 20)
+    monkeypatch.setattr("motet.evaluation.battery.batch_effect.NOISE", 400)
     out = run(BLOCKS[0], tmp_path, metrics="full")
     assert read(out, "plan")["schema"]["covariates"] == []
     page = write_study_report(out, site_pages="left out").read_text()

@@ -44,6 +44,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     )
     with pytest.MonkeyPatch.context() as small:
         small.setattr("motet.evaluation.battery.probes.TREES", 20)
+        small.setattr("motet.evaluation.battery.batch_effect.NOISE", 400)
         return folder, succeeded("simulate", path, "--out", folder / "out", "--reports", "now")
 
 
