@@ -84,6 +84,10 @@ class Federation:
         self._processes.append(process)
         return process
 
+    def number_of(self, process: subprocess.Popen[bytes]) -> int:
+        """The number of the file with a command's output."""
+        return self._processes.index(process)
+
     def up(self) -> None:
         """Start everything and wait until all sites are connected."""
         for home in self.sites.values():
