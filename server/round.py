@@ -69,11 +69,14 @@ class Round:
         self._deadline = began + self._timeout
         self._sent |= self._push(self._action, self._envelope, self._body, sorted(self._open))
         questions = 1
-        while self._open and time.monotonic() < self._deadline:
+        over = False
+        while self._open and not over:
+            # What came while this process was held up is taken: one look is behind the deadline.
+            over = time.monotonic() >= self._deadline
             arrived = list(self._grid.pull_messages([*self._sent, *self._asked]))
             for message in arrived:
                 self._take(message)
-            if self._ping and time.monotonic() > began + questions * self._ping:
+            if not over and self._ping and time.monotonic() > began + questions * self._ping:
                 questions += 1
                 self._question()
             # Both grids wait by themselves where there is nothing; this is for one that does not.

@@ -68,6 +68,7 @@ class Federation:
         self.warnings: list[tuple[str, str]] = []
         self.sent: list[Sent] = []
         self._alter = dict(alter or {})
+        self._grid: InProcessGrid | None = None
         limits = FederationConfig(timeout=timeout, quorum=2)
         self.study = case.study.model_copy(update={"federation": limits})
         self.workers = {
@@ -86,7 +87,7 @@ class Federation:
     def run(self, *, quorum: int = 2, checkpoint: Path | None = None) -> Outcome:
         """Run the study; the checkpoint is forgotten when it is complete."""
         inner = client_app(lambda context: self.workers[str(context.node_config["site"])])
-        grid = InProcessGrid({site: self._app(site, inner) for site in self.tables})
+        grid = self._grid = InProcessGrid({site: self._app(site, inner) for site in self.tables})
         limits = self.study.federation.model_copy(update={"quorum": quorum})
         study = self.study.model_copy(update={"federation": limits})
         coordinator = Coordinator(grid, study, checkpoint=checkpoint, observe=self.events.append)
@@ -96,6 +97,11 @@ class Federation:
         finally:
             grid.close()
         return outcome
+
+    def ended(self) -> None:
+        """Wait until no site works any more, as when their processes are gone."""
+        assert self._grid is not None
+        self._grid._pool.shutdown(wait=True)
 
     def asked(self, action: str) -> list[tuple[str, str]]:
         """(site, phase) of every message of this kind that was answered, in order."""

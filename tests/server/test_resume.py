@@ -46,8 +46,8 @@ def interrupt(patch: pytest.MonkeyPatch, owner: type, method: str, *, call: int,
 
     def dying(self: Any, *args: Any, **keywords: Any) -> Any:
         mine = next(calls)
-        if mine == call and when == "before":
-            raise Killed
+        if mine > call or (mine == call and when == "before"):
+            raise Killed  # and what is dead does nothing more
         result = honest(self, *args, **keywords)
         if mine == call:
             raise Killed
@@ -62,6 +62,7 @@ def killed(folder: Path, owner: type, method: str, *, call: int, when: str) -> F
         sites = federation(folder)
         with pytest.raises(Killed):
             sites.run(checkpoint=folder / "progress.npz")
+        sites.ended()
     return sites
 
 
