@@ -1,14 +1,18 @@
-"""``run.json``: what a study was, who took part, and what the coordinator received."""
+"""The record of a study: what it was, who took part, what was received, how it is judged."""
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal
 
+from motet.evaluation.files import judgements_json, write_evaluation
+from motet.evaluation.result import Judgement
 from motet.plan import model_document
 from motet.server.coordinator import Outcome
-from motet.store import content_hash
+from motet.store import content_hash, write_json
 from motet.version import __version__
 
 
@@ -40,6 +44,39 @@ def run_document(outcome: Outcome, *, mode: Literal["simulation", "deployed"]) -
         "unjudged": dict(sorted(outcome.unjudged.items())),
         "received": outcome.received,
     }
+
+
+def write_record(
+    folder: Path,
+    outcome: Outcome,
+    *,
+    mode: Literal["simulation", "deployed"],
+    judgements: Mapping[str, Judgement],
+    **more: Any,
+) -> str:
+    """Write ``run.json``, ``evaluation.npz`` and ``metrics.json``; the model's content hash.
+
+    Parameters
+    ----------
+    folder : Path
+    outcome : Outcome
+    mode : {"simulation", "deployed"}
+    judgements : mapping of str to Judgement
+    **more
+        What only a simulation can tell, for ``metrics.json``.
+    """
+    document = run_document(outcome, mode=mode)
+    metrics = {
+        "study": outcome.plan.study,
+        "plan": outcome.plan.hash,
+        "judgements": judgements_json(judgements),
+        "missing": dict(outcome.missing),
+        **more,
+    }
+    write_json(folder / "run.json", document)
+    write_evaluation(folder, judgements)
+    write_json(folder / "metrics.json", metrics)
+    return str(document["model"])
 
 
 def _people(outcome: Outcome) -> int | None:

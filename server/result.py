@@ -9,14 +9,41 @@ from pathlib import Path
 
 from motet.config import Study
 from motet.errors import DeploymentError, ModelError, OutputFolderError
-from motet.evaluation.files import judgements_json, write_evaluation
 from motet.plan import Plan, model_document
 from motet.releases import Arrays
 from motet.report import ReportExtraError, write_study_report
 from motet.server.coordinator import Outcome
-from motet.server.record import run_document
+from motet.server.record import write_record
 from motet.store import json_hash, read_json, save_model, sweep, write_json
 from motet.supervise import claimed
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a study's folder for this process: two runs would take each other's files away.
+
+    Raises
+    ------
+    OutputFolderError
+        When it cannot be made, or another run holds it.
+    """
+    with ExitStack() as stack:
+        try:
+            if folder.exists() and not folder.is_dir():
+                raise OutputFolderError("This is a file, not a folder.", file=folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(claimed(folder, "study"))
+        except OSError as error:
+            raise OutputFolderError(
+                f"The folder cannot be written: {error.strerror}.", file=folder
+            ) from error
+        except DeploymentError as error:
+            raise OutputFolderError(
+                "Another run is writing into this folder.",
+                do="Wait until it is done, or name another folder.",
+                file=folder,
+            ) from error
+        yield
 
 
 @dataclass(frozen=True)
@@ -40,16 +67,7 @@ class StudyFolder:
             When it holds something else, another study, or a run that is going on.
         """
         self.check(study)
-        self.path.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as held:
-            try:
-                held.enter_context(claimed(self.path, "study"))
-            except DeploymentError as error:
-                raise OutputFolderError(
-                    "Another run is writing into this folder.",
-                    do="Wait until it is done, or name another folder.",
-                    file=self.path,
-                ) from error
+        with held(self.path):
             sweep(self.path)
             asked = {"study": json_hash(study.public()), "sites": sorted(sites)}
             write_json(self.path / "asked.json", asked)
@@ -84,21 +102,9 @@ class StudyFolder:
         save_model(self.path / "shared", shared, model_document(plan))
 
     def write(self, outcome: Outcome) -> str:
-        """Write ``run.json``, ``metrics.json`` and ``evaluation.npz``; the model's content hash."""
-        document = run_document(outcome, mode="deployed")
+        """Write the record; the model's content hash."""
         judgements = {"sums": outcome.judgement} if outcome.judgement else {}
-        write_json(self.path / "run.json", document)
-        write_evaluation(self.path, judgements)
-        write_json(
-            self.path / "metrics.json",
-            {
-                "study": outcome.plan.study,
-                "plan": outcome.plan.hash,
-                "judgements": judgements_json(judgements),
-                "missing": dict(outcome.missing),
-            },
-        )
-        return str(document["model"])
+        return write_record(self.path, outcome, mode="deployed", judgements=judgements)
 
     def report(self) -> str:
         """Write the study report; returns why there is none, or an empty text."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +28,6 @@ from motet.errors import (
     StudyFileError,
     listed,
 )
-from motet.evaluation.files import judgements_json, write_evaluation
 from motet.evaluation.result import Judgement
 from motet.evaluation.site_effect import SiteEffect
 from motet.plan import Plan, build_plan, model_document
@@ -39,7 +35,8 @@ from motet.releases import Arrays
 from motet.report import ABOUT, ReportExtraError, write_site_report, write_study_report
 from motet.schema import Schema
 from motet.server import Outcome
-from motet.server.record import run_document
+from motet.server.record import write_record
+from motet.server.result import held
 from motet.store import PARTIAL, read_json, save_model, write_json
 
 
@@ -83,7 +80,7 @@ class OutputFolder:
                 )
         plan = build_plan(study, schema)
         existed = self.path.exists()
-        with self._locked():
+        with held(self.path):
             fresh = not self._entries()
             if not fresh:
                 self._check_owner(plan, study)
@@ -96,30 +93,6 @@ class OutputFolder:
             except StudyFileError:
                 self._take_back(fresh, existed)
                 raise
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the folder for this process: two runs would take each other's files away."""
-        try:
-            if self.path.exists() and not self.path.is_dir():
-                raise OutputFolderError("This is a file, not a folder.", file=self.path)
-            self.path.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path, os.O_RDONLY)
-        except OSError as error:
-            raise OutputFolderError(
-                f"The folder cannot be written: {error.strerror}.", file=self.path
-            ) from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        except BlockingIOError as error:
-            raise OutputFolderError(
-                "Another run is writing into this folder.",
-                do="Wait until it is done, or name another folder.",
-                file=self.path,
-            ) from error
-        finally:
-            os.close(handle)
 
     def _prepare(self, plan: Plan, study: Study, fresh: bool) -> None:
         try:
@@ -220,17 +193,14 @@ class OutputFolder:
         warnings: Sequence[tuple[str, str]],
     ) -> None:
         """Write ``run.json``, ``evaluation.npz`` and ``metrics.json``."""
-        write_json(self.path / "run.json", run_document(outcome, mode="simulation"))
-        write_evaluation(self.path, judgements)
-        document: dict[str, Any] = {
-            "study": outcome.plan.study,
-            "plan": outcome.plan.hash,
-            "site_effect": effect.to_json(),
-            "judgements": judgements_json(judgements),
-            "missing": dict(outcome.missing),
-            "warnings": [{"site": site, "warning": text} for site, text in warnings],
-        }
-        write_json(self.path / "metrics.json", document)
+        write_record(
+            self.path,
+            outcome,
+            mode="simulation",
+            judgements=judgements,
+            site_effect=effect.to_json(),
+            warnings=[{"site": site, "warning": text} for site, text in warnings],
+        )
 
     def write_reports(
         self,

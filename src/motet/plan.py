@@ -218,8 +218,7 @@ def build_plan(study: Study, schema: Schema) -> Plan:
         evaluation=_evaluation(study, harmonizer, schema),
         unseen=study.evaluation.unseen,
     )
-    _check_structure((*plan.steps, *plan.evaluation), schema)
-    plan.hash  # noqa: B018 - describes every step, or says which cannot be rebuilt
+    check_steps((*plan.steps, *plan.evaluation), schema)
     return plan
 
 
@@ -251,12 +250,8 @@ def biology(study: Study) -> tuple[str, ...]:
 
 def check_steps(steps: Sequence[Step], schema: Schema) -> None:
     """Refuse steps that could not be run, described or consented to."""
-    _check_structure(steps, schema)
     for step in steps:
         describe(step)
-
-
-def _check_structure(steps: Sequence[Step], schema: Schema) -> None:
     sizes = dict(schema.sizes)
     known_sizes: set[str] = set()
     names: set[str] = set()
