@@ -82,12 +82,14 @@ class Node:
         try:
             patience = SOON
             while not self._over:
+                began = time.monotonic()
                 try:
                     self._connect()
-                    patience = SOON
                     self._serve()
                 except ConnectionFailedError as problem:
                     self._say(str(problem))
+                    if time.monotonic() - began > AGAIN:  # it was well before
+                        patience = SOON
                     self._pause(patience)
                     patience = min(2 * patience, AGAIN)
         finally:

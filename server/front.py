@@ -82,7 +82,6 @@ class Front:
         self._kicks: dict[int, asyncio.Event] = {}
         self._known: set[int] = set()
         self._news = asyncio.Condition()
-        self._one = asyncio.Semaphore(1)
         self._count = 0
         self._uploads: dict[str, int] = {}
 
@@ -167,10 +166,9 @@ class Front:
     async def _forward(self, scope: Scope, body: bytes) -> Answer:
         headers = [(k, v) for k, v in scope["headers"] if k not in HOP_BY_HOP]
         try:
-            async with self._one:
-                response = await self._upstream.request(
-                    scope["method"], scope["path"], content=body, headers=headers
-                )
+            response = await self._upstream.request(
+                scope["method"], scope["path"], content=body, headers=headers
+            )
         except httpx.TransportError:
             return _plain(503)  # Flower's clients, and ours, try again
         kept = ("content-type", "www-authenticate", "date")

@@ -52,7 +52,7 @@ def write_record(
     *,
     mode: Literal["simulation", "deployed"],
     judgements: Mapping[str, Judgement],
-    **more: Any,
+    simulated: Mapping[str, Any] | None = None,
 ) -> str:
     """Write ``run.json``, ``evaluation.npz`` and ``metrics.json``; the model's content hash.
 
@@ -62,7 +62,7 @@ def write_record(
     outcome : Outcome
     mode : {"simulation", "deployed"}
     judgements : mapping of str to Judgement
-    **more
+    simulated : mapping, optional
         What only a simulation can tell, for ``metrics.json``.
     """
     document = run_document(outcome, mode=mode)
@@ -71,7 +71,7 @@ def write_record(
         "plan": outcome.plan.hash,
         "judgements": judgements_json(judgements),
         "missing": dict(outcome.missing),
-        **more,
+        **(simulated or {}),
     }
     write_json(folder / "run.json", document)
     write_evaluation(folder, judgements)

@@ -3,47 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from motet.config import Study
-from motet.errors import DeploymentError, ModelError, OutputFolderError
+from motet.errors import ModelError, OutputFolderError
 from motet.plan import Plan, model_document
 from motet.releases import Arrays
 from motet.report import ReportExtraError, write_study_report
 from motet.server.coordinator import Outcome
 from motet.server.record import write_record
 from motet.store import json_hash, read_json, save_model, sweep, write_json
-from motet.supervise import claimed
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold a study's folder for this process: two runs would take each other's files away.
-
-    Raises
-    ------
-    OutputFolderError
-        When it cannot be made, or another run holds it.
-    """
-    with ExitStack() as stack:
-        try:
-            if folder.exists() and not folder.is_dir():
-                raise OutputFolderError("This is a file, not a folder.", file=folder)
-            folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(claimed(folder, "study"))
-        except OSError as error:
-            raise OutputFolderError(
-                f"The folder cannot be written: {error.strerror}.", file=folder
-            ) from error
-        except DeploymentError as error:
-            raise OutputFolderError(
-                "Another run is writing into this folder.",
-                do="Wait until it is done, or name another folder.",
-                file=folder,
-            ) from error
-        yield
+from motet.supervise import only_writer
 
 
 @dataclass(frozen=True)
@@ -67,7 +39,7 @@ class StudyFolder:
             When it holds something else, another study, or a run that is going on.
         """
         self.check(study)
-        with held(self.path):
+        with only_writer(self.path):
             sweep(self.path)
             asked = {"study": json_hash(study.public()), "sites": sorted(sites)}
             write_json(self.path / "asked.json", asked)

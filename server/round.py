@@ -69,14 +69,11 @@ class Round:
         self._deadline = began + self._timeout
         self._sent |= self._push(self._action, self._envelope, self._body, sorted(self._open))
         questions = 1
-        over = False
-        while self._open and not over:
-            # What came while this process was held up is taken: one look is behind the deadline.
-            over = time.monotonic() >= self._deadline
+        while self._open and time.monotonic() < self._deadline:
             arrived = list(self._grid.pull_messages([*self._sent, *self._asked]))
             for message in arrived:
                 self._take(message)
-            if not over and self._ping and time.monotonic() > began + questions * self._ping:
+            if self._ping and time.monotonic() > began + questions * self._ping:
                 questions += 1
                 self._question()
             # Both grids wait by themselves where there is nothing; this is for one that does not.
@@ -114,8 +111,8 @@ class Round:
             self._answered(site, message)
         elif (site := self._sent.pop(identifier, "")) in self._open:
             if message.has_error() and self._ping:
-                # Flower's word for a node that is gone, or whose reply is incomplete. It is asked
-                # again when it is back.
+                # Flower's word for a node that is gone, or whose reply will never be whole. It is
+                # asked again when it is back.
                 return
             self._open.discard(site)
             self._receive(site, message)

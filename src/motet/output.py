@@ -36,8 +36,8 @@ from motet.report import ABOUT, ReportExtraError, write_site_report, write_study
 from motet.schema import Schema
 from motet.server import Outcome
 from motet.server.record import write_record
-from motet.server.result import held
 from motet.store import PARTIAL, read_json, save_model, write_json
+from motet.supervise import only_writer
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class OutputFolder:
                 )
         plan = build_plan(study, schema)
         existed = self.path.exists()
-        with held(self.path):
+        with only_writer(self.path):
             fresh = not self._entries()
             if not fresh:
                 self._check_owner(plan, study)
@@ -198,8 +198,10 @@ class OutputFolder:
             outcome,
             mode="simulation",
             judgements=judgements,
-            site_effect=effect.to_json(),
-            warnings=[{"site": site, "warning": text} for site, text in warnings],
+            simulated={
+                "site_effect": effect.to_json(),
+                "warnings": [{"site": site, "warning": text} for site, text in warnings],
+            },
         )
 
     def write_reports(

@@ -11,14 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from logging.handlers import RotatingFileHandler, WatchedFileHandler
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from motet.errors import DeploymentError, ModelError
+from motet.errors import DeploymentError, ModelError, OutputFolderError
 from motet.store import read_json, write_json
 
 log = logging.getLogger("motet.supervise")
@@ -70,6 +70,34 @@ def claimed(folder: Path, whose: str, *, name: str = "") -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Make a study's folder, and hold it: two runs would take each other's files away.
+
+    Raises
+    ------
+    OutputFolderError
+        When it cannot be made, or another run holds it.
+    """
+    with ExitStack() as stack:
+        try:
+            if folder.exists() and not folder.is_dir():
+                raise OutputFolderError("This is a file, not a folder.", file=folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(claimed(folder, "study"))
+        except OSError as error:
+            raise OutputFolderError(
+                f"The folder cannot be written: {error.strerror}.", file=folder
+            ) from error
+        except DeploymentError as error:
+            raise OutputFolderError(
+                "Another run is writing into this folder.",
+                do="Wait until it is done, or name another folder.",
+                file=folder,
+            ) from error
+        yield
 
 
 def log_to(file: Path, *, largest: int = 0) -> None:

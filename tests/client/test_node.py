@@ -15,7 +15,7 @@ from motet.client import stock
 from motet.client.home import SiteHome
 from motet.client.node import TRIES, Node
 from motet.client.outbox import KEPT, Outbox
-from motet.errors import WorkerDiedError
+from motet.errors import ConnectionFailedError, WorkerDiedError
 from motet.flower.bundle import PYPROJECT, bundle, bundled, digest, version_of
 from motet.flower.fleet import Incoming, RunEndedError
 from motet.flower.inprocess import InProcessGrid
@@ -258,6 +258,28 @@ def test_bundle_that_is_allowed_by_its_hash(bench: Bench) -> None:
     bench.fleet.send("query.agree", run=3)
     bench.turn()
     assert [action for action, _ in bench.hand.asked] == ["query.agree"]
+
+
+def test_coordinator_in_trouble_is_not_hurried(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a site that dials twice a second, for ever, where it is let in and then refused."""
+    pauses: list[float] = []
+
+    def refused() -> None:
+        raise ConnectionFailedError("503")
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        bench.node._over = len(pauses) == 6
+
+    monkeypatch.setattr(bench.node, "_connect", lambda: None)
+    monkeypatch.setattr(bench.node, "_serve", refused)
+    monkeypatch.setattr(bench.node, "_pause", pause)
+    monkeypatch.setattr(bench.node, "_goodbye", lambda: None)
+    monkeypatch.setattr("motet.client.node.signal.signal", lambda number, handler: None)
+    bench.node.run()
+    assert pauses == [0.5, 1.0, 2.0, 3.0, 3.0, 3.0]
 
 
 def test_run_that_is_over_is_no_trouble(

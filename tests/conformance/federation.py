@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from flwr.app import Context, Message
+from flwr.serverapp import Grid
 
 from conformance.cases import Case
 from motet.bids.table import Table
@@ -19,6 +20,7 @@ from motet.config import Federation as FederationConfig
 from motet.flower.inprocess import InProcessGrid
 from motet.flower.records import Envelope, decode
 from motet.server import Coordinator, Event, Outcome
+from motet.server.exchange import Exchange
 
 Answer = Callable[[], Message]
 Alter = Callable[[Message, Answer], Message]
@@ -84,13 +86,25 @@ class Federation:
             for site, table in self.tables.items()
         }
 
-    def run(self, *, quorum: int = 2, checkpoint: Path | None = None) -> Outcome:
+    def run(
+        self,
+        *,
+        quorum: int = 2,
+        checkpoint: Path | None = None,
+        exchange: Callable[[Grid], Exchange] | None = None,
+    ) -> Outcome:
         """Run the study; the checkpoint is forgotten when it is complete."""
         inner = client_app(lambda context: self.workers[str(context.node_config["site"])])
         grid = self._grid = InProcessGrid({site: self._app(site, inner) for site in self.tables})
         limits = self.study.federation.model_copy(update={"quorum": quorum})
         study = self.study.model_copy(update={"federation": limits})
-        coordinator = Coordinator(grid, study, checkpoint=checkpoint, observe=self.events.append)
+        coordinator = Coordinator(
+            grid,
+            study,
+            checkpoint=checkpoint,
+            observe=self.events.append,
+            exchange=None if exchange is None else exchange(grid),
+        )
         try:
             outcome = coordinator.run()
             coordinator.finished()

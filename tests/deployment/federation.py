@@ -119,6 +119,11 @@ class Federation:
         """Order a study and do not wait."""
         return submit(self.server, study, out=out, wait=PATIENCE)
 
+    def orders(self) -> list[Order]:
+        """All that was ordered so far."""
+        files = sorted((self.server.path / "orders").glob("*/order.json"))
+        return [Order.read(file.parent) for file in files]
+
     def finished(self, order: Order) -> dict[str, Any]:
         """Wait for the end of an order; its outcome."""
         return dict(until(order.outcome, f"{order.name} ends", seconds=2 * PATIENCE))

@@ -6,36 +6,26 @@ import inspect
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import ConfigRecord, Message, RecordDict
-from flwr.app.message import remove_content_from_message
-from flwr.common.serde import message_to_proto
 from flwr.proto.message_pb2 import (
-    ConfirmMessageReceivedRequest,
-    PullObjectRequest,
-    PullObjectResponse,
     PushObjectRequest,
 )
 from flwr.proto.node_pb2 import NodeInfo
-from flwr.proto.runtime_pb2 import PullAppMessagesRequest, PullAppMessagesResponse
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.inflatable import inflatable_object, inflatable_utils
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 from flwr.supercore.primitives.asymmetric import uses_nist_ec_curve
-from flwr.supercore.run import Run
-from flwr.superlink.grid import HttpGrid
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from motet.flower.control import Control
 from motet.flower.fleet import HEARTBEAT, Fleet, unreachable
 from motet.flower.inprocess import InProcessGrid
-from motet.flower.parcels import parcel, unparcel
-from motet.flower.records import Body, Envelope, decode, encode
-from motet.flower.remote import RemoteGrid
+from motet.flower.parcels import parcel
+from motet.flower.records import Body, Envelope, encode
 from motet.flower.superlink import program
 from motet.server.front import FLEET, HOLD, LOOK
 
@@ -60,79 +50,6 @@ def test_control_client_has_the_requests() -> None:
     for name in ("RegisterNode", "UnregisterNode", "ListNodes", "StartRun", "StopRun"):
         assert callable(getattr(ControlHttpClient, name))
     assert list(inspect.signature(Control.start).parameters) == ["self", "bundle", "config"]
-
-
-class Runtime:
-    """What a SuperLink says to a run: replies of which some objects are still on their way."""
-
-    def __init__(self) -> None:
-        self.waiting: list[Message] = []
-        self.objects: dict[str, bytes] = {}
-        self.confirmed: list[str] = []
-        self.pulls = 0
-
-    def add(self, document: object, *, answers: str, whole: bool = True) -> dict[str, bytes]:
-        """Announce a reply; its objects."""
-        message = Message(parcel(encode(Envelope(run="r"), Body(document=document))), 1, "query")
-        message.metadata.__dict__["_reply_to_message_id"] = answers
-        with inflatable_object.no_object_id_recompute():
-            message.metadata.__dict__["_message_id"] = message.object_id
-            found = {k: item.deflate() for k, item in get_all_nested_objects(message).items()}
-            tree = get_object_tree(message)
-        head = message_to_proto(remove_content_from_message(message))
-        self.waiting.append((head, tree))
-        if whole:
-            self.objects |= found
-        return found
-
-    def PullMessages(self, request: PullAppMessagesRequest) -> PullAppMessagesResponse:
-        taken, self.waiting = self.waiting, []
-        return PullAppMessagesResponse(
-            messages_list=[head for head, _ in taken],
-            message_object_trees=[tree for _, tree in taken],
-        )
-
-    def PullObject(self, request: PullObjectRequest) -> PullObjectResponse:
-        self.pulls += 1
-        content = self.objects.get(request.object_id, b"")
-        return PullObjectResponse(
-            object_found=True, object_available=bool(content), object_content=content
-        )
-
-    def ConfirmMessageReceived(self, request: ConfirmMessageReceivedRequest) -> None:
-        self.confirmed.append(request.message_object_id)
-
-
-def test_reply_that_is_not_whole_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches a run that stands still for all sites since one was killed while it replied, and a
-    reply that is lost because it was looked at too early."""
-    InProcessGrid({}).close()
-    runtime: Any = Runtime()
-    inner = HttpGrid(token="t")
-    inner._client = runtime
-    inner._run = Run.create_empty(3)
-    grid = RemoteGrid(inner, kick=lambda nodes: None, wait=lambda seconds: None)
-
-    def pulled(*asked: str) -> list[Any]:
-        return [decode(unparcel(m.content))[1].document for m in grid.pull_messages(asked)]
-
-    late = runtime.add("late", answers="a", whole=False)
-    runtime.add("whole", answers="b")
-    assert pulled("a", "b") == ["whole"]
-    first = next(iter(late))
-    runtime.objects[first] = late[first]
-    assert pulled("a") == []
-    runtime.objects |= late
-    runtime.pulls = 0
-    assert pulled("a") == ["late"]
-    assert runtime.pulls == len(late) - 1
-    assert len(runtime.confirmed) == 2
-    runtime.add("never", answers="c", whole=False)
-    assert pulled("c") == []
-    runtime.pulls = 0
-    assert pulled("d") == []
-    assert runtime.pulls == 0
-    assert SOURCE(HttpGrid.pull_messages).count("pull_objects(") == 1  # ours stands in its place
 
 
 def test_small_message_is_three_objects() -> None:

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 from flwr.app import Message
+from flwr.serverapp import Grid
 
 from conformance.cases import case
 from conformance.federation import Federation
-from motet.client.app import client_app
-from motet.flower.inprocess import InProcessGrid
-from motet.server import Coordinator, Outcome, coordinator
+from motet.server import Outcome, coordinator
 from motet.server.events import Kind
 from motet.server.exchange import Exchange
 
@@ -21,15 +20,11 @@ STUDY = case(n=(9, 12, 8, 10), p=4)
 
 def run(federation: Federation) -> Outcome:
     """Run it as a deployed study is: a message can be lost."""
-    inner = client_app(lambda context: federation.workers[str(context.node_config["site"])])
-    grid = InProcessGrid({site: federation._app(site, inner) for site in federation.tables})
-    exchange = Exchange(grid, run="r/1", timeout=1.0, ping=30.0, observe=federation.events.append)
-    try:
-        return Coordinator(
-            grid, federation.study, exchange=exchange, observe=federation.events.append
-        ).run()
-    finally:
-        grid.close()
+
+    def exchange(grid: Grid) -> Exchange:
+        return Exchange(grid, run="r/1", timeout=1.0, ping=30.0, observe=federation.events.append)
+
+    return federation.run(exchange=exchange)
 
 
 @pytest.mark.parametrize("silences", [1, 2])

@@ -227,7 +227,7 @@ class Fleet:
                     ),
                 )
         except ObjectPushError:
-            log.warning("a reply was too long on its way: the coordinator will ask for it again")
+            log.warning("a reply was not taken: the coordinator will ask for it again")
         except RunEndedError:
             log.info("a reply came too late: its run is over")
 

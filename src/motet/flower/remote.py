@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from time import time
 
-from flwr.app import Message
+from flwr.app import Message, Metadata, RecordDict
+from flwr.app.message import make_message
 from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest
-from flwr.proto.runtime_pb2 import PullAppMessagesRequest
+from flwr.proto.runtime_pb2 import PullAppMessagesRequest, PullAppMessagesResponse
 from flwr.serverapp import Grid
 from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
 from flwr.supercore.inflatable.inflatable_protobuf_utils import make_pull_object_fn_protobuf
@@ -43,8 +45,8 @@ class RemoteGrid(PushPullGrid):
     """The grid that Flower hands to a ServerApp, as our round loop wants it.
 
     Flower's own waits until all objects of an announced reply are there, 1 s, then 2, 4 …; where
-    the sender was killed in the middle that is three minutes, for all sites. Here a reply that is
-    not whole is looked at again with the next.
+    the sender was killed in the middle that is three minutes, for all sites. Here what has come is
+    kept, and the rest is asked for with every look.
 
     Parameters
     ----------
@@ -105,18 +107,19 @@ class RemoteGrid(PushPullGrid):
         """Replies that are there, each once; waits up to a second for the first."""
         self._wait(LONGEST_SILENCE)
         asked = set(message_ids)
-        response = self._client.PullMessages(PullAppMessagesRequest(message_ids=asked))
+        self._coming = {name: c for name, c in self._coming.items() if c.answers in asked}
+        # A request of which the reply was announced is forgotten by the SuperLink.
+        if silent := asked - {coming.answers for coming in self._coming.values()}:
+            self._announced(self._client.PullMessages(PullAppMessagesRequest(message_ids=silent)))
+        return [
+            self._taken(name) for name, coming in list(self._coming.items()) if self._whole(coming)
+        ]
+
+    def _announced(self, response: PullAppMessagesResponse) -> None:
         for head, tree in zip(response.messages_list, response.message_object_trees, strict=True):
             objects = [node.object_id for node in iterate_object_tree(tree)]
             about = head.metadata
             self._coming[about.message_id] = Coming(about.reply_to_message_id, objects)
-        for identifier in [name for name, it in self._coming.items() if it.answers not in asked]:
-            del self._coming[identifier]
-        return [
-            self._taken(identifier)
-            for identifier, coming in list(self._coming.items())
-            if self._whole(coming)
-        ]
 
     def _whole(self, coming: Coming) -> bool:
         """Ask for what is missing of a reply; whether it is whole then."""
@@ -127,13 +130,18 @@ class RemoteGrid(PushPullGrid):
         def content(identifier: str) -> bytes | None:
             try:
                 return pull(identifier)
-            except (ObjectUnavailableError, ObjectPullError):
+            except ObjectUnavailableError:
                 return None
 
         while batch := coming.missing[:AT_A_TIME]:
-            for identifier, found in zip(batch, self._pool.map(content, batch), strict=True):
-                if found is not None:
-                    coming.objects[identifier] = found
+            try:
+                found = list(self._pool.map(content, batch))
+            except ObjectPullError:  # its upload has ended: the SuperLink says so when it is asked
+                coming.answers = ""
+                return False
+            for identifier, one in zip(batch, found, strict=True):
+                if one is not None:
+                    coming.objects[identifier] = one
                     coming.missing.remove(identifier)
             if coming.missing[: len(batch)] == batch:
                 return False
@@ -141,13 +149,36 @@ class RemoteGrid(PushPullGrid):
 
     def _taken(self, identifier: str) -> Message:
         """A reply that is whole; the SuperLink is told that it may forget it."""
-        objects = self._coming.pop(identifier).objects
+        coming = self._coming.pop(identifier)
         self._client.ConfirmMessageReceived(
             ConfirmMessageReceivedRequest(
                 node=self._grid.node, run_id=self.run.run_id, message_object_id=identifier
             )
         )
-        message = inflate_object_from_contents(identifier, objects)
-        assert isinstance(message, Message)
+        try:
+            message = inflate_object_from_contents(identifier, coming.objects)
+        except Exception:  # noqa: BLE001 - whatever a site made: it fails by name, nobody else does
+            message = None
+        if (
+            not isinstance(message, Message)
+            or message.metadata.reply_to_message_id != coming.answers
+        ):
+            return self._nothing(coming.answers)
         message.metadata.__dict__["_message_id"] = identifier
         return message
+
+    def _nothing(self, answers: str) -> Message:
+        """A reply without records, in the place of one that cannot be read."""
+        node = self._grid.node.node_id
+        about = Metadata(
+            run_id=self.run.run_id,
+            message_id="",
+            src_node_id=node,
+            dst_node_id=node,
+            reply_to_message_id=answers,
+            group_id="",
+            created_at=time(),
+            ttl=1.0,
+            message_type="query",
+        )
+        return make_message(metadata=about, content=RecordDict())
