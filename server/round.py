@@ -68,14 +68,14 @@ class Round:
         began = time.monotonic()
         self._deadline = began + self._timeout
         self._sent |= self._push(self._action, self._envelope, self._body, sorted(self._open))
-        questions = 1
+        asked = began
         while self._open and time.monotonic() < self._deadline:
             arrived = list(self._grid.pull_messages([*self._sent, *self._asked]))
             for message in arrived:
                 self._take(message)
-            if self._ping and time.monotonic() > began + questions * self._ping:
-                questions += 1
+            if self._ping and time.monotonic() > asked + self._ping:
                 self._question()
+                asked = time.monotonic()  # after an outage: one question, not all that were missed
             # Both grids wait by themselves where there is nothing; this is for one that does not.
             if self._open and not arrived:
                 time.sleep(PAUSE)

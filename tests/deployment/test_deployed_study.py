@@ -238,7 +238,7 @@ def test_coordinator_killed_and_started_again(running: Running, tmp_path: Path) 
     order = running.quick(tmp_path / "out")
     again = running.quick(tmp_path / "out")
     assert again.name == order.name
-    agreed(order)
+    begun(order)
     os.kill(worker, signal.SIGSTOP)
     until(lambda: said(federation.sites["ash"]).get("state") == "working", "ash is asked")
     process = int(order.noted()["pid"])

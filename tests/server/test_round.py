@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,6 +115,24 @@ def test_messages_live_as_long_as_the_round() -> None:
     first, question, again = wire.lifetimes
     assert (first, question) == (3.0, PING)
     assert 2.0 < again < 3.0
+
+
+def test_one_question_after_an_outage() -> None:
+    """Catches questions that are made up for when an outage is over: each takes the place of the
+    one before, whose answers are dropped."""
+    wire = Wire({1: forgets(1)})
+    honest, looks = wire.pull_messages, []
+
+    def stalled(identifiers: Iterable[str]) -> list[Message]:
+        looks.append(1)
+        if len(looks) == 1:
+            time.sleep(10 * PING)
+        return honest(identifiers) if len(looks) % 3 == 0 else []
+
+    wire.pull_messages = stalled  # type: ignore[method-assign]
+    assert not one_round(wire).failed
+    questions = [action for _, action, _ in wire.log if action == "query.ping"]
+    assert len(questions) == 1
 
 
 def test_working_site_is_not_asked_twice() -> None:
