@@ -8,7 +8,19 @@ import sys
 from rich.console import Console
 from typer import Typer
 
-from motet.cli import apply, demo, evaluate, methods, plan, report, server, simulate, site, split
+from motet.cli import (
+    apply,
+    demo,
+    evaluate,
+    methods,
+    phantom,
+    plan,
+    report,
+    server,
+    simulate,
+    site,
+    split,
+)
 from motet.errors import MotetError
 from motet.version import __version__
 
@@ -21,6 +33,7 @@ app = Typer(
 )
 app.command("demo")(demo.demo)
 app.command("split")(split.split)
+app.command("phantom")(phantom.phantom)
 app.command("plan")(plan.plan)
 app.command("simulate")(simulate.simulate)
 app.command("apply")(apply.apply)

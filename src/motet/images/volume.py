@@ -186,7 +186,20 @@ def write_volume(file: Path, data: NDArray[Any], *, like: Volume) -> None:
     header.set_slope_inter(1.0, 0.0)
     header["cal_min"] = header["cal_max"] = 0.0  # windows of the intensities as they were
     made: Any = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-    content = made(like.grid.to_native(data), None, header).to_bytes()
+    _write(file, made(like.grid.to_native(data), None, header))
+
+
+def write_new(file: Path, data: NDArray[Any], affine: NDArray[np.float64]) -> None:
+    """Write an image that was made here, with the data type of its array and codes of a scanner."""
+    image = nib.Nifti1Image(data, affine, dtype=data.dtype)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(affine, 1)
+    image.set_qform(affine, 1)
+    _write(file, image)
+
+
+def _write(file: Path, image: Any) -> None:
+    content = image.to_bytes()
     if file.suffix == ".gz":
         # Without the time, so that the same image is the same bytes.
         content = gzip.compress(content, compresslevel=FAST, mtime=0)

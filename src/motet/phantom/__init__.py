@@ -1,0 +1,1 @@
+"""An image consortium with known truth: real anatomy, simulated scanners."""
