@@ -158,8 +158,12 @@ def test_equals_the_simulation(running: Running, ran: Ran) -> None:
     for site in SITES:
         ledger = (federation.sites[site].study("made-up") / "ledger.jsonl").read_text()
         left = (simulated / "sites" / site / "ledger.jsonl").read_text().splitlines()
-        # Its description left twice, with and without the spoilt site; nothing else did.
-        assert ledger.splitlines() == [left[0], *left]
+        # The same left, to the hash. Its description left twice, with and without the spoilt site;
+        # a worker may have been killed between writing that it sends and sending.
+        written = ledger.splitlines()
+        assert list(dict.fromkeys(written)) == left
+        assert written[:2] == [left[0]] * 2
+        assert len(written) <= len(left) + 1 + (site == "ash")
     with (
         np.load(ran.out / "evaluation.npz") as found,
         np.load(simulated / "evaluation.npz") as expected,
