@@ -22,7 +22,7 @@ def run(federation: Federation) -> Outcome:
     """Run it as a deployed study is: a message can be lost."""
 
     def exchange(grid: Grid) -> Exchange:
-        return Exchange(grid, run="r/1", timeout=1.0, ping=30.0, observe=federation.events.append)
+        return Exchange(grid, run="r/1", timeout=0.7, ping=30.0, observe=federation.events.append)
 
     return federation.run(exchange=exchange)
 

@@ -113,7 +113,8 @@ def test_same_bytes_however_batches_lie_at_sites(
     first = bytes_of(judge(made))
     merged = {"b0": "z", "b1": "a", "b2": "z", "b3": "k"}
     assert bytes_of(judge(made, merged)) == first
-    assert bytes_of(judge(replace(made, seed=2))) != first
+    if held_out:
+        assert bytes_of(judge(replace(made, seed=2))) != first
 
 
 def test_missing_cells_one_person_batch_and_unseen_site() -> None:
