@@ -67,11 +67,16 @@ def serve(home: ServerHome, *, say: Callable[[str], None]) -> None:
                 output=home.logs / "front.out",
             ),
         ]
-        Supervisor(children, status=home.status, tick=_Tick(home, say)).run()
+        try:
+            Supervisor(children, status=home.status, tick=_Tick(home, say)).run()
+        finally:
+            # Flower interrupts a run whose parent is gone; one that waits for the SuperLink to be
+            # back does not notice.
+            end_orphans(home)
 
 
 def end_orphans(home: ServerHome) -> None:
-    """End runs that outlived a coordinator which was killed: nobody will hear of them."""
+    """End runs without a coordinator: nobody will hear of them."""
     for order in all_orders(home.path / "orders"):
         if runs(order):
             os.kill(int(order.noted()["pid"]), signal.SIGKILL)

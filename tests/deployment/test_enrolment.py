@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from motet.server import daemon
 from motet.server.daemon import _Tick
 from motet.server.enrolment import enrol
 from motet.server.home import ServerHome
+from motet.server.orders import Order, new_folder
+from motet.supervise import started
 
 
 class SuperLink:
@@ -114,6 +119,21 @@ def test_the_coordinator_says_once_what_is_wrong(
     (home.path / "sites").write_text("")  # where the node ids cannot be written
     tick()
     assert len(said) == 4
+
+
+def test_no_run_outlives_its_coordinator(home: ServerHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a run that waits for ever for a SuperLink that was ended in the middle of it."""
+    order = Order(folder=new_folder(home.path / "orders"), sites=(), wait=1.0, rounds=1)
+    order.write()
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+
+        def supervised(supervisor: object) -> None:
+            order.note(pid=process.pid, started=started(process.pid))
+
+        monkeypatch.setattr(daemon.Supervisor, "run", supervised)
+        monkeypatch.setattr(daemon, "check_port", lambda host, port: None)
+        daemon.serve(home, say=lambda sentence: None)
+        assert process.wait(10) == -signal.SIGKILL
 
 
 def test_a_removed_site_is_forgotten(
