@@ -165,11 +165,11 @@ def test_other_bad_images(numbers: np.ndarray, tmp_path: Path) -> None:
     minc = tmp_path / "a.mgz"
     nib.save(nib.MGHImage(numbers, np.eye(4)), minc)
     refused(minc, "not a NIfTI")
-    flat = np.diag([1.0, 1.0, 0.0, 1.0])
-    header = nib.Nifti1Image(numbers, np.eye(4))
-    header.header.set_sform(flat, 1)
-    header.header.set_qform(None, 0)
-    (tmp_path / "affine.nii").write_bytes(header.to_bytes())
+    nowhere = nib.Nifti1Image(numbers, np.eye(4))
+    nowhere.header.set_sform(np.diag([1.0, 1.0, 0.0, 1.0]), 1)
+    nowhere.header.set_qform(None, 0)
+    (tmp_path / "affine.nii").write_bytes(nib.Nifti1Image(numbers, None, nowhere.header).to_bytes())
+    refused(tmp_path / "affine.nii", "affine is singular")
 
 
 def test_labels_are_of_the_image(numbers: np.ndarray, tmp_path: Path) -> None:

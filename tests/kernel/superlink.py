@@ -71,8 +71,8 @@ class SuperLink:
 
     def grid(self, wait: Callable[[float], None] = lambda seconds: time.sleep(0.01)) -> RemoteGrid:
         """The grid of a run at this SuperLink."""
-        inner = HttpGrid(token="t")
-        inner._client, inner._run = _Runtime(self), Run.create_empty(self.run)  # type: ignore[assignment]
+        inner: Any = HttpGrid(token="t")
+        inner._client, inner._run = _Runtime(self), Run.create_empty(self.run)
         return RemoteGrid(inner, kick=lambda nodes: None, wait=wait)
 
     def taken(self, node: int) -> Message | None:

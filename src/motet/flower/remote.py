@@ -111,9 +111,14 @@ class RemoteGrid(PushPullGrid):
         # A request of which the reply was announced is forgotten by the SuperLink.
         if silent := asked - {coming.answers for coming in self._coming.values()}:
             self._announced(self._client.PullMessages(PullAppMessagesRequest(message_ids=silent)))
-        return [
-            self._taken(name) for name, coming in list(self._coming.items()) if self._whole(coming)
-        ]
+        whole = []
+        for name, coming in list(self._coming.items()):
+            try:
+                if self._whole(coming):
+                    whole.append(self._taken(name))
+            except ObjectPullError:  # its upload has ended: the SuperLink says so when asked again
+                del self._coming[name]
+        return whole
 
     def _announced(self, response: PullAppMessagesResponse) -> None:
         for head, tree in zip(response.messages_list, response.message_object_trees, strict=True):
@@ -134,12 +139,7 @@ class RemoteGrid(PushPullGrid):
                 return None
 
         while batch := coming.missing[:AT_A_TIME]:
-            try:
-                found = list(self._pool.map(content, batch))
-            except ObjectPullError:  # its upload has ended: the SuperLink says so when it is asked
-                coming.answers = ""
-                return False
-            for identifier, one in zip(batch, found, strict=True):
+            for identifier, one in zip(batch, self._pool.map(content, batch), strict=True):
                 if one is not None:
                     coming.objects[identifier] = one
                     coming.missing.remove(identifier)

@@ -16,6 +16,7 @@ from motet.bids.table import Table
 from motet.cohort import in_fit
 from motet.config import Evaluation, Study
 from motet.evaluation.battery import battery, cross_validated
+from motet.evaluation.result import Judgement
 from motet.plan import Plan, build_plan
 
 TABLES = Path(__file__).resolve().parents[4] / "shared" / "data" / "tables"
@@ -72,6 +73,21 @@ class Pooled:
         made = model.transform(self.values, batch=self.batch, covariates=self.covariates)
         return self.at_sites(np.asarray(made))
 
+    def judged(self, settings: Evaluation, *, truth: np.ndarray | None = None) -> Judgement:
+        """ComBat fitted on some, judged on the others."""
+        fit = {
+            site: in_fit(table.people, held_out=settings.held_out, seed=1)
+            for site, table in self.tables.items()
+        }
+        return battery(
+            {"raw": self.at_sites(self.values), "harmonized": self.combat(fit)},
+            self.tables,
+            fit=fit,
+            plan=self.plan(settings),
+            settings=settings,
+            truth=None if truth is None else self.at_sites(truth),
+        )
+
 
 def nine_sites() -> Pooled:
     frame = pd.read_csv(TABLES / "neurocombat_cortical_9sites_n263.csv")
@@ -87,15 +103,7 @@ def test_nine_sites() -> None:
     """Catches a probe too weak to see the sites (published: 0.316), or a harmonization that passes
     by being read on the people it was fitted on (0.036 where chance is 0.111)."""
     study = nine_sites()
-    settings = Evaluation(permutations=50, held_out=0.2)
-    fit = {site: in_fit(table.people, held_out=0.2, seed=1) for site, table in study.tables.items()}
-    found = battery(
-        {"raw": study.at_sites(study.values), "harmonized": study.combat(fit)},
-        study.tables,
-        fit=fit,
-        plan=study.plan(settings),
-        settings=settings,
-    )
+    found = study.judged(Evaluation(permutations=50, held_out=0.2))
     assert found.people == "held out"
     forest = found.metric("site_accuracy_random_forest")
     assert forest.chance == pytest.approx(1 / 9)
@@ -138,16 +146,7 @@ def test_known_site_effect_of_camcan() -> None:
         truth.index.tolist(),
         reference="original",
     )
-    settings = Evaluation(permutations=20, held_out=0.3)
-    fit = {site: in_fit(table.people, held_out=0.3, seed=1) for site, table in study.tables.items()}
-    found = battery(
-        {"raw": study.at_sites(study.values), "harmonized": study.combat(fit)},
-        study.tables,
-        fit=fit,
-        plan=study.plan(settings),
-        settings=settings,
-        truth=study.at_sites(truth.to_numpy()),
-    )
+    found = study.judged(Evaluation(permutations=20, held_out=0.3), truth=truth.to_numpy())
     error = found.metric("mae_to_truth").readings
     assert error["raw"].value == pytest.approx(2.7 * 200 / 441, abs=0.15)
     assert error["harmonized"].value < 0.1
