@@ -74,6 +74,23 @@ def test_reply_in_pieces(link: SuperLink) -> None:
     assert inspect.getsource(HttpGrid.pull_messages).count("pull_objects(") == 1
 
 
+def test_upload_that_has_ended(link: SuperLink) -> None:
+    """Catches a dead reply that is looked for in every look to the end of the round."""
+    node, grid = link.node(), link.grid()
+    (asked,) = grid.push_messages([Message(encode(ASKED, Body()), node, "train.phase", ttl=60.0)])
+    request = link.taken(node)
+    assert request is not None
+    upload = link.announce(node, request, answer(request, 7.0))
+    assert list(grid.pull_messages([asked])) == []
+    link.state._cleanup_push_session(upload.session, cleanup_messages=True)
+    assert list(grid.pull_messages([asked])) == []
+    link.pulled = 0
+    assert [m.has_error() for m in grid.pull_messages([asked])] == [True]
+    looked = link.pulled
+    assert list(grid.pull_messages([])) == []
+    assert link.pulled == looked
+
+
 def test_replies_that_come_one_after_another(link: SuperLink) -> None:
     """Catches sites that are lost since another one's reply woke the coordinator meanwhile."""
     nodes = {f"s{k}": link.node() for k in range(5)}
