@@ -34,6 +34,7 @@ def test_rows_are_those_of_the_table(tmp_path: Path, form: str) -> None:
         reread(tmp_path / "done", read_site(fewer, site="ash", covariates={}))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_scanner_that_is_not_known_does_not_matter(tmp_path: Path) -> None:
     """Catches a study with another batch column that ends in an error after harmonizing, and site
     reports that cannot be made again."""

@@ -31,6 +31,7 @@ from motet.version import __version__
 
 SPOILT, PATIENT = "elm", "sub-JaneDoe1970"
 """A site that has a value which is no number, of this person."""
+KILLED = {"worker": "ash", "node": "birch"}
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def ran(running: Running) -> Ran:
     process = federation.start(*words, "--out", out)
     until(lambda: len(federation.orders()) > len(before), "the study is ordered")
     (order,) = (order for order in federation.orders() if order.folder not in before)
-    survived({"worker": "ash", "node": "birch", "superlink": ""}, running, order)
+    survived({**KILLED, "superlink": ""}, running, order)
     assert process.wait(20) == 0
     return Ran(out, (running.folder / f"{federation.number_of(process)}.out").read_text())
 
@@ -159,11 +160,11 @@ def test_equals_the_simulation(running: Running, ran: Ran) -> None:
         ledger = (federation.sites[site].study("made-up") / "ledger.jsonl").read_text()
         left = (simulated / "sites" / site / "ledger.jsonl").read_text().splitlines()
         # The same left, to the hash. Its description left twice, with and without the spoilt site;
-        # a worker may have been killed between writing that it sends and sending.
+        # what was killed may have been between writing that it sends and sending.
         written = ledger.splitlines()
         assert list(dict.fromkeys(written)) == left
         assert written[:2] == [left[0]] * 2
-        assert len(written) <= len(left) + 1 + (site == "ash")
+        assert len(written) <= len(left) + 1 + (site in KILLED.values())
     with (
         np.load(ran.out / "evaluation.npz") as found,
         np.load(simulated / "evaluation.npz") as expected,
@@ -278,8 +279,9 @@ def test_idle_round_and_status(running: Running) -> None:
     assert "cannot be reached" in federation.first_words  # the sites were started first
 
 
-def test_altered_bundle_is_refused(running: Running) -> None:
-    """Catches a coordinator that runs code of its own choice at a hospital."""
+@pytest.fixture(scope="module")
+def altered(running: Running) -> Order:
+    """An order whose code is not ours, on its way."""
     federation = running.federation
     order = Order(
         folder=new_folder(federation.server.path / "orders"), sites=SITES, wait=30.0, rounds=1
@@ -287,9 +289,10 @@ def test_altered_bundle_is_refused(running: Running) -> None:
     order.write()
     other = bundled(PYPROJECT.replace("A Motet study", "An altered study"))
     federation.server.control().start(other, {"order": order.name})
-    assert federation.finished(order)["missing"] == dict.fromkeys(SITES, "bundle")
+    return order
 
 
+@pytest.mark.usefixtures("altered")  # its processes start while the strangers' do
 def test_strangers_are_refused(running: Running, tmp_path: Path) -> None:
     """Catches a site that is let in with a key that nobody enrolled, or beside the true one with a
     copy of its key."""
@@ -307,3 +310,8 @@ def test_strangers_are_refused(running: Running, tmp_path: Path) -> None:
         process.terminate()
         process.wait(20)
     federation.connected(federation.sites["ash"])
+
+
+def test_altered_bundle_is_refused(running: Running, altered: Order) -> None:
+    """Catches a coordinator that runs code of its own choice at a hospital."""
+    assert running.federation.finished(altered)["missing"] == dict.fromkeys(SITES, "bundle")

@@ -43,6 +43,7 @@ def test_four_lines() -> None:
     assert sum(len(block.splitlines()) for block in BLOCKS) == 4
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_no_covariates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches age and sex that are not judged because they are not kept, and a report that fails
     or does not show them."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import motet
+from conftest import leave_undrawn
 from e2e.consortium import (
     FEATURES,
     SITES,
@@ -45,6 +46,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     with pytest.MonkeyPatch.context() as small:
         small.setattr("motet.evaluation.battery.probes.TREES", 20)
         small.setattr("motet.evaluation.battery.batch_effect.NOISE", 400)
+        leave_undrawn(small)
         return folder, succeeded("simulate", path, "--out", folder / "out", "--reports", "now")
 
 

@@ -292,14 +292,14 @@ def test_noise_is_within_the_band() -> None:
     """Catches a probe read on the people that it was trained on: it finds a site in noise."""
     for evaluation in (SUMMED, HELD_OUT):
         outside = 0
-        for seed in range(6):
+        for seed in range(4):
             study = of_study(
                 n=(40, 40, 40), p=20, covariates=("age",), seed=seed, evaluation=evaluation
             )
             noise = np.random.default_rng(seed).normal(size=study.values.shape)
             _, _, found = judged(replace(study, values=noise))
             outside += found.metric("site_accuracy_lda").readings["raw"].within_band is False
-        assert outside <= 2
+        assert outside <= 1
 
 
 @pytest.fixture(scope="module")

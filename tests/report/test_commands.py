@@ -39,6 +39,7 @@ def test_report_again(finished: Path) -> None:
     assert {p: p.read_bytes() for p in finished.rglob("report.html")} == before
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_data_gone(finished: Path, tmp_path: Path) -> None:
     """Catches a report of a site made from other data, or lost where the data are gone; and people
     in a study report that is made without pages."""
