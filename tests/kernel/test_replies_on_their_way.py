@@ -40,7 +40,7 @@ def one_round(link: SuperLink, nodes: dict[str, int], work: Callable[[], None]) 
         envelope=ASKED,
         body=Body(document={"a": 1}),
         check=None,
-        timeout=4.0,
+        timeout=30.0,
         ping=0.2,
         observe=lambda event: None,
     ).run()
