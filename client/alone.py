@@ -110,7 +110,7 @@ def alone(
         )
         found = np.empty_like(values)
         for rows, block in blocks:
-            found[rows] = block
+            found[rows] = table.measured(rows, block)
     except MotetError as error:
         failed(error)
         return values

@@ -18,7 +18,6 @@ from typing import Any
 from flwr.app import RecordDict
 from threadpoolctl import threadpool_limits
 
-from motet.bids.derivatives import DerivativeWriter
 from motet.bids.read import fingerprint
 from motet.client.app import answer
 from motet.client.home import SiteHome
@@ -28,6 +27,7 @@ from motet.client.worker import SiteWorker
 from motet.errors import DeploymentError, MotetError, ProtocolError, is_plain_name
 from motet.flower.parcels import pack, unpack
 from motet.flower.records import Body, Envelope, decode
+from motet.images.derivatives import derivative_writer
 from motet.store import noted, read_json, sweep, write_json
 from motet.supervise import claimed, die_with_parent, log_to
 from motet.version import __version__
@@ -98,7 +98,7 @@ class Desk:
             open_table=lambda params, **asked: open_site(
                 data, site=self._settings.name, params=params, **asked
             ),
-            sink=lambda table, about: DerivativeWriter(
+            sink=lambda table, about: derivative_writer(
                 folder / "harmonized", table, description=about
             ),
             folder=folder,

@@ -60,7 +60,7 @@ def judged_site(
             model=model,
             seed=plan.seed,
         ):
-            values[rows] = block
+            values[rows] = table.measured(rows, block)
         return replace(table, values=values, rows=None)
 
     def failed(error: MotetError) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from motet.bids.covariates import CovariateRequest
 from motet.bids.read import read_site
 from motet.bids.table import Table
+from motet.client.local_site import silent
 from motet.harmonizer import Params
+from motet.images.open import open_images
+from motet.images.params import ImageParams
 
 
 def requests(params: Params, biology: Sequence[str] = ()) -> dict[str, CovariateRequest]:
@@ -22,7 +25,14 @@ def requests(params: Params, biology: Sequence[str] = ()) -> dict[str, Covariate
     return covariates | {name: CovariateRequest() for name in biology if name not in covariates}
 
 
-def open_site(folder: Path, *, site: str, params: Params, biology: Sequence[str] = ()) -> Table:
+def open_site(
+    folder: Path,
+    *,
+    site: str,
+    params: Params,
+    biology: Sequence[str] = (),
+    say: Callable[[str], None] = silent,
+) -> Table:
     """Read the folder of a site, with the columns of `biology` beside the covariates.
 
     Raises
@@ -30,4 +40,18 @@ def open_site(folder: Path, *, site: str, params: Params, biology: Sequence[str]
     DataError
         Names the file, column, person or feature that does not fit.
     """
-    return read_site(folder, site=site, covariates=requests(params, biology), batch=params.batch)
+    return open_as(folder, site=site, params=params, covariates=requests(params, biology), say=say)
+
+
+def open_as(
+    folder: Path,
+    *,
+    site: str,
+    params: Params,
+    covariates: Mapping[str, CovariateRequest],
+    say: Callable[[str], None] = silent,
+) -> Table:
+    """Read measures or images, as the method's parameters want them."""
+    if isinstance(params, ImageParams):
+        return open_images(folder, site=site, params=params, covariates=covariates, say=say)
+    return read_site(folder, site=site, covariates=covariates, batch=params.batch)

@@ -23,7 +23,7 @@ from motet.config import Study, parse_study
 from motet.errors import MotetError, PlanError, ProtocolError
 from motet.harmonizer import SiteModel
 from motet.phases import Local, Phase, Publish, Sum
-from motet.plan import AGREE, Plan, biology, build_plan, model_document, parse_params
+from motet.plan import AGREE_ON_GRID, Plan, biology, build_plan, model_document, parse_params
 from motet.releases import Arrays
 from motet.schema import Schema, SiteSchema, names_digest
 from motet.store import OWNER, content_hash, read_arrays, save_model, write_arrays
@@ -117,7 +117,7 @@ class SiteWorker:
             described = {k: v for k, v in described.items() if k not in ("features", "units")}
             described["same_as"] = own
         return self._gate.describe(
-            described, (*AGREE.equal, *AGREE.union, "same_as"), study=study.study
+            described, (*AGREE_ON_GRID.equal, *AGREE_ON_GRID.union, "same_as"), study=study.study
         )
 
     def _opened(self, document: Any) -> tuple[Study, Table]:
@@ -337,4 +337,5 @@ def _public(described: SiteSchema) -> dict[str, Any]:
             for c in described.covariates
         ],
         "batches": list(described.batches),
+        **({"grid": list(described.grid)} if described.grid else {}),
     }

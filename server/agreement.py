@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ class _Described(BaseModel):
     same_as: str = ""
     covariates: tuple[_Covariate, ...]
     batches: tuple[str, ...] = Field(min_length=1)
+    grid: tuple[float, ...] = ()
 
 
 def features_digest(described: SiteSchema) -> str:
@@ -74,6 +76,8 @@ def read_site_schema(
         raise SchemaError("It describes a batch twice.", site=site)
     if not all(is_plain_name(name) for name in described.batches):
         raise SchemaError("A batch has a name that cannot be used.", site=site)
+    if described.grid and not _is_grid(described.grid):
+        raise SchemaError("It describes a grid that is none.", site=site)
     return SiteSchema(
         site=site,
         features=features,
@@ -83,4 +87,15 @@ def read_site_schema(
             for c in described.covariates
         ),
         batches=described.batches,
+        grid=described.grid,
+    )
+
+
+def _is_grid(grid: tuple[float, ...]) -> bool:
+    """A shape of at most 2048 voxels an axis, then twelve finite numbers."""
+    shape = grid[:3]
+    return (
+        len(grid) == 15
+        and all(map(math.isfinite, grid))
+        and all(n == int(n) and 1 <= n <= 2048 for n in shape)
     )

@@ -46,6 +46,7 @@ def agree(
         covariates=tuple(_covariate(i, sites) for name, i in number.items() if name not in biology),
         biology=tuple(_biology(i, sites) for name, i in number.items() if name in biology),
         batches=tuple(sorted(Batch(s.site, name) for s in sites for name in s.batches)),
+        grid=_common_grid(sites),
     )
     newcomers = [site for site in everybody if site.site in unseen]
     for site in newcomers:
@@ -57,6 +58,7 @@ def agree(
 def _check_newcomer(site: SiteSchema, sites: Sequence[SiteSchema], schema: Schema) -> None:
     """Refuse an unseen site whose data the finished model could not be applied to."""
     _equal_features([*sites, site])
+    _common_grid([*sites, site])
     _common_units([*sites, site])
     known = {covariate.name: covariate for covariate in schema.with_biology.covariates}
     for i, covariate in enumerate(site.covariates):
@@ -106,6 +108,30 @@ def _equal_features(sites: Sequence[SiteSchema]) -> None:
             site=site.site,
             feature=site.features[k],
         )
+
+
+def _common_grid(sites: Sequence[SiteSchema]) -> tuple[float, ...]:
+    """The grid that the images of all sites lie on; () where they need none."""
+    grids = [site.grid for site in sites]
+    usual = max(grids, key=grids.count)
+    for site in sites:
+        if site.grid != usual:
+            others = listed(s.site for s in sites if s.grid == usual)
+            raise SchemaError(
+                f"The images lie on another grid ({_said(site.grid)}) than at {others} "
+                f"({_said(usual)}).",
+                do="Resample the images of all sites to one template.",
+                site=site.site,
+            )
+    return usual
+
+
+def _said(grid: tuple[float, ...]) -> str:
+    if not grid:
+        return "none"
+    shape = " x ".join(f"{n:g}" for n in grid[:3])
+    rows = "; ".join(" ".join(f"{v:g}" for v in grid[i : i + 4]) for i in (3, 7, 11))
+    return f"{shape} voxels, affine {rows}"
 
 
 def _common_units(sites: Sequence[SiteSchema]) -> tuple[str, ...]:

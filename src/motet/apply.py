@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.bids.covariates import CovariateRequest
-from motet.bids.derivatives import DerivativeWriter
-from motet.bids.read import read_site
 from motet.bids.table import Table
 from motet.client.apply import Rows, harmonized
+from motet.client.opening import open_as
 from motet.config import checked
 from motet.errors import DataError, ModelError, is_plain_name, listed, nearest
 from motet.harmonizer import Harmonizer, Params, SiteModel
+from motet.images.derivatives import derivative_writer
 from motet.registry import methods
 from motet.schema import Schema
 from motet.store import load_model
@@ -137,8 +137,8 @@ def apply_model(
         other = named in shared.schema.sites
         site = named if other or not site_folder else model.resolve().name
     own = _own_model(model, site_folder, site, shared)
-    table = read_site(
-        data, site=site, covariates=_requests(shared.schema), batch=shared.params.batch
+    table = open_as(
+        data, site=site, params=shared.params, covariates=_requests(shared.schema), say=say
     )
     warnings: list[str] = []
     if own is None:
@@ -174,7 +174,7 @@ def apply_model(
         "plan": shared.document["plan"],
         "model": shared.sha256,
     }
-    with DerivativeWriter(out, part, description=about) as writer:
+    with derivative_writer(out, part, description=about) as writer:
         for rows, values in _only(blocks, chosen):
             writer.write(rows, values)
     known = tuple(b for b in part.batches if own and b in own.batches)

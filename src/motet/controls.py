@@ -165,7 +165,7 @@ def pooled(tables: Mapping[str, Table], fit: Masks, plan: Plan) -> dict[str, Flo
 def _filled(table: Table, blocks: Iterator[Any]) -> Float:
     values = np.empty((len(table), len(table.features)))
     for rows, block in blocks:
-        values[rows] = block
+        values[rows] = table.measured(rows, block)
     return values
 
 
@@ -177,15 +177,14 @@ def pool(tables: Mapping[str, Table]) -> Table:
         site="pooled",
         people=np.concatenate([part.people for part in parts]),
         sessions=None,
-        values=np.vstack([part.block(slice(None)) for part in parts]),
         covariates=pd.concat([part.covariates for part in parts], ignore_index=True),
         batch=np.array(
             [str(Batch(site, name)) for site, part in tables.items() for name in part.batch]
         ),
-        rows=None,
         source=None,
         form="memory",
         participants=pd.DataFrame(),
+        **parts[0].joined(parts),
     )
 
 

@@ -77,7 +77,7 @@ class Card:
 
     title: str
     summary: str
-    data: Literal["table", "images"]
+    data: Literal["table", "images", "registered images"]
     papers: tuple[str, ...]
     leaves: str
     limits: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,6 +26,8 @@ AGREE = Agree(
     equal=("features", "units", "covariates", "kinds"),
     union=("levels", "varies", "batches"),
 )
+AGREE_ON_GRID = replace(AGREE, equal=(*AGREE.equal, "grid"))
+"""Where the voxels of different people are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,19 +216,12 @@ def build_plan(study: Study, schema: Schema) -> Plan:
         seed=study.seed,
         held_out=study.evaluation.held_out,
         schema=schema,
-        steps=(AGREE, *harmonizer.plan(params, schema)),
-        evaluation=_evaluation(study, harmonizer, schema),
+        steps=(AGREE_ON_GRID if schema.grid else AGREE, *harmonizer.plan(params, schema)),
+        evaluation=tuple(evaluation_steps(schema, study.evaluation, seed=study.seed)),
         unseen=study.evaluation.unseen,
     )
     check_steps((*plan.steps, *plan.evaluation), schema)
     return plan
-
-
-def _evaluation(study: Study, harmonizer: Harmonizer, schema: Schema) -> tuple[Step, ...]:
-    """The platform's steps after the sites have harmonized; they judge tables of features."""
-    if harmonizer.card.data != "table":
-        return ()
-    return tuple(evaluation_steps(schema, study.evaluation, seed=study.seed))
 
 
 def model_document(plan: Plan) -> dict[str, Any]:

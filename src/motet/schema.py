@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -34,13 +35,18 @@ class SiteCovariate:
 
 @dataclass(frozen=True, kw_only=True)
 class SiteSchema:
-    """One site's public description of its data."""
+    """One site's public description of its data.
+
+    ``grid`` is given where images of all sites have to lie on one: shape (3), then the affine's
+    three rows (12), canonical axes, mm.
+    """
 
     site: str
     features: tuple[str, ...]
     units: tuple[str, ...]
     covariates: tuple[SiteCovariate, ...]
     batches: tuple[str, ...]
+    grid: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +96,8 @@ class Schema:
         Columns that the evaluation reads beside the covariates; the method does not see them.
     unseen : tuple of Batch
         Batches of sites that take no part in the fit and are judged all the same.
+    grid : tuple of float
+        The grid of all images, where they have to lie on one: see :class:`SiteSchema`.
     """
 
     features: tuple[str, ...]
@@ -98,6 +106,7 @@ class Schema:
     batches: tuple[Batch, ...]
     biology: tuple[Covariate, ...] = ()
     unseen: tuple[Batch, ...] = ()
+    grid: tuple[float, ...] = ()
 
     @cached_property
     def digest(self) -> str:
@@ -107,6 +116,7 @@ class Schema:
             "units": names_digest(self.units),
             "covariates": _plain(self.covariates),
             **({"biology": _plain(self.biology)} if self.biology else {}),
+            **({"grid": list(self.grid)} if self.grid else {}),
         }
         text = json.dumps(document, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
@@ -146,6 +156,7 @@ class Schema:
             "sites": len(self.sites),
             "judged": len(self.judged),
             "columns": len(self.with_biology.columns),
+            **({"grid": int(math.prod(self.grid[:3]))} if self.grid else {}),
         }
 
     def without_features(self) -> dict[str, Any]:
@@ -156,6 +167,7 @@ class Schema:
             "batches": [[b.site, b.name] for b in self.batches],
             **({"biology": _plain(self.biology)} if self.biology else {}),
             **({"unseen": [[b.site, b.name] for b in self.unseen]} if self.unseen else {}),
+            **({"grid": list(self.grid)} if self.grid else {}),
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -173,6 +185,7 @@ class Schema:
                 batches=tuple(Batch(str(s), str(b)) for s, b in document.get("batches", ())),
                 biology=_read(document.get("biology", ())),
                 unseen=tuple(Batch(str(s), str(b)) for s, b in document.get("unseen", ())),
+                grid=tuple(map(float, document.get("grid", ()))),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise SchemaError(f"A schema cannot be read: {error!r}.") from error

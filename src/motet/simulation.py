@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from motet.agreement import agree
-from motet.bids.derivatives import DerivativeWriter
 from motet.bids.read import fingerprint
 from motet.bids.table import Table, as_slice
 from motet.client.app import client_app
@@ -31,6 +30,7 @@ from motet.evaluation.result import Judgement
 from motet.evaluation.site_effect import SiteEffect, site_effect
 from motet.flower.inprocess import InProcessGrid
 from motet.harmonizer import SiteModel
+from motet.images.derivatives import derivative_writer
 from motet.output import OutputFolder
 from motet.plan import Plan, biology, model_document, parse_params
 from motet.releases import Arrays
@@ -90,22 +90,21 @@ class Result:
 
 
 class ArrayWriter:
-    """Keeps harmonized values in an array."""
+    """Keeps harmonized values in an array; of images, their measures."""
 
-    def __init__(self, values: NDArray[np.float64], rows: NDArray[np.intp] | None = None) -> None:
-        self._values, self._rows = values, rows
+    def __init__(self, table: Table, values: NDArray[np.float64]) -> None:
+        self._table, self._values = table, values
 
     def write(self, rows: slice | NDArray[np.intp], block: NDArray[Any]) -> None:
-        """Take (r, p) values of some people."""
-        if self._rows is not None:
-            rows = as_slice(self._rows[rows])
-        self._values[rows] = block
+        """Take values of some people, (r, p) or images."""
+        kept, found = self._table.rows, self._table.measured(rows, block)
+        self._values[rows if kept is None else as_slice(kept[rows])] = found
 
 
 @contextmanager
 def array_sink(table: Table, values: NDArray[np.float64]) -> Iterator[Writer]:
     """Write the people of `table` into their rows of `values`."""
-    yield ArrayWriter(values, table.rows)
+    yield ArrayWriter(table, values)
 
 
 class _Watch:
@@ -372,7 +371,7 @@ def _into(
     reports: Reports,
 ) -> Result:
     def sink_of(site: str) -> Sink:
-        return lambda table, about: DerivativeWriter(
+        return lambda table, about: derivative_writer(
             folder.harmonized(site), table, description=about
         )
 

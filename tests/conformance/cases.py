@@ -30,12 +30,12 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 MISSING_CELLS = {"combat"}  # methods that take them
 REFERENCE = {"combat": {"reference": "b1"}}
 
+METHODS = [name for name in methods().names() if methods().get(name).card.data == "table"]
 BATTERY = [
     (method, options)
-    for method in methods().names()
+    for method in METHODS
     for options in VARIANTS.get(method, {"default": {}}).values()
 ]
-METHODS = list(methods().names())
 
 
 def battery_id(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,8 +15,11 @@ from motet.bids.covariates import describe
 from motet.bids.table import Table
 from motet.schema import Kind, SiteSchema
 
+T = TypeVar("T", bound=Table)
+
 
 def assembled(
+    kind: type[T],
     *,
     place: Place,
     people: Sequence[str],
@@ -31,16 +34,19 @@ def assembled(
     source: Path | None = None,
     form: Literal["tsv", "npy", "memory"] = "memory",
     participants: pd.DataFrame | None = None,
-) -> Table:
+    grid: tuple[float, ...] = (),
+    **others: Any,
+) -> T:
     """Check values and batch names, describe the site, and make the table; no value is copied.
 
     The arguments are the fields of :class:`~motet.bids.table.Table`; `place` names the site and
-    the file of the values, `kinds` says what each covariate is.
+    the file of the values, `kinds` says what each covariate is, and `kind` and `others` make
+    another class of table.
     """
     for name in sorted(set(batch)):
         check_name(name, "batch", place=place)
     batch_of = np.array(batch, dtype=np.str_)
-    table = Table(
+    table = kind(
         site=place.site,
         people=np.array(people, dtype=np.str_),
         sessions=None if sessions is None else np.array(sessions, dtype=np.str_),
@@ -59,7 +65,9 @@ def assembled(
             units=units,
             covariates=describe(covariates, kinds, batch_of),
             batches=tuple(sorted(set(batch))),
+            grid=grid,
         ),
+        **others,
     )
     if form == "tsv":
         # Arrays are as large as they like: the pass that sums them looks for infinite values.

@@ -189,6 +189,10 @@ class DerivativeWriter:
             encoding="utf-8",
         )
 
+    def _sources(self) -> list[str]:
+        """What the values were made from, as BIDS URIs."""
+        return [f"bids:{SOURCE}:features.{self._form}", f"bids:{SOURCE}:participants.tsv"]
+
     def _header(self) -> list[str]:
         return [PERSON, *([SESSION] if self.like.sessions is not None else []), *self.like.features]
 
@@ -202,10 +206,7 @@ class DerivativeWriter:
     def _sidecar(self) -> dict[str, Any]:
         document = dict(self.description)
         if self.like.source is not None:
-            form = self._form
-            document.setdefault(
-                "Sources", [f"bids:{SOURCE}:features.{form}", f"bids:{SOURCE}:participants.tsv"]
-            )
+            document.setdefault("Sources", self._sources())
         units = {
             name: unit
             for name, unit in zip(self.like.features, self.like.units, strict=True)

@@ -91,6 +91,7 @@ def from_arrays(
     wanted = requests if requests is not None else {name: CovariateRequest() for name in columns}
     frame, kinds = resolve(columns, wanted, people=who, place=place)
     return assembled(
+        Table,
         place=place,
         people=who,
         sessions=when,

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +33,20 @@ from motet.bids.table import Table
 from motet.bids.telling import refuse_identifier, refuse_telling
 from motet.bids.tsv import TextTable, is_missing, read_text
 from motet.errors import listed, nearest
+from motet.schema import Kind
 
-__all__ = ["CovariateRequest", "fingerprint", "from_arrays", "read_site"]
+__all__ = [
+    "CovariateRequest",
+    "SitePeople",
+    "fingerprint",
+    "from_arrays",
+    "read_people",
+    "read_site",
+]
 
 BATCH = "scanner"
 INPUTS = ("participants.tsv", "features.tsv", "features.npy", "features.json")
+IMAGES = ("sub-*/anat/*.nii*", "sub-*/ses-*/anat/*.nii*")
 
 
 def read_site(
@@ -69,6 +79,48 @@ def read_site(
         features.npy are left to whoever reads it block by block.
     """
     folder = Path(folder)
+    here = read_people(folder, site=site, covariates=covariates, batch=batch)
+    measures = read_measures(folder, here.people, site=site)
+    rows, batches = here.rows_of(measures.people)
+    return assembled(
+        Table,
+        place=measures.place,
+        people=measures.people,
+        sessions=measures.sessions,
+        values=measures.values,
+        features=measures.features,
+        units=measures.units,
+        kinds=here.kinds,
+        source=folder,
+        form=measures.form,
+        participants=here.participants,
+        covariates=rows,
+        batch=batches,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SitePeople:
+    """participants.tsv of a site: who is there, with covariates and batch, one row a person."""
+
+    people: list[str]
+    covariates: pd.DataFrame
+    kinds: dict[str, Kind]
+    batches: list[str]
+    participants: pd.DataFrame
+
+    def rows_of(self, people: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+        """Covariates and batch of these people, one after another; a person may come twice."""
+        row_of = {name: i for i, name in enumerate(self.people)}
+        index = np.array([row_of[name] for name in people], dtype=np.intp)
+        rows = self.covariates.iloc[index].reset_index(drop=True)
+        return rows, [self.batches[i] for i in index]
+
+
+def read_people(
+    folder: Path, *, site: str, covariates: Mapping[str, CovariateRequest], batch: str = BATCH
+) -> SitePeople:
+    """Read participants.tsv; the arguments and errors are those of :func:`read_site`."""
     check_name(site, "site", place=Place(site=site))
     if not folder.is_dir():
         raise Place(site=site, file=folder).error(
@@ -82,24 +134,13 @@ def read_site(
         people=people,
         place=text.place,
     )
-    batches = _batches(text, batch, people)
-    measures = read_measures(folder, people, site=site)
-    row_of = {name: i for i, name in enumerate(people)}
-    index = np.array([row_of[name] for name in measures.people], dtype=np.intp)
     participants = pd.DataFrame(text.rows, columns=list(text.header), dtype="str")
     participants[PERSON] = people
-    return assembled(
-        place=measures.place,
-        people=measures.people,
-        sessions=measures.sessions,
-        values=measures.values,
-        features=measures.features,
-        units=measures.units,
-        covariates=frame.iloc[index].reset_index(drop=True),
+    return SitePeople(
+        people=people,
+        covariates=frame,
         kinds=kinds,
-        batch=[batches[i] for i in index],
-        source=folder,
-        form=measures.form,
+        batches=_batches(text, batch, people),
         participants=participants,
     )
 
@@ -154,16 +195,16 @@ def _batches(text: TextTable, column: str, people: Sequence[str]) -> list[str]:
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 over names, sizes and times of a site's input files.
+    """SHA-256 over names, sizes and times of a site's input files, images among them.
 
     A resumed run compares it to see whether the site still has the data it started with; no file
     is read.
     """
     folder = Path(folder)
     digest = hashlib.sha256()
-    for name in INPUTS:
-        path = folder / name
+    images = [path for pattern in IMAGES for path in sorted(folder.glob(pattern))]
+    for path in [*(folder / name for name in INPUTS), *images]:
         if path.is_file():
-            seen = path.stat()
+            seen, name = path.stat(), path.relative_to(folder).as_posix()
             digest.update(f"{name}\x1f{seen.st_size}\x1f{seen.st_mtime_ns}\x1e".encode())
     return digest.hexdigest()

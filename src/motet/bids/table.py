@@ -108,6 +108,14 @@ class Table:
             return part
         return part[as_slice(self.rows)]
 
+    def measured(self, rows: slice | NDArray[np.intp], block: NDArray[Any]) -> NDArray[np.float64]:
+        """What is judged of harmonized data of some rows, (r, p): here the values themselves."""
+        return block
+
+    def joined(self, parts: Sequence[Table]) -> dict[str, Any]:
+        """The fields that hold the data of several tables, one after another."""
+        return {"values": np.vstack([part.block(slice(None)) for part in parts]), "rows": None}
+
     def rows_block(self, rows: slice) -> NDArray[np.float64]:
         """Values of some rows, (r, p) float64; a view where they are contiguous."""
         if self.rows is None:

@@ -175,14 +175,14 @@ def write_volume(file: Path, data: NDArray[Any], *, like: Volume) -> None:
     Parameters
     ----------
     file : Path
-    data : (x, y, z) float
+    data : (x, y, z) float, or uint8 of a mask
         Canonical axes.
     like : Volume
-        Its header is kept but for the data type, which is floating, and the scaling, of which
-        there is none. Intensities are never cast to integers.
+        Its header is kept but for the data type, which is floating for intensities, and the
+        scaling, of which there is none. Intensities are never cast to integers.
     """
     header = like.header.copy()
-    header.set_data_dtype(np.float64 if data.dtype == np.float64 else np.float32)
+    header.set_data_dtype(data.dtype if data.dtype in (np.float64, np.uint8) else np.float32)
     header.set_slope_inter(1.0, 0.0)
     header["cal_min"] = header["cal_max"] = 0.0  # windows of the intensities as they were
     made: Any = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image

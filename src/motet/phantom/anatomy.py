@@ -57,7 +57,10 @@ class Anatomy:
 
 @lru_cache(maxsize=2)
 def template(resolution: int) -> Anatomy:
-    """The MNI152 template (ICBM 2009a, symmetric) as nilearn ships it.
+    """The MNI152 template (ICBM 2009a, symmetric) as nilearn ships it, made one person's.
+
+    Its tissue maps are shares over many people, and nowhere purely WM. Here every voxel of 1 mm is
+    its most probable tissue; coarser ones are mixtures at boundaries, as in a scan.
 
     Parameters
     ----------
@@ -77,15 +80,29 @@ def template(resolution: int) -> Anatomy:
             do="pip install 'motet[phantom]', or name label maps with --anatomy.",
         ) from error
     gm, wm, brain = (
-        getattr(datasets, f"load_mni152_{name}")(resolution=resolution)
+        getattr(datasets, f"load_mni152_{name}")(resolution=1)
         for name in ("gm_template", "wm_template", "brain_mask")
     )
     inside = np.asarray(brain.dataobj, dtype=np.float32) > 0.5
     grey, white = (np.asarray(i.dataobj, dtype=np.float32).clip(0.0, 1.0) for i in (gm, wm))
     deep = grey * _around_the_thalamus(brain.affine, grey.shape)
     shares = np.stack([(1.0 - grey - white).clip(0.0), grey - deep, white, deep])
-    shares *= inside / np.maximum(shares.sum(axis=0), np.float32(1e-6))
-    return cropped(Anatomy(fractions=shares.astype(np.float32), affine=np.asarray(brain.affine)))
+    tissues = np.where(inside, shares.argmax(axis=0) + 1, 0)
+    anatomy = cropped(Anatomy(fractions=_shares(tissues), affine=np.asarray(brain.affine)))
+    return coarser(anatomy, resolution)
+
+
+def coarser(anatomy: Anatomy, times: int) -> Anatomy:
+    """Voxels `times` as long: each holds the mean shares of those that it covers."""
+    shape = tuple(n - n % times for n in anatomy.fractions.shape[1:])
+    whole = anatomy.fractions[:, : shape[0], : shape[1], : shape[2]]
+    blocks = [part for n in shape for part in (n // times, times)]
+    affine = anatomy.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ np.full(3, (times - 1) / 2)
+    affine[:3, :3] *= times
+    return Anatomy(
+        fractions=whole.reshape(4, *blocks).mean(axis=(2, 4, 6), dtype=np.float32), affine=affine
+    )
 
 
 def cropped(anatomy: Anatomy, *, margin: int = 4) -> Anatomy:

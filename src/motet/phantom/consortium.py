@@ -26,6 +26,7 @@ README = """\
 A consortium with known truth, made by 'motet phantom' (Motet {version}).
 
 <site>/                 what the hospital has: scans (int16), brain masks, participants.tsv
+study.yaml              a study of these hospitals: motet simulate study.yaml --out DIR
 truth/<site>/           every person under this site's scanner, without noise (float32, the units
                         of that site's scans): what harmonizing to this site should give
 labels/                 tissues of every person: 0 outside, 1 CSF, 2 GM, 3 WM, 4 deep GM
@@ -34,6 +35,15 @@ scanners.json           what each scanner does to each contrast
 
 Effect: {effect}. Demographics: {demographics}. Seed: {seed}.
 No person is real. The anatomy is that of {anatomy}, bent smoothly for each person.
+"""
+
+STUDY = """\
+study: phantom
+method: nyul                      # motet methods lists them
+params: {{contrast: {contrast}}}
+sites:
+{sites}evaluation: {{held_out: 0.25, biology: [age, sex], permutations: 20}}
+seed: 1
 """
 
 
@@ -200,6 +210,13 @@ class Consortium:
             for site in self.names
         }
         write_json(folder / "scanners.json", about)
+        with atomic(folder / "study.yaml") as stream:
+            stream.write(
+                STUDY.format(
+                    contrast=self.contrasts[0],
+                    sites="".join(f"  {site}: {site}\n" for site in self.names),
+                )
+            )
         with atomic(folder / "README") as stream:
             stream.write(
                 README.format(
@@ -217,7 +234,7 @@ def _said(by: Scanner) -> dict[str, object]:
         "tissue_means": [round(float(mean), 3) for mean in by.means],
         "curve": round(by.curve, 4),
         "gain": round(by.gain, 4),
-        "blur_voxels": round(by.blur, 3),
+        "blur_mm": round(by.blur, 3),
         "noise_of_wm": by.noise,
         "bias_sd": round(float(by.bias.std()), 4),
     }

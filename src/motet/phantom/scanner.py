@@ -41,7 +41,7 @@ class Scanner:
     bias : (x, y, z) float32
         Multiplies; smooth, mean 1.
     blur : float
-        Width of the point spread (sd), voxels.
+        Width of the point spread (sd), mm.
     noise : float
         Standard deviation of the noise of each channel of a Rician, in units of the WM mean.
     """
@@ -77,11 +77,18 @@ def scanner(
         means *= np.exp(rng.normal(0.0, 0.12, len(means)))
         low, high = sorted((means[1], means[2]))
         means[3] = rng.uniform(low - 0.25 * (high - low), high + 0.25 * (high - low))
-        field = ndimage.gaussian_filter(rng.standard_normal(shape), np.array(shape) / 4.0)
-        field /= max(float(field.std()), 1e-12)
+        field = _smooth(rng, shape)
         bias = np.exp(0.12 * field).astype(np.float32)
         bias /= bias.mean()
     return Scanner(means=means, curve=curve, gain=gain, bias=bias, blur=blur, noise=noise)
+
+
+def _smooth(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """A field (x, y, z) of sd 1 that changes over a quarter of the image."""
+    coarse = ndimage.gaussian_filter(rng.standard_normal((24, 24, 24)), 6.0)
+    places = np.meshgrid(*(np.linspace(0, 23, n) for n in shape), indexing="ij", sparse=True)
+    fine = ndimage.map_coordinates(coarse, np.broadcast_arrays(*places), order=3, mode="nearest")
+    return np.asarray(fine / max(float(fine.std()), 1e-12))
 
 
 def texture(anatomy: Anatomy, *, seed: int, name: str) -> NDArray[np.float32]:
@@ -111,7 +118,8 @@ def truth(
     largest = max(MEANS[contrast]) * 1.2
     shown = largest * np.clip(ideal / largest, 0.0, None) ** by.curve
     if by.blur:
-        shown = ndimage.gaussian_filter(shown, by.blur)
+        edges = np.linalg.norm(anatomy.affine[:3, :3], axis=0)
+        shown = ndimage.gaussian_filter(shown, by.blur / edges)
     return np.asarray(by.gain * by.bias * shown, dtype=np.float32)
 
 

@@ -1,0 +1,89 @@
+"""White Stripe as a harmonizer (Shinohara et al. 2014)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from motet.errors import DataError
+from motet.harmonizer import Card, Params, SiteModel
+from motet.harmonizers._images.alone import Alone
+from motet.harmonizers._images.each import each, rescaled
+from motet.harmonizers.white_stripe.mode import white_matter_mode
+from motet.images.images import Image, Images
+from motet.images.params import ImageParams
+from motet.releases import Arrays
+from motet.schema import Schema
+
+
+class WhiteStripeParams(ImageParams):
+    """Options of White Stripe.
+
+    Parameters
+    ----------
+    width : float
+        Half of the stripe, in quantiles of the brain's intensities (tau of the paper).
+    """
+
+    width: float = Field(default=0.05, gt=0.0, lt=0.5)
+
+
+class WhiteStripe(Alone):
+    """Each image in units of its own white matter."""
+
+    name: ClassVar[str] = "white_stripe"
+    params_type: ClassVar[type[Params]] = WhiteStripeParams
+    card: ClassVar[Card] = Card(
+        title="White Stripe",
+        summary="Intensities in units of each image's normal-appearing white matter.",
+        data="images",
+        papers=("Shinohara et al. 2014, NeuroImage: Clinical 6:9, doi:10.1016/j.nicl.2014.08.008",),
+        leaves="nothing",
+        limits=(
+            "brings white matter alone together: other tissues keep their contrast to it",
+            "needs a brain mask; T1w, T2w, PDw or FLAIR",
+        ),
+    )
+
+    def apply(
+        self, params: Any, data: Images, model: SiteModel, shared: Arrays, schema: Schema
+    ) -> Iterator[tuple[slice, NDArray[Any]]]:
+        """``(I - mean of the stripe) / sd of the stripe``."""
+
+        def change(row: int, image: Image) -> NDArray[np.float64]:
+            try:
+                return rescaled(image, *stripe(image, params.contrast, params.width))
+            except ValueError as error:
+                raise DataError(
+                    str(error),
+                    do="Look at the image and its mask.",
+                    site=data.site,
+                    file=data.scan(row).found.file,
+                    person=data.who(row),
+                ) from error
+
+        return each(data, change)
+
+
+def stripe(image: Image, contrast: str, width: float) -> tuple[float, float]:
+    """Mean and standard deviation (n - 1) of the white stripe.
+
+    The stripe is what lies between the quantiles ``q - width`` and ``q + width`` of the brain, q
+    being the share of the brain that is darker than the mode of white matter.
+
+    Raises
+    ------
+    ValueError
+        When the stripe holds one intensity.
+    """
+    brain = image.brain
+    q = float((brain < white_matter_mode(image, contrast)).mean())
+    low, high = np.quantile(brain, (max(0.0, q - width), min(1.0, q + width)))
+    inside = brain[(brain > low) & (brain < high)]
+    if len(inside) < 2 or not (spread := float(inside.std(ddof=1))) > 0:
+        raise ValueError("The white stripe of the image holds one intensity.")
+    return float(inside.mean()), spread

@@ -1,0 +1,108 @@
+"""Writing harmonized images as a BIDS derivative."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motet.bids.derivatives import DerivativeWriter
+from motet.bids.description import SOURCE
+from motet.bids.table import Table
+from motet.images.images import Image, Images, Scan, measured, replace_data
+from motet.images.mask import RULE
+from motet.images.volume import write_volume
+from motet.store import write_json
+
+
+def derivative_writer(
+    folder: Path, like: Table, *, description: Mapping[str, Any]
+) -> DerivativeWriter:
+    """The writer for these data: of measures, or of images."""
+    kind = ImageWriter if isinstance(like, Images) else DerivativeWriter
+    return kind(folder, like, description=description)
+
+
+def camel(method: str) -> str:
+    """A method's name as the label of a BIDS entity: ``white_stripe`` -> ``whiteStripe``."""
+    first, *others = re.split(r"[^0-9a-zA-Z]+", method)
+    return first + "".join(word.capitalize() for word in others)
+
+
+class ImageWriter(DerivativeWriter):
+    """Write harmonized images, their masks and sidecars, and a table of their measures.
+
+    Every image keeps axes, affine and header of its source; its data type is floating. The
+    folder appears when all are written.
+    """
+
+    like: Images
+
+    def write(self, rows: slice | NDArray[np.intp], block: NDArray[Any]) -> None:
+        """Write images of some rows.
+
+        Parameters
+        ----------
+        rows : slice or (r,) int
+        block : (r, x, y, z) float
+            Canonical axes.
+        """
+        for row, data in zip(np.arange(len(self.like))[rows].tolist(), block, strict=True):
+            scan, image = self.like.scan(row), self.like.image(row)
+            if data.shape != image.data.shape:
+                raise ValueError(f"An image has shape {data.shape}, not {image.data.shape}.")
+            if not np.isfinite(data).all():
+                raise self._place.error(
+                    "The harmonized image has voxels that are not finite.",
+                    do="Look at the image and its mask.",
+                    file=scan.found.file,
+                    person=self.like.who(row),
+                )
+            made = replace_data(image, data.astype(image.data.dtype, copy=False))
+            self._write_image(scan, made)
+            found = measured(made, contrast=self.like.contrast)
+            super().write(slice(row, row + 1), found[None])
+
+    def _write_image(self, scan: Scan, made: Image) -> None:
+        source = scan.found.file
+        assert self.like.source is not None
+        inside = source.relative_to(self.like.source)
+        anat = self._partial / inside.parent
+        anat.mkdir(parents=True, exist_ok=True)
+        name = scan.found.name.described(camel(str(self.description.get("method", "harmonized"))))
+        mask = scan.found.name.described("brain", "mask")
+        write_volume(anat / f"{name}.nii.gz", made.data, like=made.volume)
+        write_volume(anat / f"{mask}.nii.gz", made.mask.astype(np.uint8), like=made.volume)
+        sources = [f"bids:{SOURCE}:{inside.as_posix()}"]
+        own_mask = f"bids::{(inside.parent / mask).as_posix()}.nii.gz"
+        document = {
+            **self.description,
+            "Sources": sources,
+            "Mask": own_mask,
+            "SkullStripped": not made.data[~made.mask].any(),
+        }
+        if self.like.preparation:
+            document["Preparation"] = dict(self.like.preparation)
+        write_json(anat / f"{name}.json", document)
+        about: dict[str, Any] = {"Type": "Brain", "Sources": sources}
+        if scan.mask is None:
+            about["Rule"] = RULE
+        else:
+            about["Sources"] = [_uri(scan.mask, self.like.source)]
+        write_json(anat / f"{mask}.json", about)
+
+    def _sources(self) -> list[str]:
+        """What the table of measures was made from."""
+        return [
+            f"bids:{SOURCE}:{self.like.scan(row).found.file.relative_to(self.like.source).as_posix()}"
+            for row in range(len(self.like))
+            if self.like.source is not None
+        ]
+
+
+def _uri(file: Path, source: Path) -> str:
+    return f"bids:{SOURCE}:{file.relative_to(source).as_posix()}"

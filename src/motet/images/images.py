@@ -1,0 +1,142 @@
+"""One site's images: a table of their measures, with the images themselves behind the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motet.bids.checks import Place
+from motet.bids.table import Table
+from motet.images.find import Found
+from motet.images.mask import mask_of
+from motet.images.measures import measures
+from motet.images.volume import Volume, read_volume
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """Where one image of a person lies.
+
+    Attributes
+    ----------
+    found : Found
+        The image as the site has it.
+    mask : Path or None
+        Its mask; None where the rule of :mod:`motet.images.mask` stands for it.
+    prepared, prepared_mask : Path or None
+        The image after N4 or resampling, and its mask, where the study asks for that.
+    """
+
+    found: Found
+    mask: Path | None
+    prepared: Path | None = None
+    prepared_mask: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Image:
+    """An image with its brain.
+
+    Attributes
+    ----------
+    volume : Volume
+        Canonical axes; ``volume.data`` (x, y, z) float32 or float64.
+    mask : (x, y, z) bool
+    """
+
+    volume: Volume
+    mask: NDArray[np.bool_]
+
+    @property
+    def data(self) -> NDArray[Any]:
+        """Intensities, (x, y, z)."""
+        return self.volume.data
+
+    @property
+    def brain(self) -> Float:
+        """Intensities within the mask, (m,) float64, in the order of the axes."""
+        return self.data[self.mask].astype(np.float64, copy=False)
+
+    def with_brain(self, values: NDArray[Any]) -> Float:
+        """The image with other intensities within the mask, (x, y, z) float64.
+
+        What is outside stays as it is, to the bit.
+        """
+        made = self.data.astype(np.float64)
+        made[self.mask] = values
+        return made
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Images(Table):
+    """Images of the people of one site. As a table, it holds one row of measures an image.
+
+    Attributes
+    ----------
+    scans : tuple of Scan
+        Of every row of ``values``; row i of these people is ``scans[rows[i]]``.
+    contrast : str
+    preparation : mapping
+        What was done to the images before, for their sidecars.
+    scratch : object
+        Holds what was prepared for as long as anybody needs it.
+    """
+
+    scans: tuple[Scan, ...]
+    contrast: str
+    preparation: Mapping[str, object] = field(default_factory=dict)
+    scratch: object = None
+
+    def scan(self, row: int) -> Scan:
+        """Where the image of a row lies."""
+        return self.scans[row if self.rows is None else int(self.rows[row])]
+
+    def image(self, row: int) -> Image:
+        """Read the image of a row, and its mask."""
+        return read_image(self.scan(row), site=self.site, person=self.who(row))
+
+    def each(self) -> Iterator[Image]:
+        """Read all images, one at a time."""
+        return map(self.image, range(len(self)))
+
+    def measured(self, rows: slice | NDArray[np.intp], block: NDArray[Any]) -> Float:
+        """Measures, (r, p), of harmonized images of these rows, (r, x, y, z)."""
+        index = np.arange(len(self))[rows]
+        return np.stack(
+            [
+                measured(replace_data(self.image(int(row)), data), contrast=self.contrast)
+                for row, data in zip(index, block, strict=True)
+            ]
+        )
+
+    def joined(self, parts: Sequence[Table]) -> dict[str, Any]:
+        """Values and images of several sites, one after another."""
+        scans = [p.scan(row) for p in parts if isinstance(p, Images) for row in range(len(p))]
+        return {**super().joined(parts), "scans": tuple(scans)}
+
+
+def replace_data(image: Image, data: NDArray[Any]) -> Image:
+    """The same image with other intensities."""
+    return replace(image, volume=replace(image.volume, data=data))
+
+
+def read_image(scan: Scan, *, site: str, person: str) -> Image:
+    """Read an image and its mask; what was prepared stands for what the site has."""
+    file = scan.prepared or scan.found.file
+    place = Place(site=site, file=file)
+    volume = read_volume(file, place=place)
+    mask = mask_of(volume, scan.prepared_mask if scan.prepared else scan.mask, place=place)
+    return Image(volume=volume, mask=mask.inside)
+
+
+def measured(image: Image, *, contrast: str) -> Float:
+    """The measures of an image, (p,)."""
+    voxel = float(np.prod(image.volume.grid.spacing))
+    return measures(image.brain, contrast=contrast, voxel=voxel)

@@ -1,0 +1,62 @@
+"""What an image comes to in a row of numbers: intensities and volumes of tissues.
+
+A study of images is judged by these as a study of tables is by its features: site effect, biology,
+fidelity. They are features of the image as it is, so a harmonized image has its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motet.images.tissues import order_of, segment
+
+QUANTILES = (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99)
+"""Percent, of the intensities within the mask: the histogram in a form that needs no range."""
+
+TISSUES = ("csf", "gm", "wm")
+Float = NDArray[np.float64]
+
+
+def names(contrast: str) -> tuple[str, ...]:
+    """The measures of an image, by name; they begin with the contrast."""
+    found = [f"q{q:02d}" for q in QUANTILES]
+    for tissue in TISSUES:
+        found += [f"{tissue}_median", f"{tissue}_spread", f"{tissue}_volume"]
+    return tuple(f"{contrast}_{name}" for name in found)
+
+
+def units(contrast: str) -> tuple[str, ...]:
+    """Their units; intensities have none of their own."""
+    return tuple("ml" if name.endswith("volume") else "" for name in names(contrast))
+
+
+def measures(values: Float, *, contrast: str, voxel: float) -> Float:
+    """The measures of one image.
+
+    Parameters
+    ----------
+    values : (m,) float64
+        Intensities within the mask.
+    contrast : str
+    voxel : float
+        Volume of a voxel, mm³.
+
+    Returns
+    -------
+    (p,) float64
+        Quantiles; then for CSF, GM and WM the median, the interquartile range, and the volume in
+        ml. NaN for the intensities of a tissue that the image does not show.
+    """
+    classes = segment(values)
+    place = {tissue: k for k, tissue in enumerate(order_of(contrast))}
+    found = np.quantile(values, np.array(QUANTILES) / 100).tolist()
+    for tissue in TISSUES:
+        own = values[classes == place[tissue]]
+        if len(own):
+            low, middle, high = np.quantile(own, (0.25, 0.5, 0.75))
+            found += [middle, high - low]
+        else:
+            found += [np.nan, np.nan]
+        found.append(len(own) * voxel / 1000.0)
+    return np.array(found)

@@ -1,0 +1,160 @@
+"""Opening a site's images: every one is looked at before anything runs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from motet.bids.assemble import assembled
+from motet.bids.checks import Place
+from motet.bids.covariates import CovariateRequest
+from motet.bids.read import read_people
+from motet.errors import StudyFileError, listed
+from motet.images.contrast import check_contrast
+from motet.images.find import Found, Pick, find_images, find_mask
+from motet.images.images import Images, Scan, measured, read_image
+from motet.images.measures import names, units
+from motet.images.params import ImageParams, RegisteredParams
+from motet.images.prepare import prepared, said
+from motet.images.volume import Grid
+
+
+def open_images(
+    folder: Path,
+    *,
+    site: str,
+    params: ImageParams,
+    covariates: Mapping[str, CovariateRequest],
+    say: Callable[[str], None] = lambda sentence: None,
+) -> Images:
+    """Open the images of the people in participants.tsv, and measure each.
+
+    Parameters
+    ----------
+    folder : Path
+        A BIDS folder: participants.tsv, ``sub-*/[ses-*/]anat/``, masks beside the images or in
+        ``derivatives/*/``.
+    site : str
+    params : ImageParams
+    covariates : mapping of str to CovariateRequest
+    say : callable
+        Told what the site should know.
+
+    Raises
+    ------
+    DataError
+        Names the file that cannot be read, is on another grid, holds NaN or one intensity, whose
+        mask is empty, or that does not look like the contrast.
+    StudyFileError
+        Where voxels are to be compared of images that nobody registered.
+    """
+    folder = Path(folder)
+    here = read_people(folder, site=site, covariates=covariates, batch=params.batch)
+    pick = Pick(suffix=params.contrast, entities=params.entities)
+    found = find_images(folder, here.people, pick, site=site)
+    if isinstance(params, RegisteredParams):
+        _refuse_unregistered(found, params)
+    scratch = _Scratch()
+    scans, rows, grids = [], [], []
+    for one in found:
+        scan = prepared(
+            Scan(found=one, mask=find_mask(folder, one)), params, into=scratch.path, site=site
+        )
+        image = read_image(scan, site=site, person=one.person)
+        place = Place(site=site, file=one.file)
+        if scan.mask is not None:
+            check_contrast(image, params.contrast, place=place)
+        scans.append(scan)
+        grids.append(image.volume.grid)
+        rows.append(measured(image, contrast=params.contrast))
+    common: tuple[float, ...] = ()
+    if isinstance(params, RegisteredParams):
+        _refuse_other_grids(found, grids, site)
+        common = described(grids[0].canonical)
+    _say_of_masks(scans, say)
+    people = [one.person for one in found]
+    covariates_of, batch_of = here.rows_of(people)
+    sessions = [f"ses-{one.session}" if one.session else "" for one in found]
+    return assembled(
+        Images,
+        place=Place(site=site, file=folder),
+        people=people,
+        sessions=sessions if any(sessions) else None,
+        values=np.stack(rows),
+        features=names(params.contrast),
+        units=units(params.contrast),
+        kinds=here.kinds,
+        source=folder,
+        participants=here.participants,
+        grid=common,
+        scans=tuple(scans),
+        contrast=params.contrast,
+        preparation=said(params),
+        scratch=scratch,
+        covariates=covariates_of,
+        batch=batch_of,
+    )
+
+
+class _Scratch:
+    """A folder for what is prepared, made when it is asked for and gone with its holder."""
+
+    def __init__(self) -> None:
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def path(self) -> Path:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="motet-prepared-")
+        return Path(self._folder.name)
+
+
+def described(grid: Grid) -> tuple[float, ...]:
+    """A grid as sites compare it: shape, then the affine's three rows to 1e-4 mm."""
+    # Adding 0.0 turns -0.0, which prints and hashes otherwise, into 0.0.
+    rows = (np.round(grid.affine[:3], 4) + 0.0).ravel()
+    return (*map(float, grid.shape), *rows.tolist())
+
+
+def _refuse_unregistered(found: Sequence[Found], params: RegisteredParams) -> None:
+    if params.registered or all("space" in one.name.entities for one in found):
+        return
+    raise StudyFileError(
+        "This method compares the same voxel of different people, so the images have to be "
+        f"registered to one template; these {params.contrast} images are in a space of their own "
+        f"({found[0].file.name}).",
+        do="Register them (fMRIPrep, ANTs, FSL) and name the space, e.g. entities: {space: "
+        "MNI152NLin2009cAsym}; or, where they are registered under other names, say registered: "
+        "true.",
+        key="params.entities",
+    )
+
+
+def _refuse_other_grids(found: Sequence[Found], grids: Sequence[Grid], site: str) -> None:
+    first = grids[0].canonical
+    for one, grid in zip(found, grids, strict=True):
+        if not grid.canonical.same_as(first):
+            raise Place(site=site, file=one.file).error(
+                f"The image lies on another grid ({_size(grid)}) than {found[0].file.name} "
+                f"({_size(grids[0])}).",
+                do="Resample all images to one template.",
+                person=one.person,
+            )
+
+
+def _size(grid: Grid) -> str:
+    size = " x ".join(map(str, grid.canonical.shape))
+    return f"{size} voxels of {' x '.join(f'{edge:g}' for edge in grid.canonical.spacing)} mm"
+
+
+def _say_of_masks(scans: Sequence[Scan], say: Callable[[str], Any]) -> None:
+    without = [scan.found.person for scan in scans if scan.mask is None]
+    if without:
+        verb = "has" if len(without) == 1 else "have"
+        say(
+            f"{listed(without)} {verb} no brain mask: a threshold at the mean intensity stands "
+            "for it, which finds the head where the skull was not taken off."
+        )

@@ -1,0 +1,63 @@
+"""What a study says of the images it wants: the part of the parameters all image methods share."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import Field, field_validator
+
+from motet.harmonizer import Params
+
+ENTITY = re.compile(r"[a-zA-Z]+")
+LABEL = re.compile(r"[a-zA-Z0-9+]*")
+
+
+class ImageParams(Params):
+    """Options of methods that harmonize images.
+
+    Parameters
+    ----------
+    contrast : str
+        BIDS suffix of the images: ``T1w``, ``T2w``, ``PDw``, ``FLAIR`` …
+    entities : dict of str to str
+        Which image is meant where a person has several: ``{acq: mprage}``; an empty value means
+        the image without this entity.
+    n4 : bool
+        Correct the bias field first (N4, Tustison 2010; SimpleITK).
+    spacing : float, optional
+        Resample to cubic voxels of this edge first, mm (SimpleITK).
+    """
+
+    contrast: str = Field(default="T1w", pattern=r"^[a-zA-Z0-9]+$")
+    entities: dict[str, str] = Field(default_factory=dict)
+    n4: bool = False
+    spacing: float | None = Field(default=None, gt=0.1, le=10.0)
+
+    @field_validator("entities", mode="before")
+    @classmethod
+    def _words(cls, value: object) -> object:
+        """YAML reads ``run: 1`` as a number."""
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise ValueError("entities are names with labels: {acq: mprage}")
+        words = {str(k): "" if v is None else str(v) for k, v in value.items()}
+        for name, label in words.items():
+            if not ENTITY.fullmatch(name) or not LABEL.fullmatch(label):
+                raise ValueError(f"'{name}: {label}' is no BIDS entity")
+        return words
+
+
+class RegisteredParams(ImageParams):
+    """Options of methods that compare voxels of different people.
+
+    Parameters
+    ----------
+    registered : bool
+        Say that the images lie in one template space though their names have no ``space-``.
+    coverage : float
+        A voxel takes part where it lies within the brain masks of this share of the people.
+    """
+
+    registered: bool = False
+    coverage: float = Field(default=1.0, gt=0.0, le=1.0)
