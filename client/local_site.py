@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,6 @@ class LocalSite:
     data: Table
     seed: int = 0
     keep: MutableMapping[str, NDArray[Any]] = field(default_factory=dict)
-    travelers: Mapping[str, str] = field(default_factory=dict)
     say: Callable[[str], None] = silent
     versions: Mapping[str, Table] = field(default_factory=dict)
     fitted: NDArray[np.bool_] | None = None
@@ -46,6 +45,11 @@ class LocalSite:
         """Batches that the people of ``data`` belong to, sorted."""
         return self.data.batches
 
+    @property
+    def travelers(self) -> Mapping[str, str]:
+        """Public key of a traveler -> ``participant_id`` here."""
+        return self.data.travelers
+
     def rng(self, purpose: str, person: str, step: int = 0) -> np.random.Generator:
         """Generator of (seed, purpose, person, step)."""
         return draw(self.seed, purpose, person, step)
@@ -53,3 +57,7 @@ class LocalSite:
     def warn(self, sentence: str) -> None:
         """Say something in the site's own log."""
         self.say(sentence)
+
+    def over(self, data: Table) -> LocalSite:
+        """The same site with other data of the same people; what it keeps is shared."""
+        return replace(self, data=data)

@@ -13,7 +13,7 @@ from motet.errors import DataError
 from motet.harmonizer import Card, Params, SiteModel
 from motet.harmonizers._images.alone import Alone
 from motet.harmonizers._images.each import each, rescaled
-from motet.harmonizers.white_stripe.mode import white_matter_mode
+from motet.harmonizers._images.white_stripe import stripe
 from motet.images.images import Image, Images
 from motet.images.params import ImageParams
 from motet.releases import Arrays
@@ -67,23 +67,3 @@ class WhiteStripe(Alone):
                 ) from error
 
         return each(data, change)
-
-
-def stripe(image: Image, contrast: str, width: float) -> tuple[float, float]:
-    """Mean and standard deviation (n - 1) of the white stripe.
-
-    The stripe is what lies between the quantiles ``q - width`` and ``q + width`` of the brain, q
-    being the share of the brain that is darker than the mode of white matter.
-
-    Raises
-    ------
-    ValueError
-        When the stripe holds one intensity.
-    """
-    brain = image.brain
-    q = float((brain < white_matter_mode(image, contrast)).mean())
-    low, high = np.quantile(brain, (max(0.0, q - width), min(1.0, q + width)))
-    inside = brain[(brain > low) & (brain < high)]
-    if len(inside) < 2 or not (spread := float(inside.std(ddof=1))) > 0:
-        raise ValueError("The white stripe of the image holds one intensity.")
-    return float(inside.mean()), spread

@@ -22,8 +22,6 @@ class Site(Protocol):
         What all sites agreed on.
     data : motet.bids.Table
         The people a phase reads, chunked by the method, float64.
-    travelers : mapping
-        Public key of a traveler -> local id.
     keep : mutable mapping
         The site's own durable arrays. They never leave.
     versions : mapping of str to motet.bids.Table
@@ -36,13 +34,17 @@ class Site(Protocol):
     name: str
     schema: Schema
     data: Any
-    travelers: Mapping[str, str]
     keep: MutableMapping[str, NDArray[Any]]
     versions: Mapping[str, Any]
 
     @property
     def fit(self) -> NDArray[np.bool_]:
         """Which rows of ``data`` the fit has seen."""
+        ...
+
+    @property
+    def travelers(self) -> Mapping[str, str]:
+        """Public key of a traveler -> ``participant_id`` here."""
         ...
 
     @property
@@ -56,6 +58,10 @@ class Site(Protocol):
 
     def warn(self, sentence: str) -> None:
         """Say something in the site's own log and report. It does not leave."""
+        ...
+
+    def over(self, data: Any) -> Site:
+        """The same site with other data of the same people; what it keeps is shared."""
         ...
 
 

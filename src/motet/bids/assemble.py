@@ -34,6 +34,7 @@ def assembled(
     source: Path | None = None,
     form: Literal["tsv", "npy", "memory"] = "memory",
     participants: pd.DataFrame | None = None,
+    travelers: Mapping[str, str] | None = None,
     grid: tuple[float, ...] = (),
     **others: Any,
 ) -> T:
@@ -59,6 +60,7 @@ def assembled(
         source=source,
         form=form,
         participants=pd.DataFrame() if participants is None else participants,
+        travelers=travelers or {},
         described=SiteSchema(
             site=place.site,
             features=features,

@@ -3,6 +3,7 @@
 A site's folder holds::
 
     participants.tsv   participant_id, covariates and, where the site has several, the batch column
+    travelers.tsv      optional: traveler_id (a key that sites agreed on), participant_id
     features.tsv       participant_id, optional session_id, then one column a feature
     features.json      optional BIDS sidecar: {"thickness_lh": {"Units": "mm"}, ...}
 
@@ -31,6 +32,7 @@ from motet.bids.features import PERSON, read_measures
 from motet.bids.memory import from_arrays
 from motet.bids.table import Table
 from motet.bids.telling import refuse_identifier, refuse_telling
+from motet.bids.travelers import read_travelers
 from motet.bids.tsv import TextTable, is_missing, read_text
 from motet.errors import listed, nearest
 from motet.schema import Kind
@@ -45,7 +47,7 @@ __all__ = [
 ]
 
 BATCH = "scanner"
-INPUTS = ("participants.tsv", "features.tsv", "features.npy", "features.json")
+INPUTS = ("participants.tsv", "features.tsv", "features.npy", "features.json", "travelers.tsv")
 IMAGES = ("sub-*/anat/*.nii*", "sub-*/ses-*/anat/*.nii*")
 
 
@@ -94,6 +96,7 @@ def read_site(
         source=folder,
         form=measures.form,
         participants=here.participants,
+        travelers=here.travelers,
         covariates=rows,
         batch=batches,
     )
@@ -108,6 +111,7 @@ class SitePeople:
     kinds: dict[str, Kind]
     batches: list[str]
     participants: pd.DataFrame
+    travelers: dict[str, str]
 
     def rows_of(self, people: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
         """Covariates and batch of these people, one after another; a person may come twice."""
@@ -142,6 +146,7 @@ def read_people(
         kinds=kinds,
         batches=_batches(text, batch, people),
         participants=participants,
+        travelers=read_travelers(folder, people, site=site),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -63,6 +63,8 @@ class Table:
     form: Literal["tsv", "npy", "memory"] = "memory"
     participants: pd.DataFrame = field(default_factory=pd.DataFrame)
     """participants.tsv as it was read (text), to be written beside the harmonized values."""
+    travelers: Mapping[str, str] = field(default_factory=dict)
+    """Public key of a traveler -> ``participant_id`` here, from travelers.tsv."""
 
     def __len__(self) -> int:
         return len(self.people)

@@ -87,12 +87,15 @@ class Images(Table):
         What was done to the images before, for their sidecars.
     scratch : object
         Holds what was prepared for as long as anybody needs it.
+    read : dict
+        What was read once for all phases: see :mod:`motet.images.voxels`.
     """
 
     scans: tuple[Scan, ...]
     contrast: str
     preparation: Mapping[str, object] = field(default_factory=dict)
     scratch: object = None
+    read: dict[Any, Any] = field(default_factory=dict)
 
     def scan(self, row: int) -> Scan:
         """Where the image of a row lies."""
@@ -119,7 +122,7 @@ class Images(Table):
     def joined(self, parts: Sequence[Table]) -> dict[str, Any]:
         """Values and images of several sites, one after another."""
         scans = [p.scan(row) for p in parts if isinstance(p, Images) for row in range(len(p))]
-        return {**super().joined(parts), "scans": tuple(scans)}
+        return {**super().joined(parts), "scans": tuple(scans), "read": {}}
 
 
 def replace_data(image: Image, data: NDArray[Any]) -> Image:

@@ -90,6 +90,7 @@ def open_images(
         kinds=here.kinds,
         source=folder,
         participants=here.participants,
+        travelers=here.travelers,
         grid=common,
         scans=tuple(scans),
         contrast=params.contrast,

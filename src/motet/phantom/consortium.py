@@ -196,6 +196,9 @@ class Consortium:
     def _write_site(self, home: Path, site: str, people: Sequence[Person]) -> None:
         rows = [[p.name, exact(p.age), p.sex] for p in people]
         write_text(home / "participants.tsv", ["participant_id", "age", "sex"], rows)
+        known = [[p.name, p.name] for p in people if len(p.sites) > 1]
+        if known:
+            write_text(home / "travelers.tsv", ["traveler_id", "participant_id"], known)
         write_json(
             home / "dataset_description.json",
             {"Name": f"{site}, a phantom", "BIDSVersion": "1.10.0", "DatasetType": "raw"},
@@ -203,7 +206,7 @@ class Consortium:
 
     def _write_about(self, folder: Path, travelers: Sequence[Person]) -> None:
         rows = [[p.name, site, p.name] for p in travelers for site in p.sites]
-        write_text(folder / "travelers.tsv", ["traveler", "site", "participant_id"], rows)
+        write_text(folder / "travelers.tsv", ["traveler_id", "site", "participant_id"], rows)
         shape = self.anatomies[0].inside.shape
         about = {
             site: {c: _said(self.scanner(site, c, shape)) for c in self.contrasts}

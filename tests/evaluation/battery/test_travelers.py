@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from evaluation.battery.made_up import consortium
+from motet.bids.travelers import read_travelers
 from motet.errors import DataError
 from motet.evaluation.battery.reliability import (
     block,
@@ -18,7 +19,6 @@ from motet.evaluation.battery.reliability import (
     within_cv,
 )
 from motet.evaluation.battery.sample import gather
-from motet.evaluation.battery.travelers import read_travelers
 
 # Shrout and Fleiss 1979, table 2: six targets rated by four judges; table 4 gives ICC(2,1) = .29.
 RATINGS = np.array(
@@ -89,10 +89,11 @@ def test_file_links_people(tmp_path: Path) -> None:
     for site, table in tables.items():
         (tmp_path / site).mkdir()
         text = f"traveler_id\tparticipant_id\nT1\t{table.people[0]}\n"
-        links[site] = read_travelers(replace(table, source=written(tmp_path / site, text)))
+        found = read_travelers(written(tmp_path / site, text), table.people.tolist(), site=site)
+        links[site] = {person: traveler for traveler, person in found.items()}
     sample = gather(tables, made.fit(), plan=made.plan(tables), links=links)
     assert len(np.unique(sample.person)) == 11
-    assert read_travelers(next(iter(tables.values()))) == {}
+    assert read_travelers(tmp_path, (), site="b0") == {}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_file_at_fault(tmp_path: Path, text: str, words: str) -> None:
     table = next(iter(consortium((6, 6)).tables().values()))
     text = text.format(*table.people)
     with pytest.raises(DataError, match=words) as caught:
-        read_travelers(replace(table, source=written(tmp_path, text)))
+        read_travelers(written(tmp_path, text), table.people.tolist(), site=table.site)
     assert "travelers.tsv" in str(caught.value)
     assert table.site in str(caught.value)
 

@@ -14,7 +14,6 @@ from motet.evaluation.battery.needs import need_scikit_learn
 from motet.evaluation.battery.sample import Bool, Float, Sample, gather
 from motet.evaluation.battery.splits import Splits, folds, people_of, split
 from motet.evaluation.battery.study import Study
-from motet.evaluation.battery.travelers import read_travelers
 from motet.evaluation.result import VERSIONS, Judgement, Version
 from motet.plan import Plan
 
@@ -125,7 +124,10 @@ def cross_validated(
 
 
 def _sample(tables: Mapping[str, Table], fit: Masks, plan: Plan) -> Sample:
-    links = {site: read_travelers(table) for site, table in tables.items()}
+    links = {
+        site: {person: traveler for traveler, person in table.travelers.items()}
+        for site, table in tables.items()
+    }
     return gather(tables, fit, plan=plan, links=links)
 
 

@@ -1,4 +1,4 @@
-"""The mode of white matter, from voxels that are white matter all around.
+"""The white stripe, about the mode of voxels that are white matter all around.
 
 The published estimator smooths the histogram of the whole brain and takes its last peak (T1w) or
 its largest (T2w, FLAIR). At coarse resolution few voxels are one tissue alone, and the mixed ones
@@ -76,3 +76,23 @@ def peak(values: Float) -> float:
         return float(middles[top])
     moved = float(np.clip(-slope / (2 * square), -1.0, 1.0)) * reach
     return float(middles[top] + moved)
+
+
+def stripe(image: Image, contrast: str, width: float) -> tuple[float, float]:
+    """Mean and standard deviation (n - 1) of the white stripe.
+
+    The stripe is what lies between the quantiles ``q - width`` and ``q + width`` of the brain, q
+    being the share of the brain that is darker than the mode of white matter.
+
+    Raises
+    ------
+    ValueError
+        When the stripe holds one intensity.
+    """
+    brain = image.brain
+    q = float((brain < white_matter_mode(image, contrast)).mean())
+    low, high = np.quantile(brain, (max(0.0, q - width), min(1.0, q + width)))
+    inside = brain[(brain > low) & (brain < high)]
+    if len(inside) < 2 or not (spread := float(inside.std(ddof=1))) > 0:
+        raise ValueError("The white stripe of the image holds one intensity.")
+    return float(inside.mean()), spread

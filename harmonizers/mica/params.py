@@ -1,0 +1,38 @@
+"""MICA's options."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from motet.images.params import ImageParams
+
+
+class MicaParams(ImageParams):
+    """Options of MICA.
+
+    Parameters
+    ----------
+    to : str, optional
+        The site whose scanner everybody is brought to. It publishes the quantile functions of
+        the travelers; without it, the mean distribution of everybody is the target, and no
+        traveler is needed.
+    travelers : tuple of str
+        Public keys of people who were scanned at ``to`` and at every other site, as in each
+        site's travelers.tsv. Each has to have consented.
+    points : int
+        Of the grid of probabilities.
+    """
+
+    to: str | None = None
+    travelers: tuple[str, ...] = ()
+    points: int = Field(default=1000, ge=11, le=10_000)
+
+    @model_validator(mode="after")
+    def _together(self) -> MicaParams:
+        if (self.to is None) != (not self.travelers):
+            raise ValueError(
+                "'to' and 'travelers' go together: a target site, and who was scanned there"
+            )
+        if len(set(self.travelers)) < len(self.travelers):
+            raise ValueError("a traveler is named twice")
+        return self
