@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from motet.errors import StudyFileError, listed, nearest
+from motet.errors import StudyFileError, nearest
 from motet.harmonizer import Params
-from motet.schema import Batch, Schema
+from motet.harmonizers._linear.options import Adjust, Prior
+from motet.schema import Schema
 
 
 class ComBatParams(Params):
@@ -31,8 +31,8 @@ class ComBatParams(Params):
         and the features that no group names share one. Default: one pool, as in neuroCombat.
     """
 
-    prior: Literal["parametric", "nonparametric", "none"] = "parametric"
-    adjust: Literal["location_scale", "location"] = "location_scale"
+    prior: Prior = "parametric"
+    adjust: Adjust = "location_scale"
     reference: str | None = None
     feature_groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
@@ -59,26 +59,3 @@ def group_of_features(params: ComBatParams, schema: Schema) -> NDArray[np.intp]:
                     )
                 group[j] = g
     return group
-
-
-def reference_batch(params: ComBatParams, schema: Schema) -> Batch | None:
-    """The batch that ``reference`` names, or None where there is none."""
-    if params.reference is None:
-        return None
-    exact = [b for b in schema.batches if params.reference == str(b)]
-    named = exact or [b for b in schema.batches if params.reference in (b.name, b.site)]
-    if len(named) == 1:
-        return named[0]
-    known = [str(b) for b in schema.batches]
-    close = nearest(params.reference, known, cutoff=0.7)
-    if named:
-        raise StudyFileError(
-            f"'{params.reference}' can mean {listed(named)}.",
-            do=f"Write one of them, e.g. reference: {named[0]}.",
-            key="params.reference",
-        )
-    raise StudyFileError(
-        f"The reference batch '{params.reference}' is not among the batches that take part.",
-        do=f"{close} They are: {listed(known, at_most=24)}.".lstrip(),
-        key="params.reference",
-    )

@@ -79,8 +79,7 @@ def _of(site: Site, traveler: str, params: MicaParams, *, batch: str | None) -> 
     if traveler not in site.travelers:
         raise DataError(
             f"The traveler '{traveler}' is not known here.",
-            do="Name the person in travelers.tsv, or leave the key out "
-            "of params.travelers.",
+            do="Name the person in travelers.tsv, or leave the key out of params.travelers.",
             site=site.name,
             file="travelers.tsv",
         )

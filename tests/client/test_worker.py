@@ -18,7 +18,7 @@ from conformance.toy import register_toy
 from motet.client.worker import SiteWorker
 from motet.config import Evaluation
 from motet.errors import MotetError, PlanError, ProtocolError, ReleaseRefusedError
-from motet.harmonizers.combat.fit import Fit
+from motet.harmonizers._linear.fit import Fit
 from motet.plan import build_plan
 
 STUDY = case(options={"reference": "b1"}, p=4, missing=0.1)

@@ -17,7 +17,7 @@ from motet.errors import DesignError
 from motet.harmonizers._linear.design import design_matrix
 from motet.harmonizers._linear.estimate import Estimates, pooled, residual_ss
 from motet.harmonizers._linear.moments import Moments, batch_moments, observed_moments
-from motet.harmonizers.combat.params import ComBatParams
+from motet.harmonizers._linear.options import Options
 from motet.releases import Arrays, ArraySpec
 from motet.schema import Batch, Schema
 from motet.site import Site
@@ -64,8 +64,13 @@ def _moments(features: str, each: tuple[str, ...], people: str) -> tuple[ArraySp
     )
 
 
+def complete_moments(features: str) -> tuple[ArraySpec, ...]:
+    """The sums over people who have all features; `features` names their number."""
+    return _moments(features, (), "rows: people, or their sessions")
+
+
 MOMENTS = (
-    *_moments("p", (), "rows: people, or their sessions"),
+    *complete_moments("p"),
     ArraySpec(
         name="missing",
         shape=("p",),
@@ -86,15 +91,18 @@ MOMENTS_OF_INCOMPLETE = (
     ),
 )
 
-REFERENCE = (
-    ArraySpec(name="alpha", shape=("p",), meaning="the reference batch's intercepts"),
-    ArraySpec(
-        name="var_pooled",
-        shape=("p",),
-        least=0,
-        meaning="the reference batch's residual variances",
-    ),
-)
+
+def of_reference(features: str) -> tuple[ArraySpec, ...]:
+    """What the reference batch publishes."""
+    return (
+        ArraySpec(name="alpha", shape=(features,), meaning="the reference batch's intercepts"),
+        ArraySpec(
+            name="var_pooled",
+            shape=(features,),
+            least=0,
+            meaning="the reference batch's residual variances",
+        ),
+    )
 
 
 def kept(keep: Mapping[str, NDArray[Any]], prefix: str) -> Moments:
@@ -137,7 +145,7 @@ def estimates_in(shared: Arrays) -> Estimates:
 class Fit:
     """A ComBat fit for given options and schema."""
 
-    params: ComBatParams
+    params: Options
     schema: Schema
     reference: Batch | None
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from motet.harmonizers._linear.empirical_bayes import ESTIMATORS, Evidence, location_posterior
 from motet.harmonizers._linear.estimate import RESIDUAL_TOLERANCE, Estimates
 from motet.harmonizers._linear.moments import Moments
-from motet.harmonizers.combat.params import ComBatParams
+from motet.harmonizers._linear.options import Options
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -62,7 +62,7 @@ def batch_effects(
     scaled: Bool,
     adjustable: Bool,
     group: NDArray[np.intp],
-    params: ComBatParams,
+    params: Options,
     warn: Callable[[str], None],
 ) -> tuple[Float, Float]:
     """gamma_star and delta_star, (p,) each, of one batch.

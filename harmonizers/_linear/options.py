@@ -1,0 +1,53 @@
+"""Options that all members of the ComBat family have."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from motet.errors import StudyFileError, listed, nearest
+from motet.schema import Batch, Schema
+
+Prior = Literal["parametric", "nonparametric", "none"]
+Adjust = Literal["location_scale", "location"]
+
+
+class Options(Protocol):
+    """What the shared parts of ComBat read of a method's parameters."""
+
+    @property
+    def prior(self) -> Prior:
+        """How the batch effects of a batch's features are shrunk towards each other."""
+        ...
+
+    @property
+    def adjust(self) -> Adjust:
+        """Whether variances are adjusted too."""
+        ...
+
+    @property
+    def reference(self) -> str | None:
+        """A batch that stays untouched."""
+        ...
+
+
+def reference_batch(params: Options, schema: Schema) -> Batch | None:
+    """The batch that ``reference`` names, or None where there is none."""
+    if params.reference is None:
+        return None
+    exact = [b for b in schema.batches if params.reference == str(b)]
+    named = exact or [b for b in schema.batches if params.reference in (b.name, b.site)]
+    if len(named) == 1:
+        return named[0]
+    known = [str(b) for b in schema.batches]
+    close = nearest(params.reference, known, cutoff=0.7)
+    if named:
+        raise StudyFileError(
+            f"'{params.reference}' can mean {listed(named)}.",
+            do=f"Write one of them, e.g. reference: {named[0]}.",
+            key="params.reference",
+        )
+    raise StudyFileError(
+        f"The reference batch '{params.reference}' is not among the batches that take part.",
+        do=f"{close} They are: {listed(known, at_most=24)}.".lstrip(),
+        key="params.reference",
+    )

@@ -1,0 +1,123 @@
+"""Made-up brains of a few thousand voxels: NIfTI files of one folder, and sites made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from scipy import ndimage
+
+from motet.bids.table import Table
+from motet.client.opening import open_site
+from motet.config import Study
+from motet.images.images import Images
+from motet.plan import parse_params
+from motet.simulation import Result, run_sites
+
+SHAPE = (17, 20, 15)
+AFFINE = np.array([[-8.0, 0, 0, 60], [0, 8.0, 0, -70], [0, 0, 8.0, -50], [0, 0, 0, 1]])
+"""Left to right, so that canonical axes are not those of the file."""
+
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "ravel": {
+        "default": {},
+        "covariates": {"covariates": ["age"]},
+        "centred": {"center": True, "components": 2, "covariates": ["age"]},
+        "plain": {"white_stripe": False},
+    },
+    "voxelwise_combat": {
+        "default": {"covariates": ["age", "sex"]},
+        "location": {"adjust": "location"},
+        "reference": {"reference": "b1", "covariates": ["age"]},
+    },
+    "functional_normalization": {"default": {"components": 1}},
+    "nyul": {"default": {}},
+    "mica": {"default": {}, "travelers": {"to": "b0", "travelers": ["T1"]}},
+}
+
+
+def brain(rng: np.random.Generator, *, age: float, gain: float, shift: float) -> np.ndarray:
+    """One T1w scan, (x, y, z): a rim of CSF, GM, WM, and a ventricle that grows with age."""
+    x, y, z = (np.linspace(-1, 1, n) for n in SHAPE)
+    radius = np.sqrt(
+        (x[:, None, None] / 0.86) ** 2 + (y[None, :, None] / 0.9) ** 2 + (z[None, None] / 0.84) ** 2
+    )
+    radius = radius * (1 + 0.04 * ndimage.gaussian_filter(rng.standard_normal(SHAPE), 3) * 10)
+    made = np.zeros(SHAPE)
+    made[radius < 1.0] = 25.0
+    made[radius < 0.84] = 65.0
+    made[radius < 0.66] = 100.0
+    made[radius < 0.14 + 0.0012 * age] = 25.0
+    inside = radius < 1.0
+    noise = rng.normal(0, 2.0, SHAPE)
+    return np.where(inside, gain * made + shift + noise, np.abs(noise)), inside
+
+
+def write_brains(folder: Path, *, batches: Mapping[str, int], seed: int = 0) -> Path:
+    """A BIDS folder with people of several scanners; the first of each scanner is a traveler."""
+    rng = np.random.default_rng(seed)
+    lines, travelers = ["participant_id\tage\tsex\tscanner"], []
+    for k, (batch, n) in enumerate(sorted(batches.items())):
+        for i in range(n):
+            name, age = f"sub-{batch}{i:02d}", 20 + 60 * rng.random()
+            lines.append(f"{name}\t{age:.2f}\t{'FM'[i % 2]}\t{batch}")
+            data, inside = brain(rng, age=age, gain=1.0 + 0.35 * k, shift=6.0 * k)
+            anat = folder / name / "anat"
+            anat.mkdir(parents=True)
+            header = nib.Nifti1Header()
+            header.set_data_dtype(np.float64)
+            nib.save(nib.Nifti1Image(data, AFFINE, header), anat / f"{name}_T1w.nii.gz")
+            mask = nib.Nifti1Image(inside.astype(np.uint8), AFFINE)
+            nib.save(mask, anat / f"{name}_desc-brain_mask.nii.gz")
+        travelers.append(f"sub-{batch}00")
+    (folder / "participants.tsv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def study_of(method: str, options: Mapping[str, Any], **evaluation: Any) -> Study:
+    from motet.registry import methods
+
+    registered = methods().get(method).card.data == "registered images"
+    params = {**({"registered": True} if registered else {}), **options}
+    asked = {"metrics": "none", **evaluation}
+    return Study(study="brains", method=method, params=params, evaluation=asked, seed=3)
+
+
+def opened(folder: Path, study: Study) -> Images:
+    images = open_site(folder, site="all", params=parse_params(study))
+    assert isinstance(images, Images)
+    return images
+
+
+def sites(images: Images, site_of: Mapping[str, str]) -> dict[str, Table]:
+    """The people by site, where each batch lies at one; a batch alone is called as its site."""
+    found = {}
+    for site in sorted(set(site_of.values())):
+        mine = np.array([site_of[str(b)] == site for b in images.batch])
+        found[site] = images.where(mine).as_site(site)
+    return found
+
+
+def run(study: Study, tables: Mapping[str, Table]) -> tuple[Result, dict[str, np.ndarray]]:
+    """A study over these sites; the harmonized image of every person."""
+    volumes: dict[str, np.ndarray] = {}
+
+    class Keep:
+        def __init__(self, table: Table) -> None:
+            self.table = table
+
+        def write(self, rows: Any, block: np.ndarray) -> None:
+            for row, volume in zip(np.arange(len(self.table))[rows], block, strict=True):
+                assert volume.dtype.kind == "f"
+                volumes[self.table.who(int(row))] = np.array(volume)
+
+    @contextmanager
+    def sink(table: Table, about: Any) -> Iterator[Keep]:
+        yield Keep(table)
+
+    result = run_sites(study, tables, sink_of=lambda site: sink)
+    return result, volumes
