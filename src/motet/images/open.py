@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,12 +107,13 @@ class _Scratch:
     """A folder for what is prepared, made when it is asked for and gone with its holder."""
 
     def __init__(self) -> None:
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
 
     def path(self) -> Path:
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="motet-prepared-")
-        return Path(self._folder.name)
+            self._folder = Path(tempfile.mkdtemp(prefix="motet-prepared-"))
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        return self._folder
 
 
 def described(grid: Grid) -> tuple[float, ...]:

@@ -118,11 +118,15 @@ def cropped(anatomy: Anatomy, *, margin: int = 4) -> Anatomy:
 
 def _around_the_thalamus(affine: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float32]:
     """1 where the template's GM is deep: an ellipsoid around the thalami and basal ganglia."""
-    index = np.indices(shape).reshape(3, -1)
-    place = (affine[:3, :3] @ index + affine[:3, 3:]).reshape(3, *shape)
-    centre, radius = np.array([0.0, -6.0, 4.0]), np.array([34.0, 26.0, 16.0])
-    apart = (place - centre[:, None, None, None]) / radius[:, None, None, None]
-    return np.asarray((np.square(apart).sum(axis=0) < 1.0), dtype=np.float32)
+    voxels = np.meshgrid(
+        *(np.arange(n, dtype=np.float32) for n in shape), indexing="ij", sparse=True
+    )
+    centre, radius = (0.0, -6.0, 4.0), (34.0, 26.0, 16.0)
+    apart = np.zeros(shape, dtype=np.float32)
+    for row, middle, reach in zip(affine[:3], centre, radius, strict=True):
+        along = sum((np.float32(row[k]) * voxels[k] for k in range(3)), np.float32(row[3] - middle))
+        apart += np.square(along / np.float32(reach))
+    return np.asarray(apart < 1.0, dtype=np.float32)
 
 
 def of_labels(file: Path) -> Anatomy:

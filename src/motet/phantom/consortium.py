@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,6 +108,7 @@ class Consortium:
     effect: Effect = "tissue"
     confounded: bool = False
     seed: int = 1
+    _scanners: dict[Any, Scanner] = field(default_factory=dict, repr=False, init=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -131,8 +133,12 @@ class Consortium:
         return Person(name=name, age=age, sex="M" if rng.random() < men else "F", sites=sites)
 
     def scanner(self, site: str, contrast: str, shape: tuple[int, ...]) -> Scanner:
-        """A site's scanner for a contrast."""
-        return scanner(site, contrast, self.effect, seed=self.seed, shape=shape)
+        """A site's scanner for a contrast; the same for all of its people."""
+        key = (site, contrast, shape)
+        if key not in self._scanners:
+            made = scanner(site, contrast, self.effect, seed=self.seed, shape=shape)
+            self._scanners[key] = made
+        return self._scanners[key]
 
     def write(self, folder: Path) -> None:
         """Write everything.

@@ -1,0 +1,79 @@
+"""White Stripe on a phantom whose white matter is known."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from motet.harmonizers._images.each import rescaled
+from motet.harmonizers._images.white_stripe import peak, stripe, white_matter_mode
+from motet.images.images import Image
+from motet.images.volume import Grid, Volume
+from motet.phantom.anatomy import Anatomy, coarser, person, template
+from motet.phantom.scanner import scan, scanner, texture, truth
+
+
+def image_of(data: np.ndarray, mask: np.ndarray) -> Image:
+    grid = Grid(shape=data.shape, affine=np.eye(4))
+    volume = Volume(data=data, grid=grid, header=nib.Nifti1Header(), file=None)  # type: ignore[arg-type]
+    return Image(volume=volume, mask=mask)
+
+
+@pytest.fixture(scope="module")
+def anatomy() -> Anatomy:
+    pytest.importorskip("nilearn")
+    return template(1)
+
+
+@pytest.mark.parametrize("resolution", [1, 2])
+@pytest.mark.parametrize("contrast", ["T1w", "T2w"])
+def test_mode_is_that_of_white_matter(contrast: str, resolution: int, anatomy: Anatomy) -> None:
+    """Catches a mode that mixed voxels pull towards grey matter: within 0.5 % of the distance from
+    WM to CSF, as fine as the image may be."""
+    own = coarser(anatomy, resolution) if resolution > 1 else anatomy
+    site = "birch" if resolution == 2 else "cedar"
+    who = person(own, seed=1, name="sub-1", age=40) if resolution == 2 else own
+    by = scanner(site, contrast, "monotone", seed=1, shape=who.inside.shape)
+    true = truth(who, texture(who, seed=1, name="sub-1"), by, contrast=contrast)
+    seen = scan(true, by, seed=1, name="sub-1", contrast=contrast)
+    mode = white_matter_mode(image_of(seen, who.inside), contrast)
+    white, fluid = (float(true[who.fractions[t] > 0.99].mean()) for t in (2, 0))
+    assert abs(mode - white) < 0.005 * abs(white - fluid)
+
+
+def test_peak_of_a_normal_sample() -> None:
+    """Catches a mode that jumps with bins, and one that cannot be taken of few or equal values."""
+    sample = np.random.default_rng(2).normal(700.0, 12.0, 40_000)
+    assert peak(sample) == pytest.approx(700.0, abs=0.3)
+    assert peak(sample * 3 + 5) == pytest.approx(peak(sample) * 3 + 5, rel=1e-6)
+    assert peak(np.full(50, 4.0)) == 4.0
+    assert 1.0 <= peak(np.array([1.0, 2.0, 3.0])) <= 3.0
+
+
+def test_stripe_is_two_sided_and_strict() -> None:
+    """Catches a stripe of other quantiles, and the divisor n."""
+    rng = np.random.default_rng(4)
+    data = np.where(np.arange(8000) < 2000, 30.0, np.where(np.arange(8000) < 4500, 60.0, 100.0))
+    data = (data + rng.normal(0, 3, 8000)).reshape(20, 20, 20)
+    image = image_of(data, np.ones(data.shape, dtype=bool))
+    mean, spread = stripe(image, "T1w", 0.05)
+    brain = image.brain
+    q = (brain < white_matter_mode(image, "T1w")).mean()
+    inside = brain[(brain > np.quantile(brain, q - 0.05)) & (brain < np.quantile(brain, q + 0.05))]
+    assert (mean, spread) == (inside.mean(), inside.std(ddof=1))
+    assert mean == pytest.approx(100.0, abs=0.5)
+    flat = image_of(np.where(image.mask, 5.0, 0.0), image.mask)
+    with pytest.raises(ValueError, match="one intensity"):
+        stripe(flat, "T1w", 0.05)
+
+
+def test_background_of_a_stripped_image_stays_nothing() -> None:
+    """Catches zeros around a brain that become a large negative intensity."""
+    mask = np.zeros((4, 4, 4), dtype=bool)
+    mask[1:3, 1:3, 1:3] = True
+    stripped = image_of(np.where(mask, 50.0, 0.0), mask)
+    assert (rescaled(stripped, 40.0, 5.0)[~mask] == 0).all()
+    assert (rescaled(stripped, 40.0, 5.0)[mask] == 2.0).all()
+    whole = image_of(np.where(mask, 50.0, 10.0), mask)
+    assert (rescaled(whole, 40.0, 5.0)[~mask] == -6.0).all()
