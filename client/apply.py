@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from motet.bids.table import Table, as_slice
 from motet.client.local_site import LocalSite, silent
 from motet.errors import DataError, ModelError, listed
 from motet.harmonizer import Harmonizer, Params, SiteModel
+from motet.images.images import Images
 from motet.phases import Local, Repeat, Step, walk
 from motet.releases import Arrays
 from motet.schema import Schema
@@ -68,6 +71,7 @@ def harmonized(
     model: SiteModel | None,
     seed: int = 0,
     say: Callable[[str], None] = silent,
+    workers: int = 1,
 ) -> Blocks:
     """Harmonize all people of a table.
 
@@ -75,10 +79,12 @@ def harmonized(
     scanner, or a whole unseen site with ``model=None``) with effects estimated here from
     themselves alone, the shared estimates frozen. Nothing leaves.
 
+    Of images, `workers` are worked on at a time, each by a thread.
+
     Yields
     ------
     rows : slice or (r,) int
-    values : (r, p) float64
+    values : (r, p) float64, or one image (1, x, y, z)
         The buffer may be used again for the next rows.
     """
     check_features(table, schema)
@@ -86,7 +92,7 @@ def harmonized(
     if model is not None and known.any():
         part = table if known.all() else table.where(known)
         index = np.flatnonzero(known)
-        for rows, values in method.apply(params, part, model, shared, schema):
+        for rows, values in _applied(method, params, part, model, shared, schema, workers):
             _refuse_infinite(values, part, rows)
             yield as_slice(index[rows]), values
     if not known.all():
@@ -94,15 +100,47 @@ def harmonized(
         own = joined(
             part, method=method, params=params, schema=schema, shared=shared, seed=seed, say=say
         )
-        for rows, values in method.apply(params, part, own, shared, schema):
+        for rows, values in _applied(method, params, part, own, shared, schema, workers):
             _refuse_infinite(values, part, rows)
             yield as_slice(index[rows]), values
 
 
+def _applied(
+    method: Harmonizer,
+    params: Params,
+    part: Table,
+    model: SiteModel,
+    shared: Arrays,
+    schema: Schema,
+    workers: int,
+) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """What the method makes of these people; of images, `workers` at a time."""
+    if workers == 1 or not isinstance(part, Images):
+        yield from method.apply(params, part, model, shared, schema)
+        return
+
+    def one(row: int) -> NDArray[Any]:
+        alone = np.arange(len(part)) == row
+        ((_, image),) = method.apply(params, part.where(alone), model, shared, schema)
+        return image
+
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[tuple[int, Future[NDArray[Any]]]] = deque()
+        for row in range(len(part)):
+            waiting.append((row, pool.submit(one, row)))
+            # No more images in memory than are worked on, and the one that is written.
+            if len(waiting) > workers:
+                done, image = waiting.popleft()
+                yield slice(done, done + 1), image.result()
+        while waiting:
+            done, image = waiting.popleft()
+            yield slice(done, done + 1), image.result()
+
+
 def _refuse_infinite(values: NDArray[Any], table: Table, rows: slice) -> None:
     """Refuse an infinite value of the input, which stays one: harmonization is linear in it."""
-    if np.isfinite(values.sum()) or not np.isinf(values).any():
-        return
+    if values.ndim != 2 or np.isfinite(values.sum()) or not np.isinf(values).any():
+        return  # images are read with this check
     row, column = (int(i) for i in np.argwhere(np.isinf(values))[0])
     raise DataError(
         "The value is infinite.",

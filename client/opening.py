@@ -50,8 +50,11 @@ def open_as(
     params: Params,
     covariates: Mapping[str, CovariateRequest],
     say: Callable[[str], None] = silent,
+    workers: int = 1,
 ) -> Table:
-    """Read measures or images, as the method's parameters want them."""
+    """Read measures or images, as the method's parameters want them; images by `workers`."""
     if isinstance(params, ImageParams):
-        return open_images(folder, site=site, params=params, covariates=covariates, say=say)
+        return open_images(
+            folder, site=site, params=params, covariates=covariates, say=say, workers=workers
+        )
     return read_site(folder, site=site, covariates=covariates, batch=params.batch)

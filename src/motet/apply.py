@@ -99,6 +99,7 @@ def apply_model(
     site: str = "",
     participants: Sequence[str] = (),
     say: Callable[[str], None] = lambda sentence: None,
+    workers: int = 1,
 ) -> Applied:
     """Harmonize the people of a folder and write a BIDS derivative.
 
@@ -116,6 +117,8 @@ def apply_model(
     participants : sequence of str
         Whom to write, with or without ``sub-``; default: everybody. Effects of unseen batches are
         estimated from everybody in `data` all the same.
+    workers : int
+        Images worked on side by side.
 
     Raises
     ------
@@ -138,7 +141,12 @@ def apply_model(
         site = named if other or not site_folder else model.resolve().name
     own = _own_model(model, site_folder, site, shared)
     table = open_as(
-        data, site=site, params=shared.params, covariates=_requests(shared.schema), say=say
+        data,
+        site=site,
+        params=shared.params,
+        covariates=_requests(shared.schema),
+        say=say,
+        workers=workers,
     )
     warnings: list[str] = []
     if own is None:
@@ -165,6 +173,7 @@ def apply_model(
         model=own,
         seed=int(shared.document.get("seed", 0)),
         say=note,
+        workers=workers,
     )
     chosen = _chosen(table, participants)
     part = table if chosen.all() else table.where(chosen)

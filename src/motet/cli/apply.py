@@ -31,7 +31,9 @@ def apply(
     participant_label: Annotated[
         list[str] | None, typer.Option(help="Only these people, with or without 'sub-'.")
     ] = None,
-    n_procs: Annotated[int, typer.Option(min=1, help="Threads at most.")] = 1,
+    n_procs: Annotated[
+        int, typer.Option(min=1, help="Threads: images side by side, or linear algebra.")
+    ] = 1,
 ) -> None:
     """Harmonize people of a known site, or of a site that was never part of the study.
 
@@ -42,7 +44,14 @@ def apply(
     from motet.apply import apply_model
 
     with threadpool_limits(n_procs):
-        done = apply_model(model, bids_dir, out, site=site, participants=participant_label or [])
+        done = apply_model(
+            model,
+            bids_dir,
+            out,
+            site=site,
+            participants=participant_label or [],
+            workers=n_procs,
+        )
     for words in done.warnings:
         console.print(f"note: {done.site}: {words}", markup=False)
     if done.known:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from motet.bids.assemble import assembled
 from motet.bids.checks import Place
@@ -32,6 +35,7 @@ def open_images(
     params: ImageParams,
     covariates: Mapping[str, CovariateRequest],
     say: Callable[[str], None] = lambda sentence: None,
+    workers: int = 1,
 ) -> Images:
     """Open the images of the people in participants.tsv, and measure each.
 
@@ -45,6 +49,8 @@ def open_images(
     covariates : mapping of str to CovariateRequest
     say : callable
         Told what the site should know.
+    workers : int
+        Images looked at side by side.
 
     Raises
     ------
@@ -62,17 +68,12 @@ def open_images(
         _refuse_unregistered(found, params)
     scratch = _Scratch()
     scans, rows, grids = [], [], []
-    for one in found:
-        scan = prepared(
-            Scan(found=one, mask=find_mask(folder, one)), params, into=scratch.path, site=site
-        )
-        image = read_image(scan, site=site, person=one.person)
-        place = Place(site=site, file=one.file)
-        if scan.mask is not None:
-            check_contrast(image, params.contrast, place=place)
-        scans.append(scan)
-        grids.append(image.volume.grid)
-        rows.append(measured(image, contrast=params.contrast))
+    with ThreadPoolExecutor(workers) as pool:
+        looked = pool.map(lambda one: _look(one, folder, params, scratch, site), found)
+        for scan, grid, row in looked:
+            scans.append(scan)
+            grids.append(grid)
+            rows.append(row)
     common: tuple[float, ...] = ()
     if isinstance(params, RegisteredParams):
         _refuse_other_grids(found, grids, site)
@@ -108,12 +109,26 @@ class _Scratch:
 
     def __init__(self) -> None:
         self._folder: Path | None = None
+        self._lock = threading.Lock()
 
     def path(self) -> Path:
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="motet-prepared-"))
-            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        return self._folder
+        with self._lock:
+            if self._folder is None:
+                self._folder = Path(tempfile.mkdtemp(prefix="motet-prepared-"))
+                weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+            return self._folder
+
+
+def _look(
+    one: Found, folder: Path, params: ImageParams, scratch: _Scratch, site: str
+) -> tuple[Scan, Grid, NDArray[np.float64]]:
+    """Prepare, check and measure an image."""
+    scan = Scan(found=one, mask=find_mask(folder, one))
+    scan = prepared(scan, params, into=scratch.path, site=site)
+    image = read_image(scan, site=site, person=one.person)
+    if scan.mask is not None:
+        check_contrast(image, params.contrast, place=Place(site=site, file=one.file))
+    return scan, image.volume.grid, measured(image, contrast=params.contrast)
 
 
 def described(grid: Grid) -> tuple[float, ...]:
