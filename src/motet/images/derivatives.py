@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from motet.bids.derivatives import DerivativeWriter
 from motet.bids.description import SOURCE
 from motet.bids.table import Table
+from motet.images.find import Found
 from motet.images.images import Image, Images, Scan, measured, replace_data
 from motet.images.mask import RULE
 from motet.images.volume import write_volume
@@ -31,6 +32,14 @@ def camel(method: str) -> str:
     """A method's name as the label of a BIDS entity: ``white_stripe`` -> ``whiteStripe``."""
     first, *others = re.split(r"[^0-9a-zA-Z]+", method)
     return first + "".join(word.capitalize() for word in others)
+
+
+def written_as(found: Found, source: Path | None, method: str) -> Path:
+    """Where a harmonized image lies within the derivative, without its ending."""
+    if source is None:
+        raise ValueError("These images lie in no folder.")
+    inside = found.file.relative_to(source).parent
+    return inside / found.name.described(camel(method))
 
 
 class ImageWriter(DerivativeWriter):
@@ -73,7 +82,8 @@ class ImageWriter(DerivativeWriter):
         inside = source.relative_to(self.like.source)
         anat = self._partial / inside.parent
         anat.mkdir(parents=True, exist_ok=True)
-        name = scan.found.name.described(camel(str(self.description.get("method", "harmonized"))))
+        method = str(self.description.get("method", "harmonized"))
+        name = written_as(scan.found, self.like.source, method).name
         mask = scan.found.name.described("brain", "mask")
         write_volume(anat / f"{name}.nii.gz", made.data, like=made.volume)
         write_volume(anat / f"{mask}.nii.gz", made.mask.astype(np.uint8), like=made.volume)

@@ -110,14 +110,13 @@ class Images(Table):
         return map(self.image, range(len(self)))
 
     def measured(self, rows: slice | NDArray[np.intp], block: NDArray[Any]) -> Float:
-        """Measures, (r, p), of harmonized images of these rows, (r, x, y, z)."""
-        index = np.arange(len(self))[rows]
-        return np.stack(
-            [
-                measured(replace_data(self.image(int(row)), data), contrast=self.contrast)
-                for row, data in zip(index, block, strict=True)
-            ]
-        )
+        """Measures, (r, p), of harmonized images of these rows, (r, x, y, z): as written."""
+        found = []
+        for row, data in zip(np.arange(len(self))[rows].tolist(), block, strict=True):
+            image = self.image(row)
+            made = replace_data(image, data.astype(image.data.dtype, copy=False))
+            found.append(measured(made, contrast=self.contrast))
+        return np.stack(found)
 
     def joined(self, parts: Sequence[Table]) -> dict[str, Any]:
         """Values and images of several sites, one after another."""

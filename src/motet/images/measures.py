@@ -14,6 +14,7 @@ from motet.images.tissues import order_of, segment
 QUANTILES = (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99)
 """Percent, of the intensities within the mask: the histogram in a form that needs no range."""
 
+DIGITS = 6
 TISSUES = ("csf", "gm", "wm")
 Float = NDArray[np.float64]
 
@@ -59,4 +60,16 @@ def measures(values: Float, *, contrast: str, voxel: float) -> Float:
         else:
             found += [np.nan, np.nan]
         found.append(len(own) * voxel / 1000.0)
-    return np.array(found)
+    return _digits(np.array(found))
+
+
+def _digits(values: Float) -> Float:
+    """Values to ``DIGITS`` significant digits.
+
+    Images are written in single precision: what is left of a quantile beyond it is rounding, and
+    where a method makes a quantile equal in everybody, rounding must not look like a difference.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        exponent = np.floor(np.log10(np.abs(values)))
+    scale = 10.0 ** (DIGITS - 1 - np.where(np.isfinite(exponent), exponent, 0.0))
+    return np.asarray(np.round(values * scale) / scale)

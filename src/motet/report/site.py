@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.bids.table import Table
+from motet.images.images import Images
 from motet.report.page import render, write_page
 from motet.report.site_figures import site_figures
+from motet.report.site_images import Pictures, pictures
 from motet.report.site_ledger import read_ledger
 from motet.report.site_numbers import changes
 from motet.report.site_pages import BEGINS, ENDS
@@ -47,6 +49,7 @@ def write(
         in_fit=int(fit.sum()),
         tables=people_tables(raw, fit, found),
         figures=site_figures(raw, harmonized, found, model, batches),
+        pictures=_pictures(raw, folder / "harmonized", str(about.get("method", ""))),
         most=tuple(
             (raw.features[j], f"{number(found.of_feature[j])} sd")
             for j in largest(found.of_feature)
@@ -67,6 +70,11 @@ def write(
         ),
     )
     return write_page(folder / "report.html", text, readable_by=OWNER)
+
+
+def _pictures(raw: Table, folder: Path, method: str) -> Pictures:
+    """Slices and tissues where the site has images."""
+    return pictures(raw, folder, method) if isinstance(raw, Images) else Pictures()
 
 
 def _model(folder: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:

@@ -12,6 +12,10 @@ from motet.report.figures.canvas import BATCHES, MUTED, Margins, brief, drawn
 
 Float = NDArray[np.float64]
 GRID = 64
+TICK = 0.25
+"""Height of a value that stands alone."""
+
+UNEVEN = 20.0
 
 
 def densities(
@@ -38,9 +42,15 @@ def densities(
         # One axes with two base lines: two axes take matplotlib twice as long.
         axes = canvas.figure.add_subplot()
         base = 0.0
-        for values, said in ((after, "harmonized"), (before, "measured")):
+        rows = [(after, "harmonized"), (before, "measured")]
+        heights = [_height([v[batch == one] for one in batches], grid) for v, _ in rows]
+        # One scale for both, unless one of them would be a line: intensities in other units.
+        uneven = max(heights) > UNEVEN * min(heights)
+        for (values, said), own in zip(rows, heights, strict=True):
+            scale = max(heights) / own if uneven else 1.0
             height = max(
-                _line(axes, values[batch == one], grid, base, k) for k, one in enumerate(batches)
+                _line(axes, values[batch == one], grid, base, k, scale)
+                for k, one in enumerate(batches)
             )
             axes.axhline(base, color=MUTED, linewidth=0.6)
             axes.annotate(
@@ -71,16 +81,31 @@ def dashes(k: int) -> Any:
     return ("-", (0, (5, 2)), (0, (1, 1.5)))[(k // len(BATCHES)) % 3]
 
 
-def _line(axes: Any, values: Float, grid: Float, base: float, k: int) -> float:
-    """Draw one batch above a base line; the height it reaches."""
+def _density(values: Float, grid: Float) -> Float | None:
+    """Density of one batch on the grid; None where there are too few values for one."""
     from scipy.stats import gaussian_kde
 
     seen = values[np.isfinite(values)]
     if len(seen) < 3 or np.ptp(seen) < 1e-9 * max(1.0, float(np.abs(seen).max())):
-        for value in seen[:3]:  # too few for a density: a tick each
-            axes.plot((value, value), (base, base + 0.25), color=colour(k), linewidth=1.2)
-        return 0.3
-    density = gaussian_kde(seen)(grid)
+        return None
+    return np.asarray(gaussian_kde(seen)(grid))
+
+
+def _height(batches: list[Float], grid: Float) -> float:
+    """Of the highest density; that of a tick where there is none."""
+    found = [density for values in batches if (density := _density(values, grid)) is not None]
+    return max((float(density.max()) for density in found), default=0.0) or TICK
+
+
+def _line(axes: Any, values: Float, grid: Float, base: float, k: int, scale: float) -> float:
+    """Draw one batch above a base line; the height it reaches."""
+    density = _density(values, grid)
+    if density is None:
+        for value in values[np.isfinite(values)][:3]:  # too few for a density: a tick each
+            top = base + scale * TICK
+            axes.plot((value, value), (base, top), color=colour(k), linewidth=1.2)
+        return 1.2 * scale * TICK
+    density = scale * density
     axes.fill_between(grid, base + density, base, color=colour(k), alpha=0.12, linewidth=0)
     axes.plot(grid, base + density, color=colour(k), linestyle=dashes(k))
     return float(density.max())
