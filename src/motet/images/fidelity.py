@@ -22,6 +22,9 @@ SIDE = 160
 KERNEL = 11
 """Voxels along the Gaussian kernel of SSIM: a volume that is thinner is compared in plane."""
 
+AT_ONCE = 24
+"""Slices of a volume that are compared at a time."""
+
 Volume = NDArray[Any]
 Mask = NDArray[np.bool_]
 
@@ -83,10 +86,8 @@ def fidelity(
     error = one[inside] - other[inside]
     mse = float(np.square(error).mean())
     return Fidelity(
-        ssim=_ssim(one[None, None], other[None, None], inside, data_range)
-        if min(inside.shape) > KERNEL
-        else None,
-        ssim_in_plane=_ssim(_slices(one), _slices(other), inside, data_range),
+        ssim=_ssim_3d(one, other, inside, data_range) if min(inside.shape) > KERNEL else None,
+        ssim_in_plane=_ssim_2d(one, other, inside, data_range),
         ms_ssim=_ms_ssim(one, other, data_range) if min(inside.shape[:2]) > SIDE else None,
         psnr=10.0 * float(np.log10(data_range**2 / max(mse, 1e-300))),
         mae=float(np.abs(error).mean()) / data_range,
@@ -134,17 +135,31 @@ def _slices(volume: Volume) -> Volume:
     return volume.transpose(2, 0, 1)[:, None]
 
 
-def _ssim(one: Volume, other: Volume, inside: Mask, data_range: float) -> float:
+def _ssim_3d(one: Volume, other: Volume, inside: Mask, data_range: float) -> float:
+    """3-D SSIM, some slices at a time: the convolution of a whole volume can take 30 GB."""
+    reach, total = KERNEL // 2, 0.0
+    for start in range(0, one.shape[0], AT_ONCE):
+        stop = min(start + AT_ONCE, one.shape[0])
+        near = slice(max(0, start - reach), min(one.shape[0], stop + reach))
+        full = _ssim(one[near][None, None], other[near][None, None], data_range)[0, 0]
+        own = full[start - near.start : stop - near.start]
+        total += float(own[inside[start:stop]].sum(dtype=np.float64))
+    return total / int(inside.sum())
+
+
+def _ssim_2d(one: Volume, other: Volume, inside: Mask, data_range: float) -> float:
+    full = _ssim(_slices(one), _slices(other), data_range)[:, 0].transpose(1, 2, 0)
+    return float(full[inside].mean(dtype=np.float64))
+
+
+def _ssim(one: Volume, other: Volume, data_range: float) -> Volume:
     functional, torch = _torchmetrics()
+    # On the scale of the data range single precision suffices, and is what is fast.
+    a, b = (torch.from_numpy((v / data_range).astype(np.float32)) for v in (one, other))
     _, full = functional.structural_similarity_index_measure(
-        torch.from_numpy(np.ascontiguousarray(one)),
-        torch.from_numpy(np.ascontiguousarray(other)),
-        data_range=data_range,
-        return_full_image=True,
+        a, b, data_range=1.0, return_full_image=True
     )
-    values = full.numpy()
-    values = values[0, 0] if values.ndim == 5 else values[:, 0].transpose(1, 2, 0)
-    return float(values[inside].mean())
+    return np.asarray(full.numpy())
 
 
 def _ms_ssim(one: Volume, other: Volume, data_range: float) -> float:

@@ -86,8 +86,9 @@ def _harmonized(study: StudyFiles, card: Card | None, cited: Citations) -> Itera
     title = " ".join(part for part in (card.title if card else str(plan["method"]), papers) if part)
     of_whom = f" (n = {study.people} in the fit)" if study.people is not None else ""
     said = options(plan.get("params", {}))
+    measures = count(len(study.features), "measure")
     yield (
-        f"{count(len(study.features), 'measure')} of "
+        f"{f'{study.contrast} images' if study.contrast else measures} of "
         f"{count(len(study.fitted), 'batch', 'batches')} (scanners or protocols) at "
         f"{count(len(sites), 'hospital')}{of_whom} were harmonized with {title}"
         f"{f' ({said})' if said else ''}, as implemented in Motet {study.run['motet']}."
@@ -96,6 +97,11 @@ def _harmonized(study: StudyFiles, card: Card | None, cited: Citations) -> Itera
         yield f"The effects of {kept} were modelled together with those of the batches and kept."
     else:
         yield "No covariates were modelled."
+    if study.contrast:
+        yield (
+            f"Images were judged by {measures} of each: quantiles of the intensities within the "
+            "brain mask, and intensities and volumes of CSF, GM and WM by three-class k-means."
+        )
     if study.unseen:
         yield (
             f"{joined(study.unseen)} took no part in the fit and "

@@ -50,6 +50,11 @@ class StudyFiles:
         return tuple(self.plan["schema"]["features"])
 
     @property
+    def contrast(self) -> str:
+        """Of the images that were harmonized; empty in a study of tables."""
+        return str(self.plan.get("params", {}).get("contrast", ""))
+
+    @property
     def batches(self) -> tuple[Mapping[str, Any], ...]:
         """Batches with site, role and, where they were released, counts."""
         return tuple(self.run.get("batches", ()))

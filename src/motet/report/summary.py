@@ -63,7 +63,7 @@ def _who(study: StudyFiles, title: str) -> str:
     scanners = count(len(study.fitted), "scanner or protocol", "scanners or protocols")
     sentence = (
         f"{count(len(sites), 'hospital')} with {scanners}"
-        f"{of_whom} harmonized {count(len(study.features), 'feature')} with {title}, "
+        f"{of_whom} harmonized {_what(study)} with {title}, "
         + (f"keeping {kept}" if kept else "keeping no covariates")
         + f"; {LEFT}."
     )
@@ -71,6 +71,12 @@ def _who(study: StudyFiles, title: str) -> str:
         lost = joined(sorted(study.missing))
         sentence += f" Missing: {lost}."
     return sentence
+
+
+def _what(study: StudyFiles) -> str:
+    """What was harmonized; images are judged by measures of theirs."""
+    measures = count(len(study.features), "measure" if study.contrast else "feature")
+    return f"{study.contrast} images (judged by {measures})" if study.contrast else measures
 
 
 def _site_effect(judged: Judgement) -> Iterator[str]:
