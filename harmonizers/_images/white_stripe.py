@@ -4,7 +4,7 @@ The published estimator smooths the histogram of the whole brain and takes its l
 its largest (T2w, FLAIR). At coarse resolution few voxels are one tissue alone, and the mixed ones
 pull that peak towards grey matter, by more than one standard deviation of the stripe; and grey
 matter, of which there is as much, is often the larger peak. Both go away when the histogram is
-taken of white-matter voxels in a neighbourhood of white matter. See docs/decisions/0009.
+taken of white-matter voxels in a neighbourhood of white matter. See docs/decisions/0012.
 """
 
 from __future__ import annotations
