@@ -89,6 +89,11 @@ def judgement(schema: Schema, shared: Arrays, *, left_out: Mapping[str, str]) ->
             for name in ("eta2", "anova_p", "levene_p")
         }
         | {
+            f"{version}/batch_mean": shared["judged/batch_mean"][v]
+            for v, version in enumerate(VERSIONS)
+            if "judged/batch_mean" in shared
+        }
+        | {
             f"{version}/effect/{column}": effect
             for version, of in effects.items()
             for column, effect in of.items()

@@ -24,6 +24,7 @@ from motet.evaluation.probes import dimensions, send_probes
 from motet.evaluation.readings import send_readings
 from motet.evaluation.rows import Rows, rows, targets
 from motet.evaluation.variance import Moments, Variance, brown_forsythe, variance
+from motet.images.measures import contrast_of
 from motet.phases import Step, Sum
 from motet.releases import Arrays, Size
 from motet.schema import Schema
@@ -213,6 +214,7 @@ class Sums:
             batches=sums["batches_spread"].astype(np.float64),
         )
         return {
+            **self._intensities(sums, shared, n),
             "judged/levene_p": np.where(varies, p, np.nan),
             "classes": n > 1,
             "discriminant": np.array([probe.weights for probe in site_probes]),
@@ -222,6 +224,18 @@ class Sums:
             + shared["centre_t"],
             "target_mean": sums["t"] / max(float(n.sum()), 1.0) + shared["centre_t"],
         }
+
+    def _intensities(self, sums: Arrays, shared: Arrays, n: NDArray[np.float64]) -> Arrays:
+        """Of images, the batches' mean measures: their distributions of intensities."""
+        if not contrast_of(self.schema.features):
+            return {}
+        sd = np.where(
+            shared["per_sd"] > 0, 1.0 / np.where(shared["per_sd"] > 0, shared["per_sd"], 1.0), 0.0
+        )
+        means = (
+            sums["f_of_batch"] / np.maximum(n, 1.0)[:, None] * sd[:, None] + shared["mean"][:, None]
+        )
+        return {f"{PRIVATE}batch_mean": np.where(n[:, None] > 0, means, np.nan)}
 
     def send_readings(self, site: Site, shared: Arrays) -> Arrays:
         """Round 4 at a site."""

@@ -6,6 +6,8 @@ fidelity. They are features of the image as it is, so a harmonized image has its
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +27,15 @@ def names(contrast: str) -> tuple[str, ...]:
     for tissue in TISSUES:
         found += [f"{tissue}_median", f"{tissue}_spread", f"{tissue}_volume"]
     return tuple(f"{contrast}_{name}" for name in found)
+
+
+def contrast_of(features: Sequence[str]) -> str:
+    """The contrast whose measures these are; empty where they are other features."""
+    first = f"_q{QUANTILES[0]:02d}"
+    if not features or not features[0].endswith(first):
+        return ""
+    contrast = features[0].removesuffix(first)
+    return contrast if tuple(features) == names(contrast) else ""
 
 
 def units(contrast: str) -> tuple[str, ...]:

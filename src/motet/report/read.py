@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from motet.errors import ModelError
 from motet.evaluation.files import read_judgements
 from motet.evaluation.result import Judgement
+from motet.schema import Batch
 from motet.store import load_model, read_json
 
 SOURCES = ("simulation", "sums")
@@ -48,6 +49,11 @@ class StudyFiles:
     def features(self) -> tuple[str, ...]:
         """Names of the p features."""
         return tuple(self.plan["schema"]["features"])
+
+    @property
+    def axis(self) -> tuple[str, ...]:
+        """The batches of the fit, in the order of an evaluation's batch axis."""
+        return tuple(str(Batch(str(s), str(b))) for s, b in self.plan["schema"]["batches"])
 
     @property
     def contrast(self) -> str:

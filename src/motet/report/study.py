@@ -61,6 +61,7 @@ def _context(study: StudyFiles) -> dict[str, Any]:
             if any(v in comparison.versions_of(j) for j in study.judgements.values())
         ),
         "figures": study_figures(study),
+        "fitted": study.axis,
         "worst": worst_features(study),
         "general": tuple(sentence for site, sentence in study.warnings if not site),
         "warnings": _warnings(study),

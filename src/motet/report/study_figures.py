@@ -10,10 +10,12 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from motet.evaluation.result import Metric, Reading
+from motet.images.measures import QUANTILES
 from motet.report.figures.canvas import shown
 from motet.report.figures.distributions import estimate, histogram, p_values
 from motet.report.figures.effects import effects
 from motet.report.figures.forest import forest
+from motet.report.figures.intensities import distributions, scale
 from motet.report.read import StudyFiles
 from motet.report.worst import effect_columns
 
@@ -23,6 +25,8 @@ ESTIMATES = {
 }
 """Shared estimates that have a title here; any other of one number a feature has its name."""
 MOST_ESTIMATES = 4
+LANDMARKS = (1, *range(10, 100, 10), 99)
+"""Percentiles of a scale of eleven marks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,7 @@ class StudyFigures:
     features: tuple[Markup, ...]
     effects: tuple[Markup, ...]
     estimates: tuple[Markup, ...]
+    intensities: tuple[Markup, ...]
 
 
 def study_figures(study: StudyFiles) -> StudyFigures:
@@ -51,8 +56,40 @@ def study_figures(study: StudyFiles) -> StudyFigures:
             )
             for k, column in enumerate(effect_columns(study))
         ),
-        estimates=_estimates(study),
+        estimates=(*_estimates(study), *_scales(study)),
+        intensities=shown(_intensities(study)),
     )
+
+
+def _intensities(study: StudyFiles) -> Iterator[Markup]:
+    """Of images: the batches' mean quantiles, which the evaluation's sums hold."""
+    sums = study.judgements.get("sums")
+    if sums is None or not study.contrast:
+        return
+    fitted = study.axis
+    for version, title in (("raw", "As measured"), ("harmonized", "Harmonized")):
+        found = sums.arrays.get(f"{version}/batch_mean")
+        if found is not None:
+            quantiles = found[: len(fitted), : len(QUANTILES)]
+            yield distributions(
+                quantiles, QUANTILES, batches=fitted, title=title, name=f"intensities-{version}"
+            )
+
+
+def _scales(study: StudyFiles) -> tuple[Markup, ...]:
+    """Distributions that methods of images share."""
+    if not study.contrast:
+        return ()
+    known = {"standard_scale": "The standard scale", "target": "The target distribution"}
+    found = []
+    for name, title in known.items():
+        values = study.shared.get(name)
+        if values is None or values.ndim != 1:
+            continue
+        marks = LANDMARKS if len(values) == len(LANDMARKS) else np.linspace(0, 100, len(values))
+        percent = np.asarray(marks, dtype=np.float64)
+        found.append(scale(values.astype(np.float64), percent, title=title, name=f"scale-{name}"))
+    return tuple(found)
 
 
 def _features(study: StudyFiles) -> Iterator[Markup]:
