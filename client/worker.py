@@ -18,7 +18,7 @@ from motet.client.gate import Gate
 from motet.client.judging import judged_site
 from motet.client.keep import Keep
 from motet.client.local_site import LocalSite, silent
-from motet.cohort import in_fit
+from motet.cohort import seen_by_fit
 from motet.config import Study, parse_study
 from motet.errors import MotetError, PlanError, ProtocolError
 from motet.harmonizer import SiteModel
@@ -180,7 +180,9 @@ class SiteWorker:
                 site=self.name,
             )
         keep = Keep(plan=plan_hash, data=self._fingerprint, path=self._path(".keep.npz"))
-        fit = in_fit(self._table.people, held_out=plan.held_out, seed=plan.seed)
+        fit = seen_by_fit(
+            self._table, held_out=plan.held_out, seed=plan.seed, needed=plan.params.needed
+        )
         if self.name in plan.unseen:
             fit = np.zeros(len(fit), dtype=bool)
         site = LocalSite(

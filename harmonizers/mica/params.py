@@ -18,7 +18,7 @@ class MicaParams(ImageParams):
         traveler is needed.
     travelers : tuple of str
         Public keys of people who were scanned at ``to`` and at every other site, as in each
-        site's travelers.tsv. Each has to have consented.
+        site's travelers.tsv. Each has to have consented. They are never held out.
     points : int
         Of the grid of probabilities.
     """
@@ -26,6 +26,11 @@ class MicaParams(ImageParams):
     to: str | None = None
     travelers: tuple[str, ...] = ()
     points: int = Field(default=1000, ge=11, le=10_000)
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The travelers: what is learned of a scanner is learned of them."""
+        return self.travelers
 
     @model_validator(mode="after")
     def _together(self) -> MicaParams:

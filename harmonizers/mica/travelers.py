@@ -92,8 +92,8 @@ def _of(site: Site, traveler: str, params: MicaParams, *, batch: str | None) -> 
     ]
     if not rows and batch is None:
         raise DataError(
-            f"The traveler '{traveler}' ({person}) has no image in the fit.",
-            do="Add the image, or hold nobody out who travels.",
+            f"The traveler '{traveler}' ({person}) has no image here.",
+            do="Add the image, or leave the key out of params.travelers.",
             site=site.name,
             person=person,
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from motet.bids.table import Table
 from motet.site import draw
 
 
@@ -31,3 +33,18 @@ def in_fit(people: NDArray[Any], *, held_out: float, seed: int) -> NDArray[np.bo
         for person in set(people.tolist())
     }
     return np.array([chosen[person] for person in people.tolist()], dtype=bool)
+
+
+def seen_by_fit(
+    table: Table, *, held_out: float, seed: int, needed: Collection[str] = ()
+) -> NDArray[np.bool_]:
+    """Which rows of a site the fit sees, (n,) bool: see :func:`in_fit`.
+
+    Parameters
+    ----------
+    needed : collection of str
+        Travelers without whom there is no fit: they are never held out.
+    """
+    always = [person for key, person in table.travelers.items() if key in needed]
+    drawn = in_fit(table.people, held_out=held_out, seed=seed)
+    return np.asarray(drawn | np.isin(table.people, always))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from motet.bids.table import Table
 from motet.client.alone import alone, fitted_alone
 from motet.client.apply import harmonized
-from motet.cohort import in_fit
+from motet.cohort import seen_by_fit
 from motet.config import Study
 from motet.errors import MotetError
 from motet.evaluation.result import Judgement, Version
@@ -98,7 +98,7 @@ def masks(tables: Mapping[str, Table], plan: Plan) -> dict[str, NDArray[np.bool_
     return {
         site: np.zeros(len(table), dtype=bool)
         if site in plan.unseen
-        else in_fit(table.people, held_out=plan.held_out, seed=plan.seed)
+        else seen_by_fit(table, held_out=plan.held_out, seed=plan.seed, needed=plan.params.needed)
         for site, table in tables.items()
     }
 

@@ -56,6 +56,11 @@ class Params(BaseModel):
     )
     batch: str = "scanner"
 
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Keys of travelers without whom there is no fit: they are never held out."""
+        return ()
+
     @field_validator("covariates", mode="before")
     @classmethod
     def _names_alone(cls, value: Any) -> Any:

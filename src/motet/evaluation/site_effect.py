@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import fdtrc  # that of scipy.stats.f.sf, without a second of imports
 
 from motet.bids.table import Table
-from motet.cohort import in_fit
+from motet.cohort import seen_by_fit
 from motet.evaluation.basis import basis
 from motet.evaluation.features import chunks, patterns, varying
 from motet.harmonizers._linear.design import design_matrix
@@ -102,7 +102,10 @@ def _judged(tables: Mapping[str, Table], plan: Plan) -> tuple[dict[str, NDArray[
 
     A batch of which everybody is held out was harmonized with effects of these very people.
     """
-    fit = {s: in_fit(t.people, held_out=plan.held_out, seed=plan.seed) for s, t in tables.items()}
+    fit = {
+        s: seen_by_fit(t, held_out=plan.held_out, seed=plan.seed, needed=plan.params.needed)
+        for s, t in tables.items()
+    }
     if all(mask.all() for mask in fit.values()):
         return fit, "all (fitted on them)"
     chosen = {}

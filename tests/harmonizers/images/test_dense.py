@@ -157,7 +157,8 @@ def test_mica_with_travelers(folder: Path) -> None:
     that is changed."""
     from dataclasses import replace
 
-    study = study_of("mica", {"to": "b0", "travelers": ["T1"]})
+    # Held out or not: a traveler is needed.
+    study = study_of("mica", {"to": "b0", "travelers": ["T1"]}, held_out=0.5)
     images = opened(folder, study)
     tables = {
         site: replace(table, travelers={"T1": str(table.people[0])})
