@@ -119,11 +119,13 @@ def alone(
 
 def _without_foreign_reference(params: Params, fit: Table) -> Params:
     """A reference batch at another site is not to be had here."""
-    reference = getattr(params, "reference", None)
     own = {str(Batch(fit.site, name)) for name in fit.batches} | set(fit.batches)
-    if reference is None or reference in own:
-        return params
-    return params.model_copy(update={"reference": None})
+    if getattr(params, "reference", None) not in (None, *own):
+        params = params.model_copy(update={"reference": None})
+    if getattr(params, "to", None) not in (None, *own):
+        # Alone, a site has its own mean for a target, and no need of travelers.
+        params = params.model_copy(update={"to": None, "travelers": ()})
+    return params
 
 
 def _run(steps: Sequence[Step], site: LocalSite, shared: dict[str, NDArray[Any]]) -> None:

@@ -15,6 +15,7 @@ from motet.client.local_site import LocalSite, silent
 from motet.errors import DataError, ModelError, listed
 from motet.harmonizer import Harmonizer, Params, SiteModel
 from motet.images.images import Images
+from motet.images.params import RegisteredParams
 from motet.phases import Local, Repeat, Step, walk
 from motet.releases import Arrays
 from motet.schema import Schema
@@ -114,8 +115,12 @@ def _applied(
     schema: Schema,
     workers: int,
 ) -> Iterator[tuple[slice, NDArray[Any]]]:
-    """What the method makes of these people; of images, `workers` at a time."""
-    if workers == 1 or not isinstance(part, Images):
+    """What the method makes of these people; of images, `workers` at a time.
+
+    Methods that compare voxels of people work on all of them at once: alone, products of matrices
+    have other last bits.
+    """
+    if workers == 1 or not isinstance(part, Images) or isinstance(params, RegisteredParams):
         yield from method.apply(params, part, model, shared, schema)
         return
 

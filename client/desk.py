@@ -96,7 +96,7 @@ class Desk:
         return SiteWorker(
             name=self._settings.name,
             open_table=lambda params, **asked: open_site(
-                data, site=self._settings.name, params=params, **asked
+                data, site=self._settings.name, params=params, say=self._say, **asked
             ),
             sink=lambda table, about: derivative_writer(
                 folder / "harmonized", table, description=about

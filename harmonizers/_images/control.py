@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.errors import DesignError
+from motet.harmonizers._images.each import rescaled
 from motet.harmonizers._images.white_stripe import stripe
 from motet.images.images import Image, Images, replace_data
 from motet.images.tissues import order_of, segment
@@ -20,6 +21,9 @@ from motet.site import Site, draw
 Float = NDArray[np.float64]
 OVERSAMPLE = 5
 """Directions iterated beyond those that are wanted: they make the wanted ones settle."""
+
+UNSETTLED = 1e-7
+"""How far the patterns may still move in the last turn."""
 
 IMAGES = ArraySpec(name="images", shape=(), dtype="int64", least=0, meaning="number of images")
 
@@ -43,7 +47,7 @@ class Units:
         if not self.white_stripe:
             return image
         mean, spread = stripe(image, self.contrast, 0.05)
-        return replace_data(image, (image.data.astype(np.float64) - mean) / spread)
+        return replace_data(image, rescaled(image, mean, spread))
 
     def voxels(self, images: Images, places: NDArray[np.integer]) -> Voxels:
         """These voxels of all images as a table."""
@@ -63,6 +67,9 @@ class Control:
     units : Units
     share : float
         A voxel is a control voxel where it is CSF in this share of the people.
+    mask : str
+        Name of a mask that every site has in its folder ``masks/``: its voxels are the control
+        voxels. Empty: they are found by the tissues of the images.
     at_most : int
         Control voxels that take part: evenly spaced ones, where there are more.
     components : int
@@ -79,6 +86,7 @@ class Control:
 
     units: Units
     share: float
+    mask: str
     at_most: int
     components: int
     center: bool
@@ -152,6 +160,11 @@ class Control:
     def send_csf(self, site: Site, shared: Arrays) -> Arrays:
         """Count, voxel by voxel, in how many images it is CSF."""
         places = shared["voxels"]
+        if self.mask:
+            named = site.data.named_mask(self.mask).ravel()[places]
+            count = np.int32(len(site.data))
+            n = np.asarray(len(site.data), dtype=np.int64)
+            return {"images": n, "csf": named.astype(np.int32) * count}
         found = np.zeros(len(places), dtype=np.int32)
         csf = order_of(self.units.contrast).index("csf")
         for image in site.data.each():
@@ -164,10 +177,11 @@ class Control:
         """Places of the control voxels in the flattened grid."""
         n = float(sums["images"])
         found = np.flatnonzero(sums["csf"] >= max(1, int(np.floor(self.share * n))))
-        if len(found) <= self.components:
+        fewest = self.components + (OVERSAMPLE if self.by == "subspace" else 1)
+        if min(len(found), self.at_most) < fewest:
             raise DesignError(
-                f"Only {len(found)} voxels are cerebrospinal fluid in {self.share:.0%} of the "
-                "people: too few for a control mask.",
+                f"There are {min(len(found), self.at_most)} control voxels (cerebrospinal fluid in "
+                f"{self.share:.0%} of the people); {self.components} patterns need {fewest}.",
                 do="Lower params.control_share, or check that the images are registered.",
             )
         if len(found) > self.at_most:
@@ -232,7 +246,8 @@ class Control:
         return float(shared["moved"]) < self.tolerance
 
     def _basis(self, vectors: Float, values: Float) -> dict[str, Float]:
-        if not values[-1] > 1e-9 * max(float(values[0]), 1e-300):
+        # The root of an eigenvalue that is rounding is 1e-8 of the largest.
+        if not values[-1] > 1e-7 * max(float(values[0]), 1e-300):
             raise DesignError(
                 f"The control voxels do not have {self.components} patterns of their own.",
                 do="Lower params.components.",
@@ -241,7 +256,19 @@ class Control:
         return {"control_u": vectors * signs, "control_s": values}
 
     def scores(self, images: Images, shared: Arrays) -> Float:
-        """Scores of these people, (n, k): ``Vc' U / S``."""
+        """Scores of these people, (n, k): ``Vc' U / S``.
+
+        Raises
+        ------
+        DesignError
+            When the iteration that was to find U did not come to rest.
+        """
+        if float(shared.get("moved", 0.0)) > UNSETTLED:
+            raise DesignError(
+                "The subspace iteration did not settle: the patterns of the control voxels are "
+                "too alike in size.",
+                do="Ask for by: gram, or for fewer components.",
+            )
         return np.asarray(self._own(images, shared) @ shared["control_u"] / shared["control_s"])
 
 

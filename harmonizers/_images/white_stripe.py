@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from motet.bids.checks import Place
 from motet.images.images import Image
 from motet.images.tissues import boundaries, order_of
 
@@ -84,15 +85,23 @@ def stripe(image: Image, contrast: str, width: float) -> tuple[float, float]:
     The stripe is what lies between the quantiles ``q - width`` and ``q + width`` of the brain, q
     being the share of the brain that is darker than the mode of white matter.
 
+    Where the stripe holds one intensity (images of few grey levels), what is brighter than the
+    brain's mean stands for it, as published.
+
     Raises
     ------
-    ValueError
-        When the stripe holds one intensity.
+    DataError
+        When that holds one intensity, too.
     """
     brain = image.brain
     q = float((brain < white_matter_mode(image, contrast)).mean())
     low, high = np.quantile(brain, (max(0.0, q - width), min(1.0, q + width)))
     inside = brain[(brain > low) & (brain < high)]
-    if len(inside) < 2 or not (spread := float(inside.std(ddof=1))) > 0:
-        raise ValueError("The white stripe of the image holds one intensity.")
-    return float(inside.mean()), spread
+    if len(inside) < 2 or inside.min() == inside.max():
+        inside = brain[brain > brain.mean()]
+    if len(inside) < 2 or inside.min() == inside.max():
+        raise Place(file=image.volume.file).error(
+            "The white stripe of the image holds one intensity.",
+            do="Look at the image and its mask.",
+        )
+    return float(inside.mean()), float(inside.std(ddof=1))

@@ -32,22 +32,33 @@ class Options(Protocol):
 
 def reference_batch(params: Options, schema: Schema) -> Batch | None:
     """The batch that ``reference`` names, or None where there is none."""
-    if params.reference is None:
+    return named_batch(params.reference, schema, key="params.reference")
+
+
+def named_batch(name: str | None, schema: Schema, *, key: str) -> Batch | None:
+    """The batch of this name: ``site``, ``site/batch``, or a batch name that is unique.
+
+    Raises
+    ------
+    StudyFileError
+        When there is none, or several; names `key`.
+    """
+    if name is None:
         return None
-    exact = [b for b in schema.batches if params.reference == str(b)]
-    named = exact or [b for b in schema.batches if params.reference in (b.name, b.site)]
+    exact = [b for b in schema.batches if name == str(b)]
+    named = exact or [b for b in schema.batches if name in (b.name, b.site)]
     if len(named) == 1:
         return named[0]
     known = [str(b) for b in schema.batches]
-    close = nearest(params.reference, known, cutoff=0.7)
+    close = nearest(name, known, cutoff=0.7)
     if named:
         raise StudyFileError(
-            f"'{params.reference}' can mean {listed(named)}.",
-            do=f"Write one of them, e.g. reference: {named[0]}.",
-            key="params.reference",
+            f"'{name}' can mean {listed(named)}.",
+            do=f"Write one of them, e.g. {named[0]}.",
+            key=key,
         )
     raise StudyFileError(
-        f"The reference batch '{params.reference}' is not among the batches that take part.",
+        f"The batch '{name}' is not among the batches that take part.",
         do=f"{close} They are: {listed(known, at_most=24)}.".lstrip(),
-        key="params.reference",
+        key=key,
     )

@@ -35,6 +35,9 @@ class FunctionalNormalizationParams(RegisteredParams):
         Patterns of the control voxels that are taken out of the quantiles.
     control_share : float
         A voxel is a control voxel where it is CSF in this share of the people.
+    control_mask : str
+        Name of a mask of control voxels that every site has: ``masks/<name>.nii.gz`` in its
+        folder. Without it they are found by the tissues of the images.
     control_at_most : int
         Control voxels that take part.
     points : int
@@ -43,6 +46,7 @@ class FunctionalNormalizationParams(RegisteredParams):
 
     components: int = Field(default=2, ge=1, le=20)
     control_share: float = Field(default=1.0, gt=0.0, le=1.0)
+    control_mask: str = Field(default="", pattern=r"^[A-Za-z0-9_.-]*$")
     control_at_most: int = Field(default=2000, ge=10, le=20_000)
     points: int = Field(default=500, ge=11, le=10_000)
 
@@ -52,6 +56,7 @@ class FunctionalNormalizationParams(RegisteredParams):
         return Control(
             units=Units(self.contrast, white_stripe=False),
             share=self.control_share,
+            mask=self.control_mask,
             at_most=self.control_at_most,
             components=self.components,
             center=True,

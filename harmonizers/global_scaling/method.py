@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from motet.errors import DataError
 from motet.harmonizer import Card, Params, SiteModel
 from motet.harmonizers._images.common import CommonMask
-from motet.harmonizers._images.each import each, rescaled
+from motet.harmonizers._images.each import each, rescaled, warn_of_one
 from motet.images.images import Images
 from motet.images.params import RegisteredParams
 from motet.images.voxels import voxels_of
@@ -86,6 +86,7 @@ class GlobalScaling:
 
     def site_model(self, params: Any, site: Site, shared: Arrays) -> SiteModel:
         """Shift a and scale b of every batch, (K,) each: ``mean_s = a + b mean`` over voxels."""
+        warn_of_one(site)
         own = {batch: site.keep.get(f"mean.{batch}") for batch in site.batches}
         if any(mean is None for mean in own.values()):
             own = {batch: mean for batch, (_, mean) in batch_means(site.data, shared).items()}

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from motet.errors import StudyFileError, listed, nearest
 from motet.harmonizer import Card, Params, SiteModel
-from motet.harmonizers._images.each import each
+from motet.harmonizers._images.each import each, warn_of_one
 from motet.harmonizers._images.mean_quantiles import MeanQuantiles, batch_quantiles
 from motet.harmonizers._images.quantiles import matched
+from motet.harmonizers._linear.options import named_batch
 from motet.harmonizers.mica.params import MicaParams
 from motet.harmonizers.mica.travelers import Travelers, own_scans
 from motet.images.images import Images
@@ -49,13 +49,9 @@ class Mica:
         """The mean of everybody's quantiles, or those of the travelers at the target site."""
         if params.to is None:
             return (MeanQuantiles(params.points).step(),)
-        if params.to not in schema.sites:
-            raise StudyFileError(
-                f"The target site '{params.to}' does not take part ({listed(schema.sites)}).",
-                do=nearest(params.to, schema.sites),
-                key="params.to",
-            )
-        return (Travelers(params).step(),)
+        target = named_batch(params.to, schema, key="params.to")
+        assert target is not None
+        return (Travelers(params, target).step(),)
 
     def join(self, params: Any, schema: Schema) -> Sequence[Step]:
         """Nothing leaves an unseen site; with travelers, it needs its own scan of one."""
@@ -64,15 +60,22 @@ class Mica:
     def site_model(self, params: Any, site: Site, shared: Arrays) -> SiteModel:
         """Source and target of every batch's warp, (K, points) each."""
         if params.to is None:
+            warn_of_one(site)
             source = [site.keep[f"quantiles.{b}"] for b in site.batches if _has(site, b)]
             if len(source) < len(site.batches):
                 own = batch_quantiles(site.data, params.points)
                 source = [own[batch][1] for batch in site.batches]
             target = [shared["target"]] * len(source)
-        elif site.name == params.to:
-            source = target = [np.arange(float(params.points))] * len(site.batches)
         else:
-            pairs = [own_scans(site, batch, params, shared) for batch in site.batches]
+            to = named_batch(params.to, site.schema, key="params.to")
+            assert to is not None
+            itself = np.arange(float(params.points))
+            pairs = [
+                (itself, itself)
+                if (site.name, batch) == (to.site, to.name)
+                else own_scans(site, batch, params, shared)
+                for batch in site.batches
+            ]
             source, target = [s for s, _ in pairs], [t for _, t in pairs]
         shape: tuple[int, int] = (len(site.batches), params.points)
         return SiteModel(

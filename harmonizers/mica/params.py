@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import Field, model_validator
 
 from motet.images.params import ImageParams
+
+KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class MicaParams(ImageParams):
@@ -13,9 +17,9 @@ class MicaParams(ImageParams):
     Parameters
     ----------
     to : str, optional
-        The site whose scanner everybody is brought to. It publishes the quantile functions of
-        the travelers; without it, the mean distribution of everybody is the target, and no
-        traveler is needed.
+        The batch that everybody is brought to (``site``, ``site/batch``, or a batch name that is
+        unique). Its site publishes the quantile functions of the travelers; without it, the mean
+        distribution of everybody is the target, and no traveler is needed.
     travelers : tuple of str
         Public keys of people who were scanned at ``to`` and at every other site, as in each
         site's travelers.tsv. Each has to have consented. They are never held out.
@@ -40,4 +44,6 @@ class MicaParams(ImageParams):
             )
         if len(set(self.travelers)) < len(self.travelers):
             raise ValueError("a traveler is named twice")
+        if wrong := [key for key in self.travelers if not KEY.fullmatch(key)]:
+            raise ValueError(f"'{wrong[0]}' cannot be a traveler's key: letters, digits, '-', '_'")
         return self

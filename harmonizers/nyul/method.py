@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from motet.harmonizer import Card, Params, SiteModel
 from motet.harmonizers._images.each import each
-from motet.harmonizers.nyul.landmarks import LANDMARKS, RANGE, landmarks, mapped, scaled
+from motet.harmonizers.nyul.landmarks import LANDMARKS, landmarks, mapped, scaled
 from motet.images.images import Images
 from motet.images.params import ImageParams
 from motet.phases import Step, Sum
@@ -26,7 +26,6 @@ ARRAYS = (
         shape=(len(LANDMARKS),),
         least=0,
         meaning="sum of the landmarks of every image on its own scale of 1 to 100",
-        moved_by_one_person=float((RANGE[1] - RANGE[0]) * np.sqrt(len(LANDMARKS))),
     ),
 )
 

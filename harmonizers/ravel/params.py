@@ -24,6 +24,9 @@ class RavelParams(RegisteredParams):
         Begin with White Stripe, as published; the result is in its units.
     control_share : float
         A voxel is a control voxel where it is CSF in this share of the people.
+    control_mask : str
+        Name of a mask of control voxels that every site has: ``masks/<name>.nii.gz`` in its
+        folder. Without it they are found by the tissues of the images.
     control_at_most : int
         Control voxels that take part.
     by : {"gram", "subspace"}
@@ -34,6 +37,7 @@ class RavelParams(RegisteredParams):
     center: bool = False
     white_stripe: bool = True
     control_share: float = Field(default=1.0, gt=0.0, le=1.0)
+    control_mask: str = Field(default="", pattern=r"^[A-Za-z0-9_.-]*$")
     control_at_most: int = Field(default=3000, ge=10, le=20_000)
     by: Literal["gram", "subspace"] = "gram"
 
@@ -48,6 +52,7 @@ class RavelParams(RegisteredParams):
         return Control(
             units=self.units,
             share=self.control_share,
+            mask=self.control_mask,
             at_most=self.control_at_most,
             components=self.components,
             center=self.center,

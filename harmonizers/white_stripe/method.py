@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from motet.errors import DataError
 from motet.harmonizer import Card, Params, SiteModel
 from motet.harmonizers._images.alone import Alone
 from motet.harmonizers._images.each import each, rescaled
 from motet.harmonizers._images.white_stripe import stripe
-from motet.images.images import Image, Images
+from motet.images.images import Images
 from motet.images.params import ImageParams
 from motet.releases import Arrays
 from motet.schema import Schema
@@ -53,17 +51,7 @@ class WhiteStripe(Alone):
         self, params: Any, data: Images, model: SiteModel, shared: Arrays, schema: Schema
     ) -> Iterator[tuple[slice, NDArray[Any]]]:
         """``(I - mean of the stripe) / sd of the stripe``."""
-
-        def change(row: int, image: Image) -> NDArray[np.float64]:
-            try:
-                return rescaled(image, *stripe(image, params.contrast, params.width))
-            except ValueError as error:
-                raise DataError(
-                    str(error),
-                    do="Look at the image and its mask.",
-                    site=data.site,
-                    file=data.scan(row).found.file,
-                    person=data.who(row),
-                ) from error
-
-        return each(data, change)
+        return each(
+            data,
+            lambda row, image: rescaled(image, *stripe(image, params.contrast, params.width)),
+        )

@@ -8,6 +8,9 @@ from dataclasses import replace
 from motet.errors import SchemaError, listed
 from motet.schema import Batch, Covariate, Schema, SiteCovariate, SiteSchema
 
+GRID_ROUNDING = 2e-4
+"""mm; sites describe affines to 1e-4."""
+
 
 def agree(
     described: Sequence[SiteSchema],
@@ -113,10 +116,10 @@ def _equal_features(sites: Sequence[SiteSchema]) -> None:
 def _common_grid(sites: Sequence[SiteSchema]) -> tuple[float, ...]:
     """The grid that the images of all sites lie on; () where they need none."""
     grids = [site.grid for site in sites]
-    usual = max(grids, key=grids.count)
+    usual = max(grids, key=lambda grid: sum(_same_grid(grid, other) for other in grids))
     for site in sites:
-        if site.grid != usual:
-            others = listed(s.site for s in sites if s.grid == usual)
+        if not _same_grid(site.grid, usual):
+            others = listed(s.site for s in sites if _same_grid(s.grid, usual))
             raise SchemaError(
                 f"The images lie on another grid ({_said(site.grid)}) than at {others} "
                 f"({_said(usual)}).",
@@ -124,6 +127,13 @@ def _common_grid(sites: Sequence[SiteSchema]) -> tuple[float, ...]:
                 site=site.site,
             )
     return usual
+
+
+def _same_grid(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Equal to two units of what they are rounded to."""
+    return len(one) == len(other) and all(
+        abs(a - b) <= GRID_ROUNDING for a, b in zip(one, other, strict=True)
+    )
 
 
 def _said(grid: tuple[float, ...]) -> str:

@@ -21,6 +21,7 @@ from motet.config import Study
 from motet.errors import MotetError
 from motet.evaluation.result import Judgement, Version
 from motet.harmonizer import Params
+from motet.images.images import Images
 from motet.plan import Plan
 from motet.schema import Batch, Schema
 from motet.site import draw
@@ -77,7 +78,9 @@ def full_judgement(
         "pooled": pooled(tables, fit, plan),
         "harmonized": harmonized,
     }
-    repeats = REPEATS if size <= ONCE else 1
+    # Of images, every control reads and harmonizes them all again.
+    images = any(isinstance(table, Images) for table in tables.values())
+    repeats = REPEATS if size <= ONCE and not images else 1
     judged = battery(
         versions,
         tables,
@@ -175,7 +178,9 @@ def pool(tables: Mapping[str, Table]) -> Table:
     return replace(
         parts[0],
         site="pooled",
-        people=np.concatenate([part.people for part in parts]),
+        people=np.concatenate([_by_key(part) for part in parts]),
+        travelers={key: key for part in parts for key in part.travelers},
+        consented=frozenset(key for part in parts for key in part.consented),
         sessions=None,
         covariates=pd.concat([part.covariates for part in parts], ignore_index=True),
         batch=np.array(
@@ -188,14 +193,21 @@ def pool(tables: Mapping[str, Table]) -> Table:
     )
 
 
+def _by_key(part: Table) -> NDArray[Any]:
+    """The people of a site, travelers by the key that all sites have for them."""
+    key = {person: key for key, person in part.travelers.items()}
+    return np.array([key.get(person, person) for person in part.people.tolist()], dtype=np.str_)
+
+
 def _reference_in_pool(params: Params, schema: Schema) -> Params:
-    """A reference batch by the name that the pooled table has for it."""
-    reference = getattr(params, "reference", None)
-    if reference is None:
-        return params
-    exact = [batch for batch in schema.batches if reference == str(batch)]
-    named = exact or [batch for batch in schema.batches if reference in (batch.name, batch.site)]
-    return params.model_copy(update={"reference": str(named[0])})
+    """A reference batch, or one to bring others to, by the name that the pooled table has."""
+    for field in ("reference", "to"):
+        asked = getattr(params, field, None)
+        if asked is not None:
+            exact = [batch for batch in schema.batches if asked == str(batch)]
+            named = exact or [b for b in schema.batches if asked in (b.name, b.site)]
+            params = params.model_copy(update={field: str(named[0])})
+    return params
 
 
 def permuted(

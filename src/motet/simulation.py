@@ -224,8 +224,10 @@ def as_study(study: Study | Path | str | Mapping[str, Any]) -> Study:
     return parse_study(study)
 
 
-def open_sites(study: Study) -> dict[str, Table]:
-    """Read the folders of all sites of a study file."""
+def open_sites(
+    study: Study, say: Callable[[str, str], None] = lambda site, sentence: None
+) -> dict[str, Table]:
+    """Read the folders of all sites of a study file; `say` is told what a site should know."""
     params = parse_params(study)
     if not study.sites:
         raise StudyFileError(
@@ -247,7 +249,13 @@ def open_sites(study: Study) -> dict[str, Table]:
         )
     _check_folders(study)
     return {
-        site: open_site(folder, site=site, params=params, biology=biology(study))
+        site: open_site(
+            folder,
+            site=site,
+            params=params,
+            biology=biology(study),
+            say=lambda sentence, site=site: say(site, sentence),  # type: ignore[misc]
+        )
         for site, folder in sorted(study.sites.items())
     }
 
@@ -326,12 +334,14 @@ def simulate(
     """
     with naming(Path(study) if isinstance(study, str | Path) else None):
         read = as_study(study)
-        tables = open_sites(read)
+        said: list[tuple[str, str]] = []
+        tables = open_sites(read, lambda site, sentence: said.append((site, sentence)))
         if out is None:
-            return _in_memory(read, tables, observe)
+            result = _in_memory(read, tables, observe)
+            return replace(result, warnings=(*said, *result.warnings))
         folder = OutputFolder(Path(out))
         with folder.claimed(read, agreed(read, tables)):
-            return _into(folder, read, tables, observe, reports)
+            return _into(folder, read, tables, observe, reports, said)
 
 
 def _in_memory(study: Study, tables: Mapping[str, Table], observe: Observer) -> Result:
@@ -369,6 +379,7 @@ def _into(
     tables: Mapping[str, Table],
     observe: Observer,
     reports: Reports,
+    said: Sequence[tuple[str, str]],
 ) -> Result:
     def sink_of(site: str) -> Sink:
         return lambda table, about: derivative_writer(
@@ -385,6 +396,7 @@ def _into(
         store=folder.write_model,
         observe=observe,
     )
+    result = replace(result, warnings=(*said, *result.warnings))
     folder.drop(result.missing)
     present = {site: table for site, table in tables.items() if site not in result.missing}
     folder.write_cohort(present, result.plan)

@@ -107,6 +107,10 @@ def test_files(method: str, folder: Path, tmp_path: Path) -> None:
     result = simulate(study.model_copy(update={"sites": paths}), out=tmp_path / "out")
     applied = apply_model(tmp_path / "out", tmp_path / "new", tmp_path / "applied")
     assert applied.people == 4
+    apply_model(tmp_path / "out", tmp_path / "new", tmp_path / "by two", workers=2)
+    for file in (tmp_path / "applied").rglob("*.nii.gz"):
+        other = tmp_path / "by two" / file.relative_to(tmp_path / "applied")
+        assert other.read_bytes() == file.read_bytes()
     for home, source in (
         (tmp_path / "out/sites/b0/harmonized", tmp_path / "b0"),
         (tmp_path / "applied", tmp_path / "new"),

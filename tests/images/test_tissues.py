@@ -29,11 +29,14 @@ def test_scale_does_not_matter(seed: int, gain: float, offset: float) -> None:
 
 def test_is_k_means() -> None:
     """Catches boundaries that are not midway between the means of their classes."""
-    values = three(np.random.default_rng(5), 50_000)
+    rng = np.random.default_rng(5)
+    values = three(rng, 50_000)
     classes = segment(values)
     means = [values[classes == k].mean() for k in range(3)]
     midway = [(a + b) / 2 for a, b in itertools.pairwise(means)]
     np.testing.assert_allclose(boundaries(values), midway, atol=0.3)
+    half = np.concatenate([np.zeros(6000), rng.normal(60, 3, 2500), rng.normal(100, 3, 1500)])
+    assert np.abs(np.bincount(segment(half)) - [6000, 2500, 1500]).max() < 30
     assert segment(np.full(9, 3.0)).tolist() == [0] * 9
 
 

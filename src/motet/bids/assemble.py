@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from motet.bids.checks import Place, check_finite, check_name
 from motet.bids.covariates import describe
 from motet.bids.table import Table
+from motet.bids.travelers import Travelers
 from motet.schema import Kind, SiteSchema
 
 T = TypeVar("T", bound=Table)
@@ -34,7 +35,7 @@ def assembled(
     source: Path | None = None,
     form: Literal["tsv", "npy", "memory"] = "memory",
     participants: pd.DataFrame | None = None,
-    travelers: Mapping[str, str] | None = None,
+    travelers: Travelers | None = None,
     grid: tuple[float, ...] = (),
     **others: Any,
 ) -> T:
@@ -60,7 +61,8 @@ def assembled(
         source=source,
         form=form,
         participants=pd.DataFrame() if participants is None else participants,
-        travelers=travelers or {},
+        travelers=travelers.people if travelers else {},
+        consented=travelers.consented if travelers else frozenset(),
         described=SiteSchema(
             site=place.site,
             features=features,

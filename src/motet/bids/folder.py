@@ -103,11 +103,12 @@ def _clear_crashed(target: Path) -> None:
             continue
         pid = left.name.removeprefix(_prefix(target)).split("-")[0]
         # Other hosts' folders have another prefix; whether those processes live is not known here.
-        if pid.isdigit() and not _alive(int(pid)):
+        if pid.isdigit() and not alive(int(pid)):
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether a process of this number runs here."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

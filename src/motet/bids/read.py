@@ -3,7 +3,7 @@
 A site's folder holds::
 
     participants.tsv   participant_id, covariates and, where the site has several, the batch column
-    travelers.tsv      optional: traveler_id (a key that sites agreed on), participant_id
+    travelers.tsv      optional: traveler_id (a key that sites agreed on), participant_id, consent
     features.tsv       participant_id, optional session_id, then one column a feature
     features.json      optional BIDS sidecar: {"thickness_lh": {"Units": "mm"}, ...}
 
@@ -32,7 +32,7 @@ from motet.bids.features import PERSON, read_measures
 from motet.bids.memory import from_arrays
 from motet.bids.table import Table
 from motet.bids.telling import refuse_identifier, refuse_telling
-from motet.bids.travelers import read_travelers
+from motet.bids.travelers import Travelers, read_travelers
 from motet.bids.tsv import TextTable, is_missing, read_text
 from motet.errors import listed, nearest
 from motet.schema import Kind
@@ -48,7 +48,12 @@ __all__ = [
 
 BATCH = "scanner"
 INPUTS = ("participants.tsv", "features.tsv", "features.npy", "features.json", "travelers.tsv")
-IMAGES = ("sub-*/anat/*.nii*", "sub-*/ses-*/anat/*.nii*")
+IMAGES = ("sub-*/*/*.nii*", "sub-*/ses-*/*/*.nii*")
+MASKS = (
+    "derivatives/*/sub-*/*/*_mask.nii*",
+    "derivatives/*/sub-*/ses-*/*/*_mask.nii*",
+    "masks/*.nii*",
+)
 
 
 def read_site(
@@ -111,7 +116,7 @@ class SitePeople:
     kinds: dict[str, Kind]
     batches: list[str]
     participants: pd.DataFrame
-    travelers: dict[str, str]
+    travelers: Travelers
 
     def rows_of(self, people: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
         """Covariates and batch of these people, one after another; a person may come twice."""
@@ -207,8 +212,8 @@ def fingerprint(folder: Path) -> str:
     """
     folder = Path(folder)
     digest = hashlib.sha256()
-    images = [path for pattern in IMAGES for path in sorted(folder.glob(pattern))]
-    for path in [*(folder / name for name in INPUTS), *images]:
+    images = {path for pattern in (*IMAGES, *MASKS) for path in folder.glob(pattern)}
+    for path in [*(folder / name for name in INPUTS), *sorted(images)]:
         if path.is_file():
             seen, name = path.stat(), path.relative_to(folder).as_posix()
             digest.update(f"{name}\x1f{seen.st_size}\x1f{seen.st_mtime_ns}\x1e".encode())

@@ -65,6 +65,8 @@ class Table:
     """participants.tsv as it was read (text), to be written beside the harmonized values."""
     travelers: Mapping[str, str] = field(default_factory=dict)
     """Public key of a traveler -> ``participant_id`` here, from travelers.tsv."""
+    consented: frozenset[str] = frozenset()
+    """Keys of those travelers who agreed that something of their own leaves the site."""
 
     def __len__(self) -> int:
         return len(self.people)

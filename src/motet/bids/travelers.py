@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from motet.bids.checks import Place
@@ -10,17 +11,34 @@ from motet.bids.tsv import is_missing, read_text
 from motet.errors import listed
 
 FILE = "travelers.tsv"
+NO = ("no", "false", "0", "none")
 
 
-def read_travelers(folder: Path, people: Collection[str], *, site: str) -> dict[str, str]:
+@dataclass(frozen=True, kw_only=True)
+class Travelers:
+    """Who of a site's people is known to others.
+
+    Attributes
+    ----------
+    people : mapping of str to str
+        Traveler, by a key that sites agreed on -> participant_id here.
+    consented : frozenset of str
+        Keys of those who agreed that something of their own leaves the site.
+    """
+
+    people: Mapping[str, str] = field(default_factory=dict)
+    consented: frozenset[str] = frozenset()
+
+
+def read_travelers(folder: Path, people: Collection[str], *, site: str) -> Travelers:
     """Read ``travelers.tsv`` beside a site's participants.tsv, empty where there is none.
 
-    Columns ``traveler_id`` and ``participant_id``; one row a traveler of this site.
+    Columns ``traveler_id`` and ``participant_id``, one row a traveler of this site; optionally
+    ``consent``: when the person agreed that something of their own leaves the site.
 
     Returns
     -------
-    dict of str to str
-        Traveler, by a key that sites agreed on -> participant_id here.
+    Travelers
 
     Raises
     ------
@@ -28,7 +46,7 @@ def read_travelers(folder: Path, people: Collection[str], *, site: str) -> dict[
         A column is missing, an id is empty or given twice, or nobody here is called so.
     """
     if not (folder / FILE).is_file():
-        return {}
+        return Travelers()
     place = Place(site=site, file=folder / FILE)
     text = read_text(folder / FILE, place=place)
     travelers, own = text.column("traveler_id"), text.column("participant_id")
@@ -50,4 +68,10 @@ def read_travelers(folder: Path, people: Collection[str], *, site: str) -> dict[
             column="participant_id",
             person=unknown[0],
         )
-    return dict(zip(travelers, own, strict=True))
+    said = text.column("consent") if "consent" in text.header else [""] * len(own)
+    agreed = {
+        key
+        for key, cell in zip(travelers, said, strict=True)
+        if not is_missing(cell) and cell.strip().lower() not in NO
+    }
+    return Travelers(people=dict(zip(travelers, own, strict=True)), consented=frozenset(agreed))

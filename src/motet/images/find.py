@@ -12,6 +12,7 @@ from motet.bids.checks import Place
 from motet.errors import listed
 
 ENTITY = re.compile(r"([a-zA-Z]+)-([a-zA-Z0-9+]+)")
+DATATYPES = ("anat", "dwi", "perf")
 ENDINGS = (".nii.gz", ".nii")
 OF_THE_GRID = ("space", "res", "den")
 """Entities that say on which grid an image lies: those of a mask have to be its image's."""
@@ -154,7 +155,8 @@ def _masks(mask: Name, image: Name) -> bool:
 def _of_person(folder: Path, person: str, pick: Pick) -> Iterable[Found]:
     label = person.removeprefix("sub-")
     home = folder / f"sub-{label}"
-    for place in (home / "anat", *sorted(home.glob("ses-*/anat"))):
+    homes = (home, *sorted(home.glob("ses-*")))
+    for place in (visit / datatype for visit in homes for datatype in DATATYPES):
         for file in sorted(place.glob(f"*_{pick.suffix}.nii*")):
             name = Name.of(file)
             if name is not None and pick.takes(name) and name.entities.get("sub") == label:

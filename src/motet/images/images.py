@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from motet.bids.checks import Place
 from motet.bids.table import Table
+from motet.errors import nearest
 from motet.images.find import Found
 from motet.images.mask import mask_of
 from motet.images.measures import measures
-from motet.images.volume import Volume, read_volume
+from motet.images.volume import Volume, read_labels, read_volume
 
 Float = NDArray[np.float64]
 
@@ -117,6 +118,31 @@ class Images(Table):
             made = replace_data(image, data.astype(image.data.dtype, copy=False))
             found.append(measured(made, contrast=self.contrast))
         return np.stack(found)
+
+    def named_mask(self, name: str) -> NDArray[np.bool_]:
+        """A mask of the template's space that the site has: ``masks/<name>.nii.gz``.
+
+        Returns
+        -------
+        (x, y, z) bool
+            Canonical axes, on the common grid.
+
+        Raises
+        ------
+        DataError
+            When there is none of this name, or it is on another grid.
+        """
+        folder = Path() if self.source is None else self.source
+        file = folder / "masks" / f"{name}.nii.gz"
+        place = Place(site=self.site, file=file)
+        if not file.is_file():
+            there = sorted(f.name.removesuffix(".nii.gz") for f in file.parent.glob("*.nii.gz"))
+            raise place.error(
+                f"There is no mask '{name}'.",
+                do=nearest(name, there) or "Put it there, on the template's grid, at every site.",
+            )
+        like = self.image(0).volume.grid.canonical
+        return np.asarray(read_labels(file, like=like, place=place) != 0)
 
     def joined(self, parts: Sequence[Table]) -> dict[str, Any]:
         """Values and images of several sites, one after another."""

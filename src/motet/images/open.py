@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from motet.bids.assemble import assembled
 from motet.bids.checks import Place
 from motet.bids.covariates import CovariateRequest
+from motet.bids.folder import alive
 from motet.bids.read import read_people
 from motet.errors import StudyFileError, listed
 from motet.images.contrast import check_contrast
@@ -27,6 +29,9 @@ from motet.images.params import ImageParams, RegisteredParams
 from motet.images.prepare import prepared, said
 from motet.images.volume import Grid
 
+OF_ONE_PERSON = {"", "T1w", "T2w", "anat", "individual", "native", "orig", "scanner", "subject"}
+"""Labels of ``space-`` that name no template."""
+
 
 def open_images(
     folder: Path,
@@ -36,6 +41,7 @@ def open_images(
     covariates: Mapping[str, CovariateRequest],
     say: Callable[[str], None] = lambda sentence: None,
     workers: int = 1,
+    only: Collection[str] = (),
 ) -> Images:
     """Open the images of the people in participants.tsv, and measure each.
 
@@ -51,6 +57,8 @@ def open_images(
         Told what the site should know.
     workers : int
         Images looked at side by side.
+    only : collection of str
+        Open the images of these people alone; empty: of everybody.
 
     Raises
     ------
@@ -63,7 +71,8 @@ def open_images(
     folder = Path(folder)
     here = read_people(folder, site=site, covariates=covariates, batch=params.batch)
     pick = Pick(suffix=params.contrast, entities=params.entities)
-    found = find_images(folder, here.people, pick, site=site)
+    people = [person for person in here.people if not only or person in only]
+    found = find_images(folder, people, pick, site=site)
     if isinstance(params, RegisteredParams):
         _refuse_unregistered(found, params)
     scratch = _Scratch()
@@ -82,6 +91,13 @@ def open_images(
     people = [one.person for one in found]
     covariates_of, batch_of = here.rows_of(people)
     sessions = [f"ses-{one.session}" if one.session else "" for one in found]
+    if any(sessions) and not all(sessions):
+        without = next(one for one in found if not one.session)
+        raise Place(site=site, file=without.file).error(
+            "This image is of no session, and others here are.",
+            do="Give every person session folders (ses-…), or nobody.",
+            person=without.person,
+        )
     return assembled(
         Images,
         place=Place(site=site, file=folder),
@@ -104,6 +120,17 @@ def open_images(
     )
 
 
+SCRATCH = "motet-prepared-"
+
+
+def _sweep() -> None:
+    """Remove what processes that were killed have left: these are images of people."""
+    for left in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*-*"):
+        process = left.name.removeprefix(SCRATCH).split("-")[0]
+        if process.isdigit() and not alive(int(process)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
 class _Scratch:
     """A folder for what is prepared, made when it is asked for and gone with its holder."""
 
@@ -114,7 +141,8 @@ class _Scratch:
     def path(self) -> Path:
         with self._lock:
             if self._folder is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="motet-prepared-"))
+                _sweep()
+                self._folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-"))
                 weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
             return self._folder
 
@@ -126,7 +154,7 @@ def _look(
     scan = Scan(found=one, mask=find_mask(folder, one))
     scan = prepared(scan, params, into=scratch.path, site=site)
     image = read_image(scan, site=site, person=one.person)
-    if scan.mask is not None:
+    if scan.mask is not None and not params.unusual_contrast:
         check_contrast(image, params.contrast, place=Place(site=site, file=one.file))
     return scan, image.volume.grid, measured(image, contrast=params.contrast)
 
@@ -139,7 +167,8 @@ def described(grid: Grid) -> tuple[float, ...]:
 
 
 def _refuse_unregistered(found: Sequence[Found], params: RegisteredParams) -> None:
-    if params.registered or all("space" in one.name.entities for one in found):
+    spaces = {one.name.entities.get("space", "") for one in found}
+    if params.registered or (len(spaces) == 1 and not spaces & OF_ONE_PERSON):
         return
     raise StudyFileError(
         "This method compares the same voxel of different people, so the images have to be "

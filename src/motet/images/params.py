@@ -22,6 +22,8 @@ class ImageParams(Params):
     entities : dict of str to str
         Which image is meant where a person has several: ``{acq: mprage}``; an empty value means
         the image without this entity.
+    unusual_contrast : bool
+        Do not check that images look like their contrast: newborns, contrast agents.
     n4 : bool
         Correct the bias field first (N4, Tustison 2010; SimpleITK).
     spacing : float, optional
@@ -30,6 +32,7 @@ class ImageParams(Params):
 
     contrast: str = Field(default="T1w", pattern=r"^[a-zA-Z0-9]+$")
     entities: dict[str, str] = Field(default_factory=dict)
+    unusual_contrast: bool = False
     n4: bool = False
     spacing: float | None = Field(default=None, gt=0.1, le=10.0)
 

@@ -52,11 +52,15 @@ def boundaries(values: Float) -> Float:
     middles = (edges[:-1] + edges[1:]) / 2
     mass, moment = np.cumsum(counts), np.cumsum(counts * middles)
     centres = middles[np.searchsorted(mass, mass[-1] * np.array([1, 3, 5]) / 6)]
+    if (np.diff(centres) == 0).any():  # one intensity fills a third of the brain
+        centres = low + (high - low) * np.array([1, 3, 5]) / 6
     for _ in range(ITERATIONS):
         between = (centres[:-1] + centres[1:]) / 2
         ends = np.searchsorted(middles, between)
-        n = np.diff(mass[ends - 1], prepend=0, append=mass[-1])
-        s = np.diff(moment[ends - 1], prepend=0.0, append=moment[-1])
+        # A boundary before the first bin has nothing below it.
+        below, sums = np.where(ends > 0, (mass[ends - 1], moment[ends - 1]), 0)
+        n = np.diff(below, prepend=0, append=mass[-1])
+        s = np.diff(sums, prepend=0.0, append=moment[-1])
         moved = np.where(n > 0, s / np.maximum(n, 1), centres)
         if np.array_equal(moved, centres):
             break

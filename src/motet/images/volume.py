@@ -134,6 +134,11 @@ def read_volume(file: Path, *, place: Place) -> Volume:
     """
     image = _opened(file, place)
     grid = _grid(image, place)
+    if image.get_data_dtype().kind not in "iuf":
+        raise place.error(
+            f"Its voxels are no plain numbers ({image.get_data_dtype()}).",
+            do="Save one real intensity a voxel.",
+        )
     dtype = np.result_type(image.get_data_dtype(), np.float32)
     data = _readable(lambda: np.asarray(image.dataobj, dtype=dtype), place)
     data = data.reshape(grid.shape)
@@ -157,7 +162,7 @@ def read_labels(file: Path, *, like: Grid, place: Place) -> NDArray[np.int32]:
     """
     image = _opened(file, place)
     grid = _grid(image, place)
-    if not grid.same_as(like):
+    if not grid.canonical.same_as(like.canonical):
         raise place.error(
             f"It is on another grid ({_said(grid)}) than its image ({_said(like)}).",
             do="Resample it to the image.",

@@ -170,4 +170,5 @@ _SHARED = (
     "source",
     "participants",
     "travelers",
+    "consented",
 )

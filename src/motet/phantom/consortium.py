@@ -202,9 +202,9 @@ class Consortium:
     def _write_site(self, home: Path, site: str, people: Sequence[Person]) -> None:
         rows = [[p.name, exact(p.age), p.sex] for p in people]
         write_text(home / "participants.tsv", ["participant_id", "age", "sex"], rows)
-        known = [[p.name, p.name] for p in people if len(p.sites) > 1]
+        known = [[p.name, p.name, "yes"] for p in people if len(p.sites) > 1]
         if known:
-            write_text(home / "travelers.tsv", ["traveler_id", "participant_id"], known)
+            write_text(home / "travelers.tsv", ["traveler_id", "participant_id", "consent"], known)
         write_json(
             home / "dataset_description.json",
             {"Name": f"{site}, a phantom", "BIDSVersion": "1.10.0", "DatasetType": "raw"},

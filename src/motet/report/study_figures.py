@@ -86,7 +86,8 @@ def _scales(study: StudyFiles) -> tuple[Markup, ...]:
         values = study.shared.get(name)
         if values is None or values.ndim != 1:
             continue
-        marks = LANDMARKS if len(values) == len(LANDMARKS) else np.linspace(0, 100, len(values))
+        landmarks = name == "standard_scale" and len(values) == len(LANDMARKS)
+        marks = LANDMARKS if landmarks else np.linspace(0, 100, len(values))
         percent = np.asarray(marks, dtype=np.float64)
         found.append(scale(values.astype(np.float64), percent, title=title, name=f"scale-{name}"))
     return tuple(found)

@@ -90,10 +90,10 @@ def test_file_links_people(tmp_path: Path) -> None:
         (tmp_path / site).mkdir()
         text = f"traveler_id\tparticipant_id\nT1\t{table.people[0]}\n"
         found = read_travelers(written(tmp_path / site, text), table.people.tolist(), site=site)
-        links[site] = {person: traveler for traveler, person in found.items()}
+        links[site] = {person: traveler for traveler, person in found.people.items()}
     sample = gather(tables, made.fit(), plan=made.plan(tables), links=links)
     assert len(np.unique(sample.person)) == 11
-    assert read_travelers(tmp_path, (), site="b0") == {}
+    assert read_travelers(tmp_path, (), site="b0").people == {}
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 
 import motet
-from conformance.brains import opened, run, sites, study_of, write_brains
+from conformance.brains import AFFINE, SHAPE, opened, run, sites, study_of, write_brains
+from motet.errors import DataError
 from motet.harmonizers._images.quantiles import matched, quantile_function
 from motet.harmonizers._images.white_stripe import stripe
 from motet.images.images import Images
@@ -93,6 +95,20 @@ def test_ravel(by: str, covariates: list[str], folder: Path) -> None:
     np.testing.assert_allclose(flat(images, volumes, places), expected, rtol=0, atol=tolerance * 10)
 
 
+def test_own_control_mask(folder: Path) -> None:
+    """Catches a control mask that is passed over, or not known, or on the file's axes."""
+    with pytest.raises(DataError, match="There is no mask 'ventricles'") as caught:
+        ran(folder, "ravel", control_mask="ventricles")
+    assert "masks/ventricles.nii.gz" in str(caught.value)
+    own = np.zeros(SHAPE, dtype=np.uint8)
+    own[5:9, 8:12, 6:9] = 1
+    (folder / "masks").mkdir()
+    nib.save(nib.Nifti1Image(own, AFFINE), folder / "masks/ventricles.nii.gz")
+    _, result, _ = ran(folder, "ravel", control_mask="ventricles")
+    expected = np.flatnonzero(own[::-1])  # the file's first axis runs to the left
+    assert np.array_equal(result.shared["control"], expected)
+
+
 def test_functional_normalization(folder: Path) -> None:
     """Fortin 2014: quantiles on the principal components of control voxels."""
     images, result, volumes = ran(folder, "functional_normalization", components=2, points=101)
@@ -161,11 +177,11 @@ def test_mica_with_travelers(folder: Path) -> None:
     study = study_of("mica", {"to": "b0", "travelers": ["T1"]}, held_out=0.5)
     images = opened(folder, study)
     tables = {
-        site: replace(table, travelers={"T1": str(table.people[0])})
+        site: replace(table, travelers={"T1": str(table.people[0])}, consented=frozenset({"T1"}))
         for site, table in sites(images, {b: b for b in BATCHES}).items()
     }
     result, volumes = run(study, tables)
-    assert set(result.shared) == {"b0/T1"}
+    assert set(result.shared) == {"traveler/T1"}
     one, other = (
         images.where(images.people == "sub-b000"),
         images.where(images.people == "sub-b200"),

@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from motet.errors import DataError
 from motet.harmonizers._images.each import rescaled
 from motet.harmonizers._images.white_stripe import peak, stripe, white_matter_mode
 from motet.images.images import Image
@@ -64,8 +65,11 @@ def test_stripe_is_two_sided_and_strict() -> None:
     assert (mean, spread) == (inside.mean(), inside.std(ddof=1))
     assert mean == pytest.approx(100.0, abs=0.5)
     flat = image_of(np.where(image.mask, 5.0, 0.0), image.mask)
-    with pytest.raises(ValueError, match="one intensity"):
+    with pytest.raises(DataError, match="one intensity"):
         stripe(flat, "T1w", 0.05)
+    few = image_of(np.repeat([30.0, 60.0, 100.0, 110.0], 2000).reshape(20, 20, 20), image.mask)
+    mean, spread = stripe(few, "T1w", 0.05)  # as published: what is brighter than the mean
+    assert (mean, round(spread, 2)) == (105.0, 5.0)
 
 
 def test_background_of_a_stripped_image_stays_nothing() -> None:
@@ -75,5 +79,10 @@ def test_background_of_a_stripped_image_stays_nothing() -> None:
     stripped = image_of(np.where(mask, 50.0, 0.0), mask)
     assert (rescaled(stripped, 40.0, 5.0)[~mask] == 0).all()
     assert (rescaled(stripped, 40.0, 5.0)[mask] == 2.0).all()
+    big = np.zeros((12, 12, 12), dtype=bool)
+    big[4:8, 4:8, 4:8] = True
+    stray = np.where(big, 50.0, 0.0)
+    stray[0, 0, 0] = 0.01
+    assert np.abs(rescaled(image_of(stray, big), 40.0, 5.0)[~big]).max() == 0.01
     whole = image_of(np.where(mask, 50.0, 10.0), mask)
     assert (rescaled(whole, 40.0, 5.0)[~mask] == -6.0).all()

@@ -88,7 +88,9 @@ def _density(values: Float, grid: Float) -> Float | None:
     seen = values[np.isfinite(values)]
     if len(seen) < 3 or np.ptp(seen) < 1e-9 * max(1.0, float(np.abs(seen).max())):
         return None
-    return np.asarray(gaussian_kde(seen)(grid))
+    found = np.asarray(gaussian_kde(seen)(grid))
+    # A density that the grid does not see is a line: too narrow for a curve.
+    return found if found.sum() * (grid[1] - grid[0]) > 0.5 else None
 
 
 def _height(batches: list[Float], grid: Float) -> float:
