@@ -180,10 +180,13 @@ def joined(
             f"({listed(unseen.batches)}).",
             site=unseen.site,
         )
-    say(
-        f"The model does not know batch {listed(unseen.batches)}: its effects are estimated here, "
-        f"from {len(set(unseen.people.tolist()))} people; nothing leaves."
-    )
     site = LocalSite(name=unseen.site, schema=schema, data=unseen, seed=seed, say=say)
     _do(method.join(params, schema), site, shared)
-    return method.site_model(params, site, shared)
+    own = method.site_model(params, site, shared)
+    what = (
+        f"its effects are estimated here, from {len(set(unseen.people.tolist()))} people"
+        if own.arrays
+        else "everybody is harmonized as people of the study are"
+    )
+    say(f"The model does not know batch {listed(unseen.batches)}: {what}; nothing leaves.")
+    return own

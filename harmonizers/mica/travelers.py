@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from motet.errors import DataError
+from motet.errors import DataError, listed
 from motet.harmonizers._images.quantiles import matched, quantile_function
 from motet.harmonizers.mica.params import MicaParams
 from motet.phases import Publish, Who
@@ -89,6 +89,10 @@ def own_scans(site: Site, batch: str, params: MicaParams, shared: Arrays) -> tup
         if traveler in site.travelers
         for scan in _of(site, traveler, params, batch=batch)
     ]
+    used = {traveler for traveler, _ in own}
+    if used and (absent := [t for t in params.travelers if t not in used]):
+        by = listed(sorted(used))
+        site.warn(f"Batch '{batch}' has no scan of {listed(absent)}: its warp is that of {by}.")
     if not own:
         raise DataError(
             f"No traveler was scanned in batch '{batch}', so there is no way from it to "

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,7 +116,8 @@ def apply_model(
         does not know is an unseen site.
     participants : sequence of str
         Whom to write, with or without ``sub-``; default: everybody. Effects of unseen batches are
-        estimated from everybody in `data` all the same.
+        estimated from everybody in `data` all the same. People whom other runs with the same model
+        wrote to `out` stay there.
     workers : int
         Images worked on side by side.
 
@@ -177,13 +178,15 @@ def apply_model(
     )
     chosen = _chosen(table, participants)
     part = table if chosen.all() else table.where(chosen)
+    # Some people of a folder, in a run of their own: those of other runs stay beside them.
+    others: Literal["kept", "replaced"] = "kept" if participants else "replaced"
     about = {
         "method": shared.document["method"],
         "study": shared.document["study"],
         "plan": shared.document["plan"],
         "model": shared.sha256,
     }
-    with derivative_writer(out, part, description=about) as writer:
+    with derivative_writer(out, part, description=about, others=others) as writer:
         for rows, values in _only(blocks, chosen):
             writer.write(rows, values)
     known = tuple(b for b in part.batches if own and b in own.batches)

@@ -57,10 +57,12 @@ def brain(rng: np.random.Generator, *, age: float, gain: float, shift: float) ->
     return np.where(inside, gain * made + shift + noise, np.abs(noise)), inside
 
 
-def write_brains(folder: Path, *, batches: Mapping[str, int], seed: int = 0) -> Path:
-    """A BIDS folder with people of several scanners; the first of each scanner is a traveler."""
+def write_brains(
+    folder: Path, *, batches: Mapping[str, int], seed: int = 0, dtype: type = np.float64
+) -> Path:
+    """A BIDS folder with people of several scanners."""
     rng = np.random.default_rng(seed)
-    lines, travelers = ["participant_id\tage\tsex\tscanner"], []
+    lines = ["participant_id\tage\tsex\tscanner"]
     for k, (batch, n) in enumerate(sorted(batches.items())):
         for i in range(n):
             name, age = f"sub-{batch}{i:02d}", 20 + 60 * rng.random()
@@ -69,11 +71,12 @@ def write_brains(folder: Path, *, batches: Mapping[str, int], seed: int = 0) -> 
             anat = folder / name / "anat"
             anat.mkdir(parents=True)
             header = nib.Nifti1Header()
-            header.set_data_dtype(np.float64)
-            nib.save(nib.Nifti1Image(data, AFFINE, header), anat / f"{name}_T1w.nii.gz")
+            header.set_data_dtype(dtype)
+            nib.save(
+                nib.Nifti1Image(data.astype(dtype), AFFINE, header), anat / f"{name}_T1w.nii.gz"
+            )
             mask = nib.Nifti1Image(inside.astype(np.uint8), AFFINE)
             nib.save(mask, anat / f"{name}_desc-brain_mask.nii.gz")
-        travelers.append(f"sub-{batch}00")
     (folder / "participants.tsv").write_text("\n".join(lines) + "\n")
     return folder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from motet.config import Study
 from motet.images.images import Images
 from motet.plan import build_plan
 from motet.registry import methods
+from motet.releases import bind
 from motet.simulation import simulate
 from motet.store import load_model
 
@@ -98,11 +100,13 @@ def test_same_bytes_and_no_change_outside(
 
 @pytest.mark.parametrize("method", METHODS)
 def test_files(method: str, folder: Path, tmp_path: Path) -> None:
-    """Catches a derivative without affine, header, mask or sources; one that a second site or an
-    unseen one cannot be given; and a payload that grows with people."""
+    """Catches a derivative without affine, header, mask or sources, a cast to integers, one that an
+    unseen site cannot be given, people in another order of threads, and an array that leaves and
+    is not in the ledger."""
     study = study_of(method, {})
-    for site in ("b0", "b1", "new"):
-        write_brains(tmp_path / site, batches={site: 4}, seed=len(site))
+    for k, site in enumerate(("b0", "b1", "new")):
+        dtype = (np.float64, np.int16, np.float32)[k]
+        write_brains(tmp_path / site, batches={site: 4}, seed=k, dtype=dtype)
     paths = {site: tmp_path / site for site in ("b0", "b1")}
     result = simulate(study.model_copy(update={"sites": paths}), out=tmp_path / "out")
     applied = apply_model(tmp_path / "out", tmp_path / "new", tmp_path / "applied")
@@ -111,16 +115,17 @@ def test_files(method: str, folder: Path, tmp_path: Path) -> None:
     for file in (tmp_path / "applied").rglob("*.nii.gz"):
         other = tmp_path / "by two" / file.relative_to(tmp_path / "applied")
         assert other.read_bytes() == file.read_bytes()
-    for home, source in (
-        (tmp_path / "out/sites/b0/harmonized", tmp_path / "b0"),
-        (tmp_path / "applied", tmp_path / "new"),
+    for home, source, stored in (
+        (tmp_path / "out/sites/b0/harmonized", tmp_path / "b0", np.float64),
+        (tmp_path / "out/sites/b1/harmonized", tmp_path / "b1", np.float32),
+        (tmp_path / "applied", tmp_path / "new", np.float32),
     ):
         (person, *_) = sorted(p.name for p in source.glob("sub-*"))
         (file,) = (home / person / "anat").glob("*_T1w.nii.gz")
         image, before = nib.load(file), nib.load(source / person / "anat" / f"{person}_T1w.nii.gz")
         assert np.array_equal(image.affine, before.affine)
         assert image.shape == SHAPE
-        assert image.get_data_dtype() == np.float64
+        assert image.get_data_dtype() == stored
         about = (file.parent / file.name.replace(".nii.gz", ".json")).read_text()
         assert f"bids:source:{person}/anat/{person}_T1w.nii.gz" in about
         assert '"model"' in about
@@ -131,3 +136,12 @@ def test_files(method: str, folder: Path, tmp_path: Path) -> None:
     assert sha256 == result.sha256
     for array in arrays.values():
         assert array.dtype.kind in "fiub"
+    for phase in (p for p in result.plan.phases if p.releases):
+        lines = [
+            json.loads(line)
+            for line in (tmp_path / "out/sites/b0/ledger.jsonl").read_text().split("\n")[:-1]
+        ]
+        (entry,) = (line for line in lines if line["phase"] == phase.name)
+        left = {array["name"]: tuple(array["shape"]) for array in entry["arrays"]}
+        sizes = result.plan.sizes(result.shared)
+        assert left == {spec.name: bind(spec.shape, sizes) for spec in phase.releases}

@@ -180,7 +180,7 @@ def test_labels_are_of_the_image(numbers: np.ndarray, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_labels(file, like=like, place=HERE), like.to_canonical(mask))
     moved = affine_of("LPS", SHAPE)
     moved[0, 3] += 1.0
-    with pytest.raises(DataError, match=r"another grid \(7 x 10 x 5 voxels of 1.5 x 2 x 3 mm\)"):
+    with pytest.raises(DataError, match=r"another grid \(7 x 10 x 5 voxels of 1.5 x 2 x 3 mm, "):
         read_labels(image_of(tmp_path / "n.nii", mask, moved), like=like, place=HERE)
     soft = image_of(tmp_path / "p.nii", mask * 0.5, affine_of("LPS", SHAPE), np.float32)
     with pytest.raises(DataError, match="whole numbers"):

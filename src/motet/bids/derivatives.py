@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from motet.bids.checks import Place, check_finite
 from motet.bids.description import NAME, SOURCE, is_harmonized, write_description
 from motet.bids.features import PERSON, SESSION
 from motet.bids.folder import complete_folder
+from motet.bids.joining import check_joinable, keep_others, one_at_a_time
 from motet.bids.table import Table
 from motet.bids.tsv import exact, write_text
 from motet.errors import OutputFolderError, listed
@@ -47,6 +48,9 @@ class DerivativeWriter:
     description : mapping
         What the sidecar features.json says: ``method``, ``study``, ``plan_hash``,
         ``model_hash`` … Plain JSON. ``Sources`` is added where it is not given.
+    others : {"replaced", "kept"}
+        What becomes of people whom an earlier run wrote there. They are kept only where they were
+        harmonized with the same model, as tsv; several runs may write at a time.
 
     Raises
     ------
@@ -59,14 +63,24 @@ class DerivativeWriter:
     ...     writer.write(slice(0, 2), table.rows_block(slice(0, 2)))  # doctest: +SKIP
     """
 
-    def __init__(self, folder: Path, like: Table, *, description: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        like: Table,
+        *,
+        description: Mapping[str, Any],
+        others: Literal["replaced", "kept"] = "replaced",
+    ) -> None:
         self.folder, self.like, self.description = Path(folder), like, dict(description)
+        self._others = others
         self._done = np.zeros(len(like), dtype=np.bool_)
         self._place = Place(site=like.site, file=self.folder)
         self._building: AbstractContextManager[Path] | None = None
 
     def __enter__(self) -> Self:
         self._refuse_the_input()
+        if self._others == "kept":
+            check_joinable(self.folder, self.description)
         self._building = complete_folder(self.folder, may_replace=self._is_earlier)
         self._partial = self._building.__enter__()
         try:
@@ -109,10 +123,25 @@ class DerivativeWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._others == "kept":
+            with one_at_a_time(self.folder):
+                self._end(kind, error, trace)
+        else:
+            self._end(kind, error, trace)
+
+    def _end(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         assert self._building is not None
         if error is None:
             try:
                 self._finish()
+                if self._others == "kept":
+                    check_joinable(self.folder, self.description)
+                    keep_others(self._partial, self.folder, set(self.like.people.tolist()))
             except BaseException as failed:
                 self._release()
                 self._building.__exit__(type(failed), failed, failed.__traceback__)

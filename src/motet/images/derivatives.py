@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,15 @@ from motet.store import write_json
 
 
 def derivative_writer(
-    folder: Path, like: Table, *, description: Mapping[str, Any]
+    folder: Path,
+    like: Table,
+    *,
+    description: Mapping[str, Any],
+    others: Literal["replaced", "kept"] = "replaced",
 ) -> DerivativeWriter:
     """The writer for these data: of measures, or of images."""
     kind = ImageWriter if isinstance(like, Images) else DerivativeWriter
-    return kind(folder, like, description=description)
+    return kind(folder, like, description=description, others=others)
 
 
 def camel(method: str) -> str:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from motet.bids.checks import Place
-from motet.errors import listed
+from motet.bids.description import is_harmonized
+from motet.errors import listed, nearest
 
 ENTITY = re.compile(r"([a-zA-Z]+)-([a-zA-Z0-9+]+)")
 DATATYPES = ("anat", "dwi", "perf")
@@ -117,9 +118,14 @@ def find_images(folder: Path, people: Sequence[str], pick: Pick, *, site: str) -
                 _refuse_several(before, image, site)
         found += own
     if without:
+        there = sorted(
+            {name.suffix for name in _names(folder, without[0]) if name.suffix != "mask"}
+        )
         raise Place(site=site, file=folder).error(
             f"{listed(without)} {'has' if len(without) == 1 else 'have'} no {_said(pick)}.",
-            do="Take these people out of participants.tsv, or add their images: "
+            do=(f"There is {listed(there)}. " if there else "")
+            + nearest(pick.suffix, there)
+            + " Take these people out of participants.tsv, or add their images: "
             f"sub-*/[ses-*/]anat/*_{pick.suffix}.nii.gz.",
             person=without[0],
         )
@@ -133,7 +139,9 @@ def find_mask(folder: Path, image: Found) -> Path | None:
     of several acquisitions or runs may do without these.
     """
     inside = image.file.parent.relative_to(folder)
-    places = [image.file.parent, *sorted(folder.glob(f"derivatives/*/{inside}"))]
+    # A mask that Motet wrote is one it was given, or a threshold: neither is a source.
+    derived = [d for d in sorted(folder.glob("derivatives/*")) if not is_harmonized(d)]
+    places = [image.file.parent, *(d / inside for d in derived)]
     fitting = [
         (len(name.entities), file)
         for place in places
@@ -150,6 +158,12 @@ def _masks(mask: Name, image: Name) -> bool:
         and own.items() <= image.entities.items()
         and all(own.get(key) == image.entities.get(key) for key in OF_THE_GRID)
     )
+
+
+def _names(folder: Path, person: str) -> Iterable[Name]:
+    """Names of all images of a person."""
+    home = folder / f"sub-{person.removeprefix('sub-')}"
+    return (name for file in home.rglob("*.nii*") if (name := Name.of(file)) is not None)
 
 
 def _of_person(folder: Path, person: str, pick: Pick) -> Iterable[Found]:

@@ -88,6 +88,7 @@ def open_images(
         _refuse_other_grids(found, grids, site)
         common = described(grids[0].canonical)
     _say_of_masks(scans, say)
+    _say_of_others(folder, here.people, say)
     people = [one.person for one in found]
     covariates_of, batch_of = here.rows_of(people)
     sessions = [f"ses-{one.session}" if one.session else "" for one in found]
@@ -196,6 +197,14 @@ def _refuse_other_grids(found: Sequence[Found], grids: Sequence[Grid], site: str
 def _size(grid: Grid) -> str:
     size = " x ".join(map(str, grid.canonical.shape))
     return f"{size} voxels of {' x '.join(f'{edge:g}' for edge in grid.canonical.spacing)} mm"
+
+
+def _say_of_others(folder: Path, people: Sequence[str], say: Callable[[str], Any]) -> None:
+    """Say who has images and no row in participants.tsv."""
+    known = {f"sub-{person.removeprefix('sub-')}" for person in people}
+    others = sorted(p.name for p in folder.glob("sub-*") if p.is_dir() and p.name not in known)
+    if others:
+        say(f"{listed(others)}: not in participants.tsv, so left out.")
 
 
 def _say_of_masks(scans: Sequence[Scan], say: Callable[[str], Any]) -> None:

@@ -248,4 +248,6 @@ def _grid(image: SpatialImage, place: Place) -> Grid:
 
 def _said(grid: Grid) -> str:
     size = " x ".join(map(str, grid.shape))
-    return f"{size} voxels of {' x '.join(f'{edge:g}' for edge in grid.spacing)} mm"
+    corner = ", ".join(f"{place:g}" for place in grid.affine[:3, 3])
+    edges = " x ".join(f"{edge:g}" for edge in grid.spacing)
+    return f"{size} voxels of {edges} mm, the first at ({corner})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,9 @@ PEOPLE = 6
 
 PIXELS = 150
 """Of the longer side of a slice."""
+
+VOXELS = 50_000
+"""Of a tissue of a person that make its histogram."""
 
 BINS = 96
 SMOOTH = 1.5
@@ -65,23 +68,45 @@ def pictures(raw: Images, folder: Path, method: str) -> Pictures:
         The derivative with the harmonized images.
     method : str
     """
-    by_batch = {batch: np.flatnonzero(raw.batch == batch)[:PEOPLE] for batch in raw.batches}
-    pairs = {
-        batch: [_pair(raw, int(row), folder, method) for row in rows]
-        for batch, rows in by_batch.items()
+    by_batch = {
+        batch: np.flatnonzero(raw.batch == batch)[:PEOPLE].tolist() for batch in raw.batches
     }
-    turns = [p[i] for i in range(SHOWN) for p in pairs.values() if i < len(p)]
-    chosen = turns[:SHOWN]
+    turns = [rows[i] for i in range(SHOWN) for rows in by_batch.values() if i < len(rows)]
+    chosen: list[_Pair] = []
+    tissues = {which: _Tissues(contrast=raw.contrast) for which in ("before", "after")}
+    # One person at a time, but for those whose slices are painted: volumes are large.
+    for row in (row for rows in by_batch.values() for row in rows):
+        pair = _pair(raw, row, folder, method)
+        for which, of in tissues.items():
+            of.add(pair.batch, pair.before.brain, getattr(pair, which).brain)
+        if row in turns[:SHOWN]:
+            chosen.append(pair)
     windows = _window([p.before for p in chosen]), _window([p.after for p in chosen])
     slices = tuple(
         (f"{pair.person}, {pair.batch}", _png(_mosaic(pair, *windows), _alt(pair)))
         for pair in chosen
     )
     figures = tuple(
-        _histograms(pairs, which, contrast=raw.contrast, name=f"{raw.site}/tissues-{which}")
-        for which in ("before", "after")
+        _histograms(of, raw.batches, which, name=f"{raw.site}/tissues-{which}")
+        for which, of in tissues.items()
     )
     return Pictures(slices=slices, tissues=figures)
+
+
+@dataclass(kw_only=True)
+class _Tissues:
+    """Some intensities of every batch's tissues."""
+
+    contrast: str
+    values: dict[tuple[str, int], list[Float]] = field(default_factory=dict)
+
+    def add(self, batch: str, measured: Float, brain: Float) -> None:
+        """Add a person, whose tissues are those of the image as measured."""
+        classes = segment(measured)
+        for k in range(3):
+            own = brain[classes == k]
+            some = own[:: max(1, len(own) // VOXELS)]
+            self.values.setdefault((batch, k), []).append(some)
 
 
 def _pair(raw: Images, row: int, folder: Path, method: str) -> _Pair:
@@ -192,17 +217,10 @@ def _png(pixels: RGB, alt: str) -> Markup:
     )
 
 
-def _histograms(pairs: dict[str, list[_Pair]], which: str, *, contrast: str, name: str) -> Markup:
-    """Intensities of each tissue, a line a batch; tissues are those of the image as measured."""
-    order = order_of(contrast)
-    values: dict[tuple[str, int], list[Float]] = {}
-    for batch, own in pairs.items():
-        for pair in own:
-            classes = segment(pair.before.brain)
-            brain = getattr(pair, which).brain
-            for k in range(3):
-                values.setdefault((batch, k), []).append(brain[classes == k])
-    joined = {key: np.concatenate(parts) for key, parts in values.items()}
+def _histograms(tissues: _Tissues, batches: Sequence[str], which: str, *, name: str) -> Markup:
+    """Intensities of each tissue, a line a batch."""
+    order = order_of(tissues.contrast)
+    joined = {key: np.concatenate(parts) for key, parts in tissues.values.items()}
     everything = np.concatenate(list(joined.values()))
     low, high = np.quantile(everything, (0.001, 0.999))
     edges = np.linspace(low, max(high, np.nextafter(low, np.inf)), BINS + 1)
@@ -211,7 +229,7 @@ def _histograms(pairs: dict[str, list[_Pair]], which: str, *, contrast: str, nam
     with drawn(name, alt, height=1.9, margins=Margins(left=0.3)) as canvas:
         axes = canvas.figure.add_subplot()
         for (batch, k), brain in joined.items():
-            number = list(pairs).index(batch)
+            number = list(batches).index(batch)
             height, _ = np.histogram(brain, bins=edges)
             share = gaussian_filter1d(height / max(1, len(brain)), SMOOTH)
             middle = (edges[1:] + edges[:-1]) / 2

@@ -22,6 +22,7 @@ OUTCOMES = {
     "above chance": ", still more than chance gives",
     "below chance": ", less than chance gives",
     "as covariates": ", more than chance gives",
+    "too few people": ", of too few people to say anything",
 }
 LEFT = (
     "no table of people left a hospital: what left are sums, estimates and agreements, listed below"

@@ -38,6 +38,7 @@ class Verdict:
 
 
 NOTHING = Verdict("none")
+TOO_FEW = Verdict("none", "too few people")
 
 
 def verdict(metric: Metric, version: str) -> Verdict:
@@ -46,7 +47,7 @@ def verdict(metric: Metric, version: str) -> Verdict:
     if reading is None or version == "demographics":
         return NOTHING
     if reading.value is None:
-        return Verdict("none", "too few people")
+        return TOO_FEW
     if metric.name.endswith("_p"):
         good = reading.value >= ALPHA
         return Verdict("good", "at chance") if good else Verdict("bad", f"below {ALPHA}")
@@ -69,6 +70,8 @@ def verdict(metric: Metric, version: str) -> Verdict:
         return Verdict("caution", "weaker" if reading.value < SLOPE[0] else "stronger")
     if raw is None or raw.value is None:
         return NOTHING
+    if metric.name.startswith("r2_") and raw.value <= 0:
+        return Verdict("none", "not in raw")
     if metric.better == "raw":
         return _as_raw(reading, raw.value)
     if metric.aim == "biology":
@@ -80,6 +83,8 @@ def _against_chance(reading: Reading, chance: float | None) -> Verdict:
     assert reading.value is not None
     bounds = reading.band
     if bounds is not None:
+        if bounds[1] >= 1.0:
+            return TOO_FEW  # chance alone reaches a perfect score
         if reading.within_band:
             return Verdict("good", "at chance")
         above = reading.value > bounds[1]
