@@ -166,6 +166,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=6)
     parser.add_argument("--travelers", type=int, default=2)
     parser.add_argument("--resolution", type=int, default=2)
+    parser.add_argument("--bend", type=float, default=4.0, help="mm; 0.5: as registered")
     parser.add_argument("--methods", default=",".join(m for m in METHODS if "," not in m))
     asked = parser.parse_args()
     wanted = asked.methods.split(",")
@@ -175,6 +176,7 @@ def main() -> None:
             words = ["phantom", "--out", str(phantom), "--effect", effect, "--sites", "4"]
             words += ["--people", str(asked.people), "--travelers", str(asked.travelers)]
             words += ["--resolution", str(asked.resolution), "--contrasts", CONTRAST]
+            words += ["--bend", str(asked.bend)]
             subprocess.run([sys.executable, "-m", "motet", *words], check=True)
         sites = sorted(p.name for p in phantom.iterdir() if (p / "participants.tsv").is_file())
         scans = [

@@ -34,6 +34,14 @@ def phantom(
     confounded: Annotated[
         bool, typer.Option("--confounded", help="Hospitals see people of other age and sex.")
     ] = False,
+    bend: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=20.0,
+            help="mm by which anatomies differ; below a voxel: as registered to a template.",
+        ),
+    ] = 4.0,
     anatomy: Annotated[
         Path | None,
         typer.Option(
@@ -58,6 +66,7 @@ def phantom(
         contrasts=contrasts_of(contrasts),
         effect=effect.value,
         confounded=confounded,
+        bend=bend,
         seed=seed,
     )
     made.write(out)

@@ -96,6 +96,9 @@ class Consortium:
         See :func:`motet.phantom.scanner.scanner`.
     confounded : bool
         Whether hospitals see people of different age and sex.
+    bend : float
+        How far anatomies differ between people: standard deviation of the displacement, mm.
+        Below a voxel, images are as after registration to a template.
     seed : int
     """
 
@@ -107,6 +110,7 @@ class Consortium:
     contrasts: Sequence[str] = ("T1w",)
     effect: Effect = "tissue"
     confounded: bool = False
+    bend: float = 4.0
     seed: int = 1
     _scanners: dict[Any, Scanner] = field(default_factory=dict, repr=False, init=False)
 
@@ -158,7 +162,7 @@ class Consortium:
         self._write_about(folder, [p for p in everybody if len(p.sites) > 1])
 
     def _write_person(self, folder: Path, who: Person, anatomy: Anatomy) -> None:
-        own = person(anatomy, seed=self.seed, name=who.name, age=who.age)
+        own = person(anatomy, seed=self.seed, name=who.name, age=who.age, bend=self.bend)
         variation = texture(own, seed=self.seed, name=who.name)
         write_new(folder / "labels" / f"{who.name}_dseg.nii.gz", own.labels, own.affine)
         mask = own.inside.astype(np.uint8)
