@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -62,6 +62,9 @@ class DerivativeWriter:
     >>> with DerivativeWriter(out, table, description={"method": "combat"}) as writer:
     ...     writer.write(slice(0, 2), table.rows_block(slice(0, 2)))  # doctest: +SKIP
     """
+
+    what: ClassVar[str] = "measures"
+    readme: ClassVar[str] = README
 
     def __init__(
         self,
@@ -205,16 +208,18 @@ class DerivativeWriter:
             partial,
             name=f"{like.site}, harmonized{f' with {method}' if method else ''}",
             by=NAME,
-            description=f"Harmonized measures{f' ({method})' if method else ''}.",
+            description=f"Harmonized {self.what}{f' ({method})' if method else ''}.",
             source=like.source,
         )
         for person in participants[PERSON]:
             # A dataset lists only participants that have a folder in it, says the BIDS validator.
             if re.fullmatch(r"sub-[0-9A-Za-z+]+", person):
                 (partial / person).mkdir(exist_ok=True)
-        title = f"Harmonized measures of {like.site}"
+        title = f"Harmonized {self.what} of {like.site}"
         (partial / "README").write_text(
-            README.format(title=title, line="=" * len(title), version=__version__, form=self._form),
+            self.readme.format(
+                title=title, line="=" * len(title), version=__version__, form=self._form
+            ),
             encoding="utf-8",
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,15 @@ from motet.images.images import Image, Images, Scan, measured, replace_data
 from motet.images.mask import RULE
 from motet.images.volume import write_volume
 from motet.store import write_json
+
+README = """{title}
+{line}
+Images of the people in participants.tsv, harmonized by Motet {version}, with the mask of each. The
+JSON beside an image says from what, with which method, and in which study it was made. Axes, affine
+and header are those of the source; intensities are floating.
+features.{form}: measures of the harmonized images, quantiles of the intensities within the mask
+(in the units that the method gives), and intensities and volumes (ml) of CSF, GM and WM.
+"""
 
 
 def derivative_writer(
@@ -54,6 +63,8 @@ class ImageWriter(DerivativeWriter):
     """
 
     like: Images
+    what: ClassVar[str] = "images"
+    readme: ClassVar[str] = README
 
     def write(self, rows: slice | NDArray[np.intp], block: NDArray[Any]) -> None:
         """Write images of some rows.
