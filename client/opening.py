@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from motet.bids.covariates import CovariateRequest
@@ -51,10 +51,20 @@ def open_as(
     covariates: Mapping[str, CovariateRequest],
     say: Callable[[str], None] = silent,
     workers: int = 1,
+    only: Collection[str] = (),
 ) -> Table:
-    """Read measures or images, as the method's parameters want them; images by `workers`."""
+    """Read measures or images, as the method's parameters want them.
+
+    Images are read by `workers`, and where `only` names people, those of these alone.
+    """
     if isinstance(params, ImageParams):
         return open_images(
-            folder, site=site, params=params, covariates=covariates, say=say, workers=workers
+            folder,
+            site=site,
+            params=params,
+            covariates=covariates,
+            say=say,
+            workers=workers,
+            only=only,
         )
     return read_site(folder, site=site, covariates=covariates, batch=params.batch)

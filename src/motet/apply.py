@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.bids.covariates import CovariateRequest
+from motet.bids.read import read_people
 from motet.bids.table import Table
 from motet.client.apply import Rows, harmonized
 from motet.client.opening import open_as
@@ -148,6 +149,7 @@ def apply_model(
         covariates=_requests(shared.schema),
         say=say,
         workers=workers,
+        only=_alone(data, site, participants, shared, own),
     )
     warnings: list[str] = []
     if own is None:
@@ -198,6 +200,27 @@ def apply_model(
         unseen=tuple(b for b in part.batches if b not in known),
         warnings=tuple(warnings),
     )
+
+
+def _alone(
+    data: Path, site: str, participants: Sequence[str], shared: SharedModel, own: SiteModel | None
+) -> list[str]:
+    """Whom of the participants nobody else here is needed for; nobody where others are.
+
+    Effects of a batch that the model does not know are estimated from all of its people.
+    """
+    if not participants or own is None:
+        return []
+    here = read_people(
+        data, site=site, covariates=_requests(shared.schema), batch=shared.params.batch
+    )
+    labels = {name.removeprefix("sub-") for name in participants}
+    asked = {p: b for p, b in zip(here.people, here.batches, strict=True) if _label(p) in labels}
+    return list(asked) if set(asked.values()) <= set(own.batches) else []
+
+
+def _label(person: str) -> str:
+    return person.removeprefix("sub-")
 
 
 def _own_model(

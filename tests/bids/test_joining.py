@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from conformance.brains import study_of, write_brains
 from e2e.consortium import consortium, succeeded
 from motet.apply import apply_model
-from motet.errors import OutputFolderError
+from motet.errors import DataError, OutputFolderError
 from motet.simulation import simulate
 
 
@@ -77,3 +78,18 @@ def test_tables_too(tmp_path: Path) -> None:
     runs = pd.read_csv(tmp_path / "runs/features.tsv", sep="\t", dtype=str)
     expected = whole.sort_values("participant_id").reset_index(drop=True)
     pd.testing.assert_frame_equal(runs, expected)
+
+
+def test_another_person_does_not_stand_in_the_way(folder: Path, tmp_path: Path) -> None:
+    """Catches a run of one participant that reads everybody's images."""
+    data = Path(shutil.copytree(folder / "ash", tmp_path / "ash"))
+    spoilt = data / "sub-ash02/anat/sub-ash02_T1w.nii.gz"
+    spoilt.write_bytes(spoilt.read_bytes()[:200])
+    asked = {"model": folder / "nyul", "data": data, "site": "ash"}
+    apply_model(out=tmp_path / "out", participants=["ash01"], **asked)
+    assert people(tmp_path / "out") == ["sub-ash01"]
+    with pytest.raises(DataError, match="sub-ash02"):
+        apply_model(out=tmp_path / "all", **asked)
+    assert not (tmp_path / "all").exists()
+    with pytest.raises(DataError, match="no participant nobody"):
+        apply_model(out=tmp_path / "nobody", participants=["nobody", "ash01"], **asked)
