@@ -59,7 +59,8 @@ def test_every_registered_method_is_described() -> None:
         assert method.name == name
         assert isinstance(method.card, Card)
         assert method.card.title
-        assert method.card.papers
+        # A control is not a published method.
+        assert method.card.papers or "a control" in method.card.summary.lower()
         assert method.card.summary.endswith(".")
         assert method.card.leaves
         assert issubclass(method.params_type, Params)
