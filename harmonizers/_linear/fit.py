@@ -18,6 +18,7 @@ from motet.harmonizers._linear.design import design_matrix
 from motet.harmonizers._linear.estimate import Estimates, pooled, residual_ss
 from motet.harmonizers._linear.moments import Moments, batch_moments, observed_moments
 from motet.harmonizers._linear.options import Options
+from motet.phases import Publish, Step, Who
 from motet.releases import Arrays, ArraySpec
 from motet.schema import Batch, Schema
 from motet.site import Site
@@ -138,6 +139,21 @@ def estimates_in(shared: Arrays) -> Estimates:
         alpha=shared["alpha"].astype(np.float64, copy=False),
         beta=shared["beta"].astype(np.float64, copy=False),
         var_pooled=shared["var_pooled"].astype(np.float64, copy=False),
+    )
+
+
+def reference_steps(fit: Fit, features: str) -> tuple[Step, ...]:
+    """The reference batch's release where there is one; `features` names their number."""
+    if fit.reference is None:
+        return ()
+    return (
+        Publish(
+            name="reference",
+            who=Who(site=fit.reference.site),
+            arrays=of_reference(features),
+            at_site=fit.send_reference,
+            at_coordinator=fit.take_reference,
+        ),
     )
 
 

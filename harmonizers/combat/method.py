@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from motet.bids.table import Table
 from motet.harmonizer import Card, Params, SiteModel
-from motet.harmonizers._linear.fit import MOMENTS, MOMENTS_OF_INCOMPLETE, Fit, of_reference
+from motet.harmonizers._linear.fit import MOMENTS, MOMENTS_OF_INCOMPLETE, Fit, reference_steps
 from motet.harmonizers._linear.model import harmonized_rows, site_model
 from motet.harmonizers._linear.options import reference_batch
 from motet.harmonizers.combat.params import ComBatParams, group_of_features
-from motet.phases import Publish, Step, Sum, Who
+from motet.phases import Step, Sum
 from motet.releases import Arrays, Size
 from motet.schema import Schema
 from motet.site import Site
@@ -46,7 +46,7 @@ class ComBat:
         group_of_features(params, schema)
         reference = reference_batch(params, schema)
         fit = Fit(params, schema, reference)
-        steps: list[Step] = [
+        return (
             Sum(
                 name="moments",
                 arrays=MOMENTS,
@@ -61,18 +61,8 @@ class ComBat:
                 at_site=fit.send_incomplete,
                 at_coordinator=fit.estimate_incomplete,
             ),
-        ]
-        if reference is not None:
-            steps.append(
-                Publish(
-                    name="reference",
-                    who=Who(site=reference.site),
-                    arrays=of_reference("p"),
-                    at_site=fit.send_reference,
-                    at_coordinator=fit.take_reference,
-                )
-            )
-        return steps
+            *reference_steps(fit, "p"),
+        )
 
     def join(self, params: Any, schema: Schema) -> Sequence[Step]:
         """Nothing leaves an unseen site: its batch effects follow from the shared estimates."""

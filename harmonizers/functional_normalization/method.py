@@ -12,6 +12,7 @@ from pydantic import Field
 
 from motet.errors import DesignError
 from motet.harmonizer import Card, Params, SiteModel
+from motet.harmonizers._images.alone import ImageByImage
 from motet.harmonizers._images.common import CommonMask
 from motet.harmonizers._images.control import Control, Units
 from motet.harmonizers._images.each import each
@@ -107,7 +108,7 @@ class Fit:
         return {"beta": np.linalg.solve(sums["dd"], sums["dq"])[1:]}
 
 
-class FunctionalNormalization:
+class FunctionalNormalization(ImageByImage):
     """Every image's quantiles less what its control voxels explain."""
 
     name: ClassVar[str] = "functional_normalization"
@@ -129,14 +130,6 @@ class FunctionalNormalization:
         """Common mask, control voxels and their patterns, quantiles."""
         mask = CommonMask(params.coverage).step()
         return (mask, *params.control.steps(), Fit(params).step())
-
-    def join(self, params: Any, schema: Schema) -> Sequence[Step]:
-        """Nothing leaves an unseen site: scores follow from the shared patterns."""
-        return ()
-
-    def site_model(self, params: Any, site: Site, shared: Arrays) -> SiteModel:
-        """A model without arrays."""
-        return SiteModel(site=site.name, batches=site.batches, arrays={})
 
     def apply(
         self, params: Any, data: Images, model: SiteModel, shared: Arrays, schema: Schema

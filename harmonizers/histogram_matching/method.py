@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from motet.harmonizer import Card, Params, SiteModel
+from motet.harmonizers._images.alone import ImageByImage
 from motet.harmonizers._images.each import each
 from motet.harmonizers._images.mean_quantiles import MeanQuantiles
 from motet.harmonizers._images.quantiles import matched, quantile_function
-from motet.images.images import Images
+from motet.images.images import Image, Images
 from motet.images.params import ImageParams
 from motet.phases import Step
 from motet.releases import Arrays
 from motet.schema import Schema
-from motet.site import Site
 
 
 class HistogramMatchingParams(ImageParams):
@@ -32,7 +32,7 @@ class HistogramMatchingParams(ImageParams):
     points: int = Field(default=1000, ge=11, le=10_000)
 
 
-class HistogramMatching:
+class HistogramMatching(ImageByImage):
     """Each image mapped to the mean distribution of everybody."""
 
     name: ClassVar[str] = "histogram_matching"
@@ -50,23 +50,15 @@ class HistogramMatching:
         """One sum."""
         return (MeanQuantiles(params.points).step(),)
 
-    def join(self, params: Any, schema: Schema) -> Sequence[Step]:
-        """Nothing leaves an unseen site."""
-        return ()
-
-    def site_model(self, params: Any, site: Site, shared: Arrays) -> SiteModel:
-        """A model without arrays."""
-        return SiteModel(site=site.name, batches=site.batches, arrays={})
-
     def apply(
         self, params: Any, data: Images, model: SiteModel, shared: Arrays, schema: Schema
     ) -> Iterator[tuple[slice, NDArray[Any]]]:
         """Map every brain by its own quantile function."""
         target = shared["target"]
 
-        def change(row: int, image: Any) -> NDArray[Any]:
+        def change(row: int, image: Image) -> NDArray[Any]:
             brain = image.brain
             own = quantile_function(brain, len(target))
-            return image.with_brain(matched(brain, own, target))  # type: ignore[no-any-return]
+            return image.with_brain(matched(brain, own, target))
 
         return each(data, change)

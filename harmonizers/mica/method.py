@@ -15,7 +15,7 @@ from motet.harmonizers._images.quantiles import matched
 from motet.harmonizers._linear.options import named_batch
 from motet.harmonizers.mica.params import MicaParams
 from motet.harmonizers.mica.travelers import Travelers, own_scans
-from motet.images.images import Images
+from motet.images.images import Image, Images
 from motet.phases import Step
 from motet.releases import Arrays
 from motet.schema import Schema
@@ -90,11 +90,11 @@ class Mica:
         """Warp every brain; what lies outside of the mask stays."""
         source, target = model.arrays["source"], model.arrays["target"]
 
-        def change(row: int, image: Any) -> NDArray[Any]:
+        def change(row: int, image: Image) -> NDArray[Any]:
             k = model.batches.index(str(data.batch[row]))
             if np.array_equal(source[k], target[k]):
-                return image.data.astype(np.float64)  # type: ignore[no-any-return]
-            return image.with_brain(matched(image.brain, source[k], target[k]))  # type: ignore[no-any-return]
+                return image.data.astype(np.float64)
+            return image.with_brain(matched(image.brain, source[k], target[k]))
 
         return each(data, change)
 

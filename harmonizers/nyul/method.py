@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.harmonizer import Card, Params, SiteModel
+from motet.harmonizers._images.alone import ImageByImage
 from motet.harmonizers._images.each import each
 from motet.harmonizers.nyul.landmarks import LANDMARKS, landmarks, mapped, scaled
 from motet.images.images import Images
@@ -47,7 +48,7 @@ class Scale:
         return {"standard_scale": sums["landmarks"] / sums["people"]}
 
 
-class Nyul:
+class Nyul(ImageByImage):
     """Landmarks of every histogram mapped to their mean over everybody."""
 
     name: ClassVar[str] = "nyul"
@@ -75,14 +76,6 @@ class Nyul:
                 at_coordinator=scale.conclude,
             ),
         )
-
-    def join(self, params: Any, schema: Schema) -> Sequence[Step]:
-        """Nothing leaves an unseen site: every image is mapped by its own landmarks."""
-        return ()
-
-    def site_model(self, params: Any, site: Site, shared: Arrays) -> SiteModel:
-        """A model without arrays."""
-        return SiteModel(site=site.name, batches=site.batches, arrays={})
 
     def apply(
         self, params: Any, data: Images, model: SiteModel, shared: Arrays, schema: Schema

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from motet.errors import DesignError
 from motet.harmonizer import Card, Params, SiteModel
+from motet.harmonizers._images.alone import ImageByImage
 from motet.harmonizers._images.common import CommonMask
 from motet.harmonizers._images.each import each
 from motet.harmonizers._linear.design import design_matrix
@@ -100,7 +101,7 @@ class Fit:
         return {"gamma": gamma, "added": np.zeros_like(mean) if self.params.center else mean}
 
 
-class Ravel:
+class Ravel(ImageByImage):
     """Removes the leading patterns of control voxels from all voxels."""
 
     name: ClassVar[str] = "ravel"
@@ -123,14 +124,6 @@ class Ravel:
         """Common mask, control voxels and their patterns, loading images."""
         mask = CommonMask(params.coverage).step()
         return (mask, *params.control.steps(), Fit(params, schema).step())
-
-    def join(self, params: Any, schema: Schema) -> Sequence[Step]:
-        """Nothing leaves: scores of new people follow from the shared patterns."""
-        return ()
-
-    def site_model(self, params: Any, site: Site, shared: Arrays) -> SiteModel:
-        """A model without arrays."""
-        return SiteModel(site=site.name, batches=site.batches, arrays={})
 
     def apply(
         self, params: Any, data: Images, model: SiteModel, shared: Arrays, schema: Schema

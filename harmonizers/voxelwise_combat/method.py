@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from motet.harmonizer import Card, Params, SiteModel
 from motet.harmonizers._images.common import CommonMask
-from motet.harmonizers._linear.fit import Fit, complete_moments, of_reference
+from motet.harmonizers._linear.fit import Fit, complete_moments, reference_steps
 from motet.harmonizers._linear.model import harmonized_rows, site_model
 from motet.harmonizers._linear.options import Adjust, reference_batch
 from motet.images.images import Images
 from motet.images.params import RegisteredParams
 from motet.images.voxels import voxels_of
-from motet.phases import Publish, Step, Sum, Who
+from motet.phases import Step, Sum
 from motet.releases import Arrays
 from motet.schema import Schema
 from motet.site import Site
@@ -89,7 +89,7 @@ class VoxelwiseComBat:
         reference = reference_batch(params, schema)
         fit = Fit(params, schema, reference)
         voxels = VoxelFit(fit)
-        steps: list[Step] = [
+        return (
             CommonMask(params.coverage).step(),
             Sum(
                 name="moments",
@@ -97,18 +97,8 @@ class VoxelwiseComBat:
                 at_site=voxels.send,
                 at_coordinator=voxels.conclude,
             ),
-        ]
-        if reference is not None:
-            steps.append(
-                Publish(
-                    name="reference",
-                    who=Who(site=reference.site),
-                    arrays=of_reference("voxels"),
-                    at_site=fit.send_reference,
-                    at_coordinator=fit.take_reference,
-                )
-            )
-        return steps
+            *reference_steps(fit, "voxels"),
+        )
 
     def join(self, params: Any, schema: Schema) -> Sequence[Step]:
         """Nothing leaves an unseen site."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -254,7 +255,7 @@ def open_sites(
             site=site,
             params=params,
             biology=biology(study),
-            say=lambda sentence, site=site: say(site, sentence),  # type: ignore[misc]
+            say=partial(say, site),
         )
         for site, folder in sorted(study.sites.items())
     }

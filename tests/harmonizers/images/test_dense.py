@@ -92,7 +92,7 @@ def test_ravel(by: str, covariates: list[str], folder: Path) -> None:
     gamma = np.linalg.lstsq(D, V.T, rcond=None)[0][:2]
     expected = V.T - Z @ gamma + V.mean(axis=1)
     tolerance = 1e-10 if by == "gram" else 1e-8
-    np.testing.assert_allclose(flat(images, volumes, places), expected, rtol=0, atol=tolerance * 10)
+    np.testing.assert_allclose(flat(images, volumes, places), expected, rtol=0, atol=tolerance)
 
 
 def test_own_control_mask(folder: Path) -> None:
