@@ -22,6 +22,7 @@ from motet.cohort import seen_by_fit
 from motet.config import Study, parse_study
 from motet.errors import MotetError, PlanError, ProtocolError
 from motet.harmonizer import SiteModel
+from motet.images.images import compared_in
 from motet.phases import Local, Phase, Publish, Sum
 from motet.plan import AGREE_ON_GRID, Plan, biology, build_plan, model_document, parse_params
 from motet.releases import Arrays
@@ -247,7 +248,7 @@ class SiteWorker:
             seed=plan.seed,
             say=self._say,
         )
-        with self._sink(run.table, description) as writer:
+        with self._sink(compared_in(run.table, shared), description) as writer:
             for rows, block in blocks:
                 writer.write(rows, block)
 

@@ -22,6 +22,7 @@ from motet.config import checked
 from motet.errors import DataError, ModelError, is_plain_name, listed, nearest
 from motet.harmonizer import Harmonizer, Params, SiteModel
 from motet.images.derivatives import derivative_writer
+from motet.images.images import compared_in
 from motet.registry import methods
 from motet.schema import Schema
 from motet.store import load_model
@@ -188,7 +189,8 @@ def apply_model(
         "plan": shared.document["plan"],
         "model": shared.sha256,
     }
-    with derivative_writer(out, part, description=about, others=others) as writer:
+    like = compared_in(part, shared.arrays)
+    with derivative_writer(out, like, description=about, others=others) as writer:
         for rows, values in _only(blocks, chosen):
             writer.write(rows, values)
     known = tuple(b for b in part.batches if own and b in own.batches)

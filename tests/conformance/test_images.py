@@ -134,6 +134,16 @@ def test_files(method: str, folder: Path, tmp_path: Path) -> None:
         assert np.array_equal(mask.affine, AFFINE)
     arrays, _, sha256 = load_model(tmp_path / "out/shared")
     assert sha256 == result.sha256
+    for home in (tmp_path / "out/sites/b0/harmonized", tmp_path / "applied"):
+        common = sorted(home.rglob("*_desc-common_mask.nii.gz"))
+        if methods().get(method).card.data != "registered images":
+            assert not common
+            continue
+        assert len(common) == len(list(home.glob("sub-*")))
+        inside = nib.as_closest_canonical(nib.load(common[0])).get_fdata()
+        assert np.array_equal(np.flatnonzero(inside), arrays["voxels"])
+        (file,) = common[0].parent.glob("*_T1w.json")
+        assert f"{common[0].parent.parent.name}/anat/{common[0].name}" in file.read_text()
     for array in arrays.values():
         assert array.dtype.kind in "fiub"
     for phase in (p for p in result.plan.phases if p.releases):

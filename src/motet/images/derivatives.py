@@ -23,10 +23,13 @@ README = """{title}
 {line}
 Images of the people in participants.tsv, harmonized by Motet {version}, with the mask of each. The
 JSON beside an image says from what, with which method, and in which study it was made. Axes, affine
-and header are those of the source; intensities are floating.
+and header are those of the source; intensities are floating. desc-brain: a person's own mask;
+desc-common: the voxels that a method on a template compared between people.
 features.{form}: measures of the harmonized images, quantiles of the intensities within the mask
 (in the units that the method gives), and intensities and volumes (ml) of CSF, GM and WM.
 """
+
+COMMON = "Voxels that lie within the masks of so many people that the method compared them."
 
 
 def derivative_writer(
@@ -103,13 +106,16 @@ class ImageWriter(DerivativeWriter):
         write_volume(anat / f"{name}.nii.gz", made.data, like=made.volume)
         write_volume(anat / f"{mask}.nii.gz", made.mask.astype(np.uint8), like=made.volume)
         sources = [f"bids:{SOURCE}:{inside.as_posix()}"]
-        own_mask = f"bids::{(inside.parent / mask).as_posix()}.nii.gz"
         document = {
             **self.description,
             "Sources": sources,
-            "Mask": own_mask,
+            "Mask": _here(inside.parent / mask),
             "SkullStripped": not made.data[~made.mask].any(),
         }
+        if self.like.common is not None:
+            common = scan.found.name.described("common", "mask")
+            self._write_common(anat / common, made, self.like.common, sources)
+            document["CommonMask"] = _here(inside.parent / common)
         if self.like.preparation:
             document["Preparation"] = dict(self.like.preparation)
         write_json(anat / f"{name}.json", document)
@@ -120,6 +126,17 @@ class ImageWriter(DerivativeWriter):
             about["Sources"] = [_uri(scan.mask, self.like.source)]
         write_json(anat / f"{mask}.json", about)
 
+    def _write_common(
+        self, name: Path, made: Image, voxels: NDArray[Any], sources: list[str]
+    ) -> None:
+        """The voxels that the method compared between people, which are not one person's mask."""
+        inside = np.zeros(made.data.size, dtype=np.uint8)
+        inside[voxels] = 1
+        file = name.with_name(f"{name.name}.nii.gz")
+        write_volume(file, inside.reshape(made.data.shape), like=made.volume)
+        about = {"Type": "ROI", "Sources": sources, "Description": COMMON}
+        write_json(name.with_name(f"{name.name}.json"), about)
+
     def _sources(self) -> list[str]:
         """What the table of measures was made from."""
         return [
@@ -127,6 +144,10 @@ class ImageWriter(DerivativeWriter):
             for row in range(len(self.like))
             if self.like.source is not None
         ]
+
+
+def _here(name: Path) -> str:
+    return f"bids::{name.as_posix()}.nii.gz"
 
 
 def _uri(file: Path, source: Path) -> str:

@@ -17,6 +17,7 @@ from motet.images.find import Found
 from motet.images.mask import mask_of
 from motet.images.measures import measures
 from motet.images.volume import Volume, read_labels, read_volume
+from motet.releases import Arrays
 
 Float = NDArray[np.float64]
 
@@ -90,6 +91,8 @@ class Images(Table):
         Holds what was prepared for as long as anybody needs it.
     read : dict
         What was read once for all phases: see :mod:`motet.images.voxels`.
+    common : (m,) int, optional
+        Where a method compared voxels: those that everybody has, in the flattened grid.
     """
 
     scans: tuple[Scan, ...]
@@ -97,6 +100,7 @@ class Images(Table):
     preparation: Mapping[str, object] = field(default_factory=dict)
     scratch: object = None
     read: dict[Any, Any] = field(default_factory=dict)
+    common: NDArray[np.integer[Any]] | None = None
 
     def scan(self, row: int) -> Scan:
         """Where the image of a row lies."""
@@ -148,6 +152,13 @@ class Images(Table):
         """Values and images of several sites, one after another."""
         scans = [p.scan(row) for p in parts if isinstance(p, Images) for row in range(len(p))]
         return {**super().joined(parts), "scans": tuple(scans), "read": {}}
+
+
+def compared_in(table: Table, shared: Arrays) -> Table:
+    """The data of a site as they are written: images know the voxels a model compared."""
+    if isinstance(table, Images) and "voxels" in shared:
+        return replace(table, common=np.asarray(shared["voxels"]))
+    return table
 
 
 def replace_data(image: Image, data: NDArray[Any]) -> Image:
