@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.bids.table import Table
-from motet.client.apply import harmonized
+from motet.client.apply import Rows, harmonized
 from motet.client.local_site import LocalSite, silent
 from motet.errors import MotetError, PlanError
 from motet.harmonizer import Harmonizer, Params, SiteModel
@@ -64,6 +64,10 @@ def ignored(error: MotetError) -> None:
     """Pass over a failed fit."""
 
 
+def unseen(rows: Rows, block: NDArray[Any]) -> None:
+    """Do not look at what is made."""
+
+
 def alone(
     table: Table,
     fit: NDArray[np.bool_],
@@ -73,6 +77,7 @@ def alone(
     schema: Schema,
     seed: int = 0,
     failed: Callable[[MotetError], None] = ignored,
+    see: Callable[[Rows, NDArray[Any]], None] = unseen,
 ) -> NDArray[np.float64]:
     """Values (n, p) of a site that harmonizes its own batches without any other site.
 
@@ -89,6 +94,8 @@ def alone(
     failed : callable
         Called with the error where the site's own fit failed and its values stay as they are:
         who judges them has to say so.
+    see : callable
+        Takes what is made, some rows at a time, before it is measured: of images, the images.
     """
     values = np.array(table.block(slice(None)))
     seen = table.where(fit) if fit.any() else table
@@ -110,6 +117,7 @@ def alone(
         )
         found = np.empty_like(values)
         for rows, block in blocks:
+            see(rows, block)
             found[rows] = table.measured(rows, block)
     except MotetError as error:
         failed(error)

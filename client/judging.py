@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
@@ -18,9 +17,7 @@ from motet.evaluation.moments import FAILED_ALONE
 from motet.harmonizer import SiteModel
 from motet.plan import Plan
 from motet.releases import Arrays
-
-IN_MEMORY = 2**27
-"""Bytes of values that are held in memory; more lie in a temporary file without a name."""
+from motet.room import room
 
 
 def judged_site(
@@ -50,7 +47,7 @@ def judged_site(
     """
 
     def after() -> Table:
-        values = _room(len(table), len(table.features))
+        values = room((len(table), len(table.features)), np.dtype(np.float64))
         for rows, block in harmonized(
             table,
             method=plan.harmonizer,
@@ -113,11 +110,3 @@ class Versions(Mapping[str, Table]):
 
     def __len__(self) -> int:
         return len(self._makers)
-
-
-def _room(n: int, p: int) -> NDArray[np.float64]:
-    """An array (n, p) of float64; a large one in a file that is gone when nobody holds it."""
-    if 8 * n * p <= IN_MEMORY:
-        return np.empty((n, p))
-    with tempfile.TemporaryFile() as file:
-        return np.memmap(file, dtype=np.float64, mode="w+", shape=(n, p))

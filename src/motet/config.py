@@ -39,6 +39,9 @@ class Evaluation(_Section):
         the retrained probes and tests that need everybody in one place, too.
     permutations : int
         Permutations behind each band of a simulation.
+    truth : Path, optional
+        Read in simulation only: a BIDS folder with everybody's image as it would be without a
+        site effect, called as at the sites.
     """
 
     held_out: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -46,6 +49,7 @@ class Evaluation(_Section):
     biology: tuple[str, ...] = ()
     metrics: Literal["full", "summed", "none"] = "full"
     permutations: int = Field(default=100, ge=20)
+    truth: Path | None = None
 
 
 class Federation(_Section):
@@ -92,7 +96,7 @@ class Study(_Section):
 
     def public(self) -> dict[str, Any]:
         """What is sent to the sites: everything but where data lie on somebody's disk."""
-        return self.model_dump(mode="json", exclude={"sites"})
+        return self.model_dump(mode="json", exclude={"sites": True, "evaluation": {"truth": True}})
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -132,7 +136,10 @@ def load_study(path: Path) -> Study:
     study = parse_study(parse_yaml(text, file=path), file=path)
     base = path.resolve().parent
     sites = {name: base / folder for name, folder in study.sites.items()}
-    return study.model_copy(update={"sites": sites})
+    judged = study.evaluation
+    if judged.truth is not None:
+        judged = judged.model_copy(update={"truth": base / judged.truth})
+    return study.model_copy(update={"sites": sites, "evaluation": judged})
 
 
 def parse_yaml(text: str, *, file: Path) -> Any:

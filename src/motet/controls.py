@@ -5,7 +5,7 @@ Only a simulation has everybody in one place. All fits run the method's own step
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from motet.bids.table import Table
-from motet.client.alone import alone, fitted_alone
-from motet.client.apply import harmonized
+from motet.client.alone import alone, fitted_alone, unseen
+from motet.client.apply import Blocks, Rows, harmonized
 from motet.cohort import seen_by_fit
 from motet.config import Study
 from motet.errors import MotetError
@@ -28,10 +28,12 @@ from motet.site import draw
 
 if TYPE_CHECKING:
     from motet.evaluation.battery import Permuted
+    from motet.evaluation.images import ImageBattery
 
 Float = NDArray[np.float64]
 Values = Mapping[str, Float]
 Masks = Mapping[str, NDArray[np.bool_]]
+See = Callable[[Rows, NDArray[Any]], None]
 
 LARGEST = 50_000_000
 """Values (people x features) that are still judged in one place; each control holds them again."""
@@ -44,7 +46,11 @@ ONCE = 5_000_000
 
 
 def full_judgement(
-    study: Study, plan: Plan, tables: Mapping[str, Table], harmonized: Values
+    study: Study,
+    plan: Plan,
+    tables: Mapping[str, Table],
+    harmonized: Values,
+    images: Callable[[str], Blocks] | None = None,
 ) -> Judgement:
     """The battery of a simulation, with all its controls.
 
@@ -55,6 +61,8 @@ def full_judgement(
     tables : mapping of str to Table
         Sites that harmonized, unseen ones too.
     harmonized : mapping of str to (n, p) float64
+    images : callable, optional
+        Site -> its harmonized images. Without it images are judged by their measures alone.
 
     Raises
     ------
@@ -71,16 +79,20 @@ def full_judgement(
             do="Ask for 'evaluation: {metrics: summed}'.",
         )
     fit = masks(tables, plan)
+    of_images = _images(study, plan, tables, fit) if images is not None else None
+    if of_images is not None and images is not None:
+        of_images.raw()
+        for site in tables:
+            of_images.add("harmonized", site, images(site))
     failed: list[str] = []
     versions: dict[Version, Values] = {
         "raw": {site: table.block(slice(None)) for site, table in tables.items()},
-        "local_only": local_only(tables, fit, plan, failed=failed.append),
-        "pooled": pooled(tables, fit, plan),
+        "local_only": local_only(tables, fit, plan, failed=failed.append, images=of_images),
+        "pooled": pooled(tables, fit, plan, images=of_images),
         "harmonized": harmonized,
     }
     # Of images, every control reads and harmonizes them all again.
-    images = any(isinstance(table, Images) for table in tables.values())
-    repeats = REPEATS if size <= ONCE and not images else 1
+    repeats = REPEATS if size <= ONCE and not _of_images(tables) else 1
     judged = battery(
         versions,
         tables,
@@ -93,7 +105,40 @@ def full_judgement(
         f"The method failed on the people of {site} alone: its local-only values are its raw ones."
         for site in failed
     )
+    if of_images is not None:
+        metrics, said = of_images.judged()
+        judged = replace(judged, metrics=(*judged.metrics, *metrics))
+        notes = (*notes, *said)
+    elif _of_images(tables):
+        notes = (*notes, "The images were not kept, so their measures alone are judged.")
     return replace(judged, notes=(*judged.notes, *notes))
+
+
+def _of_images(tables: Mapping[str, Table]) -> bool:
+    return all(isinstance(table, Images) for table in tables.values())
+
+
+def _images(
+    study: Study, plan: Plan, tables: Mapping[str, Table], fit: Masks
+) -> ImageBattery | None:
+    """What judges the images themselves; None where the data are tables."""
+    from motet.evaluation.battery.judge import sample_of
+    from motet.evaluation.battery.splits import split
+    from motet.evaluation.images import ImageBattery, TrueImages
+
+    own = {site: table for site, table in tables.items() if isinstance(table, Images)}
+    if len(own) < len(tables):
+        return None
+    sample = sample_of(tables, fit, plan)
+    truth = study.evaluation.truth
+    return ImageBattery(
+        own,
+        sample,
+        split(sample, held_out=plan.held_out, seed=plan.seed),
+        settings=study.evaluation,
+        seed=plan.seed,
+        truth=None if truth is None else TrueImages(truth),
+    )
 
 
 def masks(tables: Mapping[str, Table], plan: Plan) -> dict[str, NDArray[np.bool_]]:
@@ -107,11 +152,17 @@ def masks(tables: Mapping[str, Table], plan: Plan) -> dict[str, NDArray[np.bool_
 
 
 def local_only(
-    tables: Mapping[str, Table], fit: Masks, plan: Plan, *, failed: Callable[[str], None]
+    tables: Mapping[str, Table],
+    fit: Masks,
+    plan: Plan,
+    *,
+    failed: Callable[[str], None],
+    images: ImageBattery | None = None,
 ) -> dict[str, Float]:
     """Every site harmonizes its own batches alone: the floor.
 
-    `failed` is called with every site whose own fit failed: its values are raw.
+    `failed` is called with every site whose own fit failed: its values are raw. `images` looks at
+    what is made of images.
     """
     found = {}
     for site, table in tables.items():
@@ -124,17 +175,26 @@ def local_only(
             schema=plan.schema,
             seed=plan.seed,
             failed=errors.append,
+            see=unseen if images is None else images.see("local_only", site),
         )
         if errors:
             failed(site)
+            if images is not None:
+                images.forget("local_only", site)
     return found
 
 
-def pooled(tables: Mapping[str, Table], fit: Masks, plan: Plan) -> dict[str, Float]:
+def pooled(
+    tables: Mapping[str, Table], fit: Masks, plan: Plan, images: ImageBattery | None = None
+) -> dict[str, Float]:
     """The same method with all people of the fit in one table: the ceiling.
 
     Unseen sites join the pooled model as they join the federated one.
     """
+
+    def seen_at(site: str) -> See:
+        return unseen if images is None else images.see("pooled", site)
+
     fitting = {site: table for site, table in tables.items() if site not in plan.unseen}
     whole = pool(fitting)
     params = _reference_in_pool(plan.params, plan.schema)
@@ -148,6 +208,9 @@ def pooled(tables: Mapping[str, Table], fit: Masks, plan: Plan) -> dict[str, Flo
         harmonized(
             whole, method=method, params=params, schema=own, shared=shared, model=model, seed=seed
         ),
+        unseen
+        if images is None
+        else _parted([(len(table), seen_at(site)) for site, table in fitting.items()]),
     )
     ends = np.cumsum([len(table) for table in fitting.values()])
     found = dict(zip(fitting, np.split(made, ends[:-1]), strict=True))
@@ -161,13 +224,27 @@ def pooled(tables: Mapping[str, Table], fit: Masks, plan: Plan) -> dict[str, Flo
             model=None,
             seed=seed,
         )
-        found[site] = _filled(tables[site], joining)
+        found[site] = _filled(tables[site], joining, seen_at(site))
     return found
 
 
-def _filled(table: Table, blocks: Iterator[Any]) -> Float:
+def _parted(parts: Sequence[tuple[int, See]]) -> See:
+    """Hand rows of a pooled table to the sites they are of."""
+    ends = np.cumsum([n for n, _ in parts])
+
+    def see(rows: Rows, block: NDArray[Any]) -> None:
+        for row, one in zip(np.arange(ends[-1])[rows].tolist(), block, strict=True):
+            k = int(np.searchsorted(ends, row, side="right"))
+            own = row - int(ends[k]) + parts[k][0]
+            parts[k][1](slice(own, own + 1), one[None])
+
+    return see
+
+
+def _filled(table: Table, blocks: Blocks, see: See) -> Float:
     values = np.empty((len(table), len(table.features)))
     for rows, block in blocks:
+        see(rows, block)
         values[rows] = table.measured(rows, block)
     return values
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from motet.bids.description import is_harmonized
 from motet.bids.folder import check_target
 from motet.bids.table import Table
+from motet.client.apply import Blocks
 from motet.client.site_result import reread, write_cohort
 from motet.client.worker import FINISHED
 from motet.config import Study
@@ -30,6 +31,8 @@ from motet.errors import (
 )
 from motet.evaluation.result import Judgement
 from motet.evaluation.site_effect import SiteEffect
+from motet.images.derivatives import written
+from motet.images.images import Images
 from motet.plan import Plan, build_plan, model_document
 from motet.releases import Arrays
 from motet.report import ABOUT, ReportExtraError, write_site_report, write_study_report
@@ -183,6 +186,19 @@ class OutputFolder:
     def harmonized_values(self, tables: Mapping[str, Table]) -> dict[str, NDArray[np.float64]]:
         """Read back what was written: site -> (n, p)."""
         return {site: reread(self.harmonized(site), table) for site, table in tables.items()}
+
+    def harmonized_images(
+        self, tables: Mapping[str, Table], method: str
+    ) -> Callable[[str], Blocks]:
+        """Read back what was written: site -> its images, one at a time."""
+
+        def of(site: str) -> Blocks:
+            table, folder = tables[site], self.harmonized(site)
+            assert isinstance(table, Images)
+            for row in range(len(table)):
+                yield slice(row, row + 1), written(folder, table, row, method)[None]
+
+        return of
 
     def write_evaluation(
         self,

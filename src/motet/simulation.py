@@ -22,11 +22,13 @@ from motet.agreement import agree
 from motet.bids.read import fingerprint
 from motet.bids.table import Table, as_slice
 from motet.client.app import client_app
+from motet.client.apply import Blocks
 from motet.client.opening import open_site
 from motet.client.worker import Sink, SiteWorker, Writer
 from motet.config import Study, load_study, naming, parse_study
 from motet.controls import full_judgement
 from motet.errors import MotetError, QuorumError, StudyFileError, listed, nearest
+from motet.evaluation.images.true_images import TrueImages
 from motet.evaluation.result import Judgement
 from motet.evaluation.site_effect import SiteEffect, site_effect
 from motet.flower.inprocess import InProcessGrid
@@ -337,6 +339,8 @@ def simulate(
         read = as_study(study)
         said: list[tuple[str, str]] = []
         tables = open_sites(read, lambda site, sentence: said.append((site, sentence)))
+        if read.evaluation.truth is not None:
+            TrueImages(read.evaluation.truth).check(tables)
         if out is None:
             result = _in_memory(read, tables, observe)
             return replace(result, warnings=(*said, *result.warnings))
@@ -359,7 +363,11 @@ def _in_memory(study: Study, tables: Mapping[str, Table], observe: Observer) -> 
 
 
 def _judged(
-    study: Study, result: Result, tables: Mapping[str, Table], values: Mapping[str, Any]
+    study: Study,
+    result: Result,
+    tables: Mapping[str, Table],
+    values: Mapping[str, Any],
+    images: Callable[[str], Blocks] | None = None,
 ) -> Result:
     """Add what only a simulation can say: it has everybody in one place."""
     fitting = {site: t for site, t in tables.items() if site not in study.evaluation.unseen}
@@ -368,7 +376,9 @@ def _judged(
     if study.evaluation.metrics == "full":
         try:
             with threadpool_limits(1, user_api="blas"):
-                judgements["simulation"] = full_judgement(study, result.plan, tables, values)
+                judgements["simulation"] = full_judgement(
+                    study, result.plan, tables, values, images
+                )
         except MotetError as error:
             warnings.insert(0, ("", str(error)))
     return replace(result, site_effect=effect, judgements=judgements, warnings=tuple(warnings))
@@ -402,7 +412,8 @@ def _into(
     present = {site: table for site, table in tables.items() if site not in result.missing}
     folder.write_cohort(present, result.plan)
     values = folder.harmonized_values(present)
-    result = _judged(study, result, present, values)
+    images = folder.harmonized_images(present, result.plan.method)
+    result = _judged(study, result, present, values, images)
     if result.outcome is not None and result.site_effect is not None:
         folder.write_evaluation(
             result.outcome, result.site_effect, result.judgements, warnings=result.warnings

@@ -163,7 +163,7 @@ def test_voxels_are_read_once_and_as_they_are(
     assert part.matrix is table.matrix
     np.testing.assert_array_equal(part.block([1, 3]), expected[3:][:, [1, 3]])
     assert table.features[1] == "voxel (3, 0, 0)"
-    monkeypatch.setattr("motet.images.voxels.IN_MEMORY", 0)
+    monkeypatch.setattr("motet.room.IN_MEMORY", 0)
     mapped = Matrix(images.scans, voxels, site="ash").values
     assert isinstance(mapped, np.memmap)
     np.testing.assert_array_equal(mapped, expected)

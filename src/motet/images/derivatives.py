@@ -10,13 +10,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from motet.bids.checks import Place
 from motet.bids.derivatives import DerivativeWriter
 from motet.bids.description import SOURCE
 from motet.bids.table import Table
 from motet.images.find import Found
 from motet.images.images import Image, Images, Scan, measured, replace_data
 from motet.images.mask import RULE
-from motet.images.volume import write_volume
+from motet.images.volume import read_volume, write_volume
 from motet.store import write_json
 
 README = """{title}
@@ -56,6 +57,18 @@ def written_as(found: Found, source: Path | None, method: str) -> Path:
         raise ValueError("These images lie in no folder.")
     inside = found.file.relative_to(source).parent
     return inside / found.name.described(camel(method))
+
+
+def written(folder: Path, like: Images, row: int, method: str) -> NDArray[Any]:
+    """Read back a harmonized image of a derivative, (x, y, z), canonical axes.
+
+    Raises
+    ------
+    DataError
+        When it is not there, or damaged.
+    """
+    file = folder / f"{written_as(like.scan(row).found, like.source, method)}.nii.gz"
+    return read_volume(file, place=Place(site=like.site, file=file)).data
 
 
 class ImageWriter(DerivativeWriter):

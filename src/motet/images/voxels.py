@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,9 +13,7 @@ from numpy.typing import NDArray
 
 from motet.bids.table import Table, as_slice
 from motet.images.images import Image, Images, Scan, read_image
-
-IN_MEMORY = 2**27
-"""Bytes that are held in memory; more lie in a temporary file without a name."""
+from motet.room import room
 
 Float = NDArray[np.float64]
 Change = Callable[[Image], Image]
@@ -84,12 +81,12 @@ class Matrix:
         with self._lock:
             if self._values is None:
                 first = self._read(0)
-                made = _room((len(self._scans), len(self._voxels)), first.dtype)
+                made = room((len(self._scans), len(self._voxels)), first.dtype)
                 made[0] = first
                 for scan in range(1, len(self._scans)):
                     row = self._read(scan)
                     if row.dtype != made.dtype and made.dtype == np.float32:
-                        wider = _room(made.shape, np.dtype(np.float64))
+                        wider = room(made.shape, np.dtype(np.float64))
                         wider[:scan] = made[:scan]
                         made = wider
                     made[scan] = row
@@ -100,13 +97,6 @@ class Matrix:
         one = self._scans[scan]
         image = self._change(read_image(one, site=self._site, person=one.found.person))
         return image.data.ravel()[self._voxels]
-
-
-def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    if int(np.prod(shape)) * dtype.itemsize <= IN_MEMORY:
-        return np.empty(shape, dtype=dtype)
-    with tempfile.TemporaryFile() as file:
-        return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

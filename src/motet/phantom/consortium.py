@@ -43,7 +43,11 @@ study: phantom
 method: nyul                      # motet methods lists them
 params: {{contrast: {contrast}}}
 sites:
-{sites}evaluation: {{held_out: 0.25, biology: [age, sex], permutations: 20}}
+{sites}evaluation:
+  held_out: 0.25
+  biology: [age, sex]
+  permutations: 20
+  truth: truth/{target}          # how near images came to those of this site's scanner
 seed: 1
 """
 
@@ -227,6 +231,7 @@ class Consortium:
             stream.write(
                 STUDY.format(
                     contrast=self.contrasts[0],
+                    target=self.names[0],
                     sites="".join(f"  {site}: {site}\n" for site in self.names),
                 )
             )

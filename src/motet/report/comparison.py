@@ -30,7 +30,16 @@ AIMS = {
 }
 AS_PERCENT = ("site_accuracy_", "invented_effect_share_")
 TWO_PLACES = ("r2_", "auc_", "icc_", "effect_", "silhouette", "manova_pillai")
-THREE_PLACES = ("batch_eta2", "covariates_r2")
+THREE_PLACES = (
+    "batch_eta2",
+    "covariates_r2",
+    "image_ssim",
+    "image_ms_ssim",
+    "image_dice",
+    "image_mae",
+    "image_wasserstein",
+    "tissue_",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,11 +14,9 @@ from markupsafe import Markup, escape
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from motet.bids.checks import Place
-from motet.images.derivatives import written_as
+from motet.images.derivatives import written
 from motet.images.images import Image, Images, replace_data
 from motet.images.tissues import order_of, segment
-from motet.images.volume import read_volume
 from motet.report.figures.canvas import Margins, drawn
 from motet.report.figures.densities import colour, dashes
 
@@ -110,10 +108,8 @@ class _Tissues:
 
 
 def _pair(raw: Images, row: int, folder: Path, method: str) -> _Pair:
-    image, scan = raw.image(row), raw.scan(row)
-    file = folder / f"{written_as(scan.found, raw.source, method)}.nii.gz"
-    volume = read_volume(file, place=Place(site=raw.site, file=file))
-    after = replace_data(image, volume.data)
+    image = raw.image(row)
+    after = replace_data(image, written(folder, raw, row, method))
     return _Pair(person=raw.who(row), batch=str(raw.batch[row]), before=image, after=after)
 
 

@@ -16,6 +16,8 @@ PROBES = {
     "rbf_svm": "A support vector machine (RBF)",
     "linear_svm": "A linear support vector machine",
     "lda": "A linear discriminant from sums",
+    "slices": "A linear support vector machine on slices of the images",
+    "distributions": "A random forest on the images' distributions of intensities",
 }
 OUTCOMES = {
     "at chance": ", within what chance gives",

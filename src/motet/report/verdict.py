@@ -83,8 +83,8 @@ def _against_chance(reading: Reading, chance: float | None) -> Verdict:
     assert reading.value is not None
     bounds = reading.band
     if bounds is not None:
-        if bounds[1] >= 1.0:
-            return TOO_FEW  # chance alone reaches a perfect score
+        if bounds[1] >= 1.0 or bounds[0] == bounds[1]:
+            return TOO_FEW  # chance alone reaches a perfect score, or there is one way to shuffle
         if reading.within_band:
             return Verdict("good", "at chance")
         above = reading.value > bounds[1]
@@ -107,6 +107,8 @@ def _size(reading: Reading, raw: Reading | None, version: str) -> Verdict:
     """A size of the site effect, where it is known what chance gives."""
     assert reading.value is not None
     assert reading.band is not None
+    if reading.band[0] == reading.band[1]:
+        return TOO_FEW
     if reading.value <= reading.band[1]:
         below = reading.value < reading.band[0]
         return Verdict("caution", "below chance") if below else Verdict("good", "at chance")

@@ -67,7 +67,7 @@ def battery(
     """
     need_scikit_learn()
     _check(versions, tables)
-    sample = _sample(tables, fit, plan)
+    sample = sample_of(tables, fit, plan)
     splits = split(sample, held_out=plan.held_out, seed=plan.seed)
     values: dict[str, tuple[Float, ...]] = {
         name: (sample.stack(versions[name]),) for name in VERSIONS if name in versions
@@ -100,7 +100,7 @@ def cross_validated(
     """
     need_scikit_learn()
     everybody = {site: np.ones(len(table), dtype=bool) for site, table in tables.items()}
-    sample = _sample(tables, everybody, plan)
+    sample = sample_of(tables, everybody, plan)
     parts = folds(sample, seed=plan.seed, step=0)
     splits = Splits(
         rounds=(parts,),
@@ -123,7 +123,8 @@ def cross_validated(
     return study.judge(permuted=(), truth=truth)
 
 
-def _sample(tables: Mapping[str, Table], fit: Masks, plan: Plan) -> Sample:
+def sample_of(tables: Mapping[str, Table], fit: Masks, plan: Plan) -> Sample:
+    """Everybody of a study in one place, travelers as one person."""
     links = {
         site: {person: traveler for traveler, person in table.travelers.items()}
         for site, table in tables.items()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from motet.evaluation.battery.draws import middle, resamples, shuffles
-from motet.evaluation.battery.probes import Prepared, site_probes
+from motet.evaluation.battery.probes import Fitted, Prepared
 from motet.evaluation.battery.sample import Int, Sample
 from motet.evaluation.battery.scores import balanced_accuracies, balanced_accuracy
 from motet.evaluation.battery.splits import Splits
@@ -17,12 +17,19 @@ Predictions = Mapping[str, Int]
 """Probe -> (rounds, n) number of the batch, -1 for people who were not read."""
 
 
+Probe = tuple[str, Fitted]
+"""How people call it, and how it predicts."""
+
+
 def predictions(
-    prepared: Sequence[Sequence[Prepared]], sample: Sample, splits: Splits, *, seed: int
+    prepared: Sequence[Sequence[Prepared]],
+    sample: Sample,
+    splits: Splits,
+    probes: Mapping[str, Probe],
 ) -> Predictions:
     """Train every probe on every split of one version."""
     found = {}
-    for name, (_, predict) in site_probes(seed).items():
+    for name, (_, predict) in probes.items():
         rounds = np.full((len(prepared), len(sample)), -1, dtype=np.intp)
         for said, parts in zip(rounds, prepared, strict=True):
             for seen in parts:
@@ -36,7 +43,13 @@ def predictions(
 
 
 def site_metrics(
-    read: Mapping[str, Predictions], sample: Sample, splits: Splits, *, permutations: int, seed: int
+    read: Mapping[str, Predictions],
+    sample: Sample,
+    splits: Splits,
+    probes: Mapping[str, Probe],
+    *,
+    permutations: int,
+    seed: int,
 ) -> list[Metric]:
     """Balanced accuracy of each probe for each version, with its interval and band.
 
@@ -54,7 +67,7 @@ def site_metrics(
     times = resamples(person, truth, seed=seed, purpose="site interval")
     once = np.ones((1, len(rows)))
     metrics = []
-    for name, (title, _) in site_probes(seed).items():
+    for name, (title, _) in probes.items():
         readings = {}
         for version, said in read.items():
             rounds = said[name][:, rows]

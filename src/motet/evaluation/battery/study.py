@@ -20,7 +20,7 @@ from motet.evaluation.battery.effects import standardized_effects
 from motet.evaluation.battery.invented import Permuted, invented_metrics
 from motet.evaluation.battery.multivariate import Spread, spread, spread_metrics
 from motet.evaluation.battery.notes import left_out
-from motet.evaluation.battery.probes import prepare
+from motet.evaluation.battery.probes import prepare, site_probes
 from motet.evaluation.battery.reliability import block, contradictions, traveler_metrics
 from motet.evaluation.battery.sample import Bool, Float, Sample
 from motet.evaluation.battery.site_probes import Predictions, predictions, site_metrics
@@ -162,6 +162,7 @@ class Study:
 
     def _probes(self) -> tuple[list[Metric], list[str]]:
         sample, splits, seed = self.sample, self.splits, self.plan.seed
+        probes = site_probes(seed)
         chosen = targets(sample, splits)
         shuffled = shuffles(
             sample.person, self.settings.permutations, seed=seed, purpose="biology band"
@@ -178,14 +179,14 @@ class Study:
                 [prepare(self.at(version, k), part) for k, part in enumerate(parts)]
                 for parts in splits.rounds
             ]
-            sites[version] = predictions(prepared, sample, splits, seed=seed)
+            sites[version] = predictions(prepared, sample, splits, probes)
             for read, target in zip(biology, chosen.found, strict=True):
                 read[version] = predict(target, prepared, sample, shuffled)
         if sample.W.shape[1]:
             prepared = [[prepare(sample.W, part) for part in parts] for parts in splits.rounds]
-            sites["demographics"] = predictions(prepared, sample, splits, seed=seed)
+            sites["demographics"] = predictions(prepared, sample, splits, probes)
         metrics = site_metrics(
-            sites, sample, splits, permutations=self.settings.permutations, seed=seed
+            sites, sample, splits, probes, permutations=self.settings.permutations, seed=seed
         )
         for read, target in zip(biology, chosen.found, strict=True):
             metrics += biology_metrics(read, target, sample, shuffled, seed=seed)

@@ -1,0 +1,261 @@
+"""The judgement of images: looked at one at a time, version by version, as they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from motet.config import Evaluation
+from motet.evaluation.battery.probes import prepare, site_probes
+from motet.evaluation.battery.sample import Float, Sample
+from motet.evaluation.battery.site_probes import Probe, predictions, site_metrics
+from motet.evaluation.battery.splits import Splits
+from motet.evaluation.images.compared import (
+    FIGURES,
+    OF_TRAVELERS,
+    Kept,
+    compare,
+    data_range,
+    fidelity_metrics,
+    line,
+    pairs_of,
+    some_of,
+)
+from motet.evaluation.images.look import Look, look, sampled
+from motet.evaluation.images.tissues import distance_metrics, kept_tissues
+from motet.evaluation.images.true_images import TrueImages
+from motet.evaluation.result import Metric
+from motet.images.fidelity import able
+from motet.images.images import Image, Images
+
+Rows = slice | NDArray[np.intp]
+See = Callable[[Rows, NDArray[Any]], None]
+"""Takes images of some rows of a site, (r, x, y, z)."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Version:
+    looks: dict[int, Look] = field(default_factory=dict)
+    kept: Kept = field(default_factory=Kept)
+
+
+class ImageBattery:
+    """Judges the images of a simulated study; give it every version, raw first.
+
+    Parameters
+    ----------
+    tables : mapping of str to Images
+    sample : Sample
+        Everybody; rows as :func:`motet.evaluation.battery.sample.gather` orders them.
+    splits : Splits
+        Who trains a probe, who is read, who is judged.
+    settings : Evaluation
+    seed : int
+    truth : TrueImages, optional
+    """
+
+    def __init__(
+        self,
+        tables: Mapping[str, Images],
+        sample: Sample,
+        splits: Splits,
+        *,
+        settings: Evaluation,
+        seed: int,
+        truth: TrueImages | None = None,
+    ) -> None:
+        self._tables, self._sample, self._splits = tables, sample, splits
+        self._settings, self._seed, self._truth = settings, seed, truth
+        self._row = sample.unstack(np.arange(len(sample)))
+        self._place = {
+            int(row): (site, own)
+            for site, rows in self._row.items()
+            for own, row in enumerate(rows)
+        }
+        self._judged = sorted({int(row) for rows in splits.judged for row in rows})
+        self._to_truth = [] if truth is None else some_of(self._judged, sample, seed=seed)
+        self._pairs = pairs_of(sample, self._on_one_grid)
+        self._compared = {*self._to_truth, *(row for pair in self._pairs for row in pair)}
+        self._versions: dict[str, _Version] = {}
+
+    def raw(self) -> None:
+        """Look at everybody's image as measured."""
+        for site, table in self._tables.items():
+            self.add(
+                "raw", site, ((slice(i, i + 1), table.image(i).data[None]) for i in _rows(table))
+            )
+
+    def add(self, version: str, site: str, blocks: Iterable[tuple[Rows, NDArray[Any]]]) -> None:
+        """Look at images of a site, block by block."""
+        see = self.see(version, site)
+        for rows, block in blocks:
+            see(rows, block)
+
+    def see(self, version: str, site: str) -> See:
+        """Take a version's images of a site as they are made; rows that never come are raw."""
+        table, own = self._tables[site], self._version(version)
+
+        def see(rows: Rows, block: NDArray[Any]) -> None:
+            for i, data in zip(np.arange(len(table))[rows].tolist(), block, strict=True):
+                self._look(own, int(self._row[site][i]), table.image(i), data)
+
+        return see
+
+    def forget(self, version: str, site: str) -> None:
+        """What was seen of a site does not count, since the rest failed: it is raw."""
+        raw, own = self._versions["raw"], self._version(version)
+        for row in self._row[site].tolist():
+            own.looks[row] = raw.looks[row]
+            if row in self._compared:
+                own.kept.brains[row] = raw.kept.brains[row]
+
+    def judged(self) -> tuple[list[Metric], list[str]]:
+        """All metrics that these images allow, and what has to be said of them."""
+        with threadpool_limits(1):
+            metrics = self._site_probes()
+            rows = np.array(self._judged, dtype=np.intp)
+            if len(rows):
+                looks = {
+                    name: [version.looks[row] for row in self._judged]
+                    for name, version in self._versions.items()
+                }
+                person = self._sample.person[rows]
+                metrics += distance_metrics(
+                    looks,
+                    self._sample.batch[rows],
+                    person,
+                    permutations=self._settings.permutations,
+                    seed=self._seed,
+                )
+                metrics += kept_tissues(looks, person, seed=self._seed)
+            metrics += self._truths() + self._travelers()
+        notes = []
+        if self._compared and not able():
+            notes.append(
+                "Without MS-SSIM: torchmetrics is not installed (pip install 'motet[deep]')."
+            )
+        if len(self._judged) > len(self._to_truth) > 0:
+            notes.append(
+                f"{len(self._to_truth)} of the {len(self._judged)} images judged are compared with "
+                "their truth."
+            )
+        return metrics, notes
+
+    def _version(self, name: str) -> _Version:
+        if name not in self._versions:
+            self._versions[name] = _Version()
+            if name != "raw":
+                for site in self._tables:
+                    self.forget(name, site)
+        return self._versions[name]
+
+    def _look(self, own: _Version, row: int, image: Image, data: NDArray[Any]) -> None:
+        own.looks[row] = look(image, data, contrast=self._contrast)
+        if row in self._compared:
+            own.kept.keep(row, data[image.mask])
+
+    @property
+    def _contrast(self) -> str:
+        return next(iter(self._tables.values())).contrast
+
+    def _image(self, row: int) -> Image:
+        site, own = self._place[row]
+        return self._tables[site].image(own)
+
+    def _true(self, row: int) -> NDArray[Any]:
+        assert self._truth is not None
+        site, own = self._place[row]
+        return self._truth.read(self._tables[site], own)
+
+    def _on_one_grid(self, one: int, other: int) -> bool:
+        a, b = (self._image(row).volume.grid.canonical for row in (one, other))
+        return a.same_as(b)
+
+    def _site_probes(self) -> list[Metric]:
+        shared = site_probes(self._seed)
+        kinds: tuple[tuple[str, Probe, Callable[[Look], Float]], ...] = (
+            (
+                "slices",
+                ("linear SVM on slices", shared["linear_svm"][1]),
+                lambda one: one.slices,
+            ),
+            (
+                "distributions",
+                ("random forest on intensity distributions", shared["random_forest"][1]),
+                lambda one: one.distribution,
+            ),
+        )
+        metrics = []
+        for name, probe, seen_by in kinds:
+            read = {}
+            for version, own in self._versions.items():
+                X = np.stack([seen_by(own.looks[row]) for row in range(len(self._sample))])
+                prepared = [[prepare(X, part) for part in parts] for parts in self._splits.rounds]
+                read[version] = predictions(prepared, self._sample, self._splits, {name: probe})
+            metrics += site_metrics(
+                read,
+                self._sample,
+                self._splits,
+                {name: probe},
+                permutations=self._settings.permutations,
+                seed=self._seed,
+            )
+        return metrics
+
+    def _truths(self) -> list[Metric]:
+        if not self._to_truth:
+            return []
+        seen = np.flatnonzero(self._sample.fit).tolist() or self._judged
+        brains = {row: self._true(row)[self._image(row).mask] for row in self._to_truth}
+        span = data_range(np.concatenate([sampled(b.astype(np.float64)) for b in brains.values()]))
+        y = np.concatenate([sampled(self._true(r)[self._image(r).mask]) for r in seen])
+        found: dict[str, dict[int, Mapping[str, float]]] = {}
+        for name, version in self._versions.items():
+            x = np.concatenate([version.looks[row].sample for row in seen])
+            slope, shift = line(x, y.astype(np.float64))
+            found[name] = {}
+            for row in self._to_truth:
+                mask = self._image(row).mask
+                made = slope * version.kept.volume(row, mask) + shift
+                found[name][row] = compare(
+                    made, self._true(row), mask, span=span, contrast=self._contrast
+                )
+        return fidelity_metrics(
+            found,
+            of="to_truth",
+            whose="Truth",
+            names=list(FIGURES),
+            person=self._sample.person[self._to_truth],
+            seed=self._seed,
+        )
+
+    def _travelers(self) -> list[Metric]:
+        if not self._pairs:
+            return []
+        found: dict[str, dict[int, Mapping[str, float]]] = {}
+        for name, version in self._versions.items():
+            rows = sorted({row for pair in self._pairs for row in pair})
+            span = data_range(np.concatenate([version.looks[row].sample for row in rows]))
+            found[name] = {}
+            for number, (one, other) in enumerate(self._pairs):
+                # Both scans within the first's mask: masks of one person differ by little.
+                mask = self._image(one).mask & self._image(other).mask
+                a, b = (version.kept.volume(r, self._image(r).mask) for r in (one, other))
+                found[name][number] = compare(a, b, mask, span=span, contrast=self._contrast)
+        return fidelity_metrics(
+            found,
+            of="travelers",
+            whose="Travelers' scans",
+            names=OF_TRAVELERS,
+            person=self._sample.person[[one for one, _ in self._pairs]],
+            seed=self._seed,
+        )
+
+
+def _rows(table: Images) -> Iterator[int]:
+    return iter(range(len(table)))
