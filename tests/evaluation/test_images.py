@@ -1,0 +1,206 @@
+"""The judgement of images beside figures computed here, from the files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from conformance.brains import AFFINE, brain
+from motet.config import Study
+from motet.errors import DataError, MotetError, StudyFileError
+from motet.evaluation.images import compared
+from motet.images.fidelity import fidelity
+from motet.simulation import Result, simulate
+
+SITES = ("ash", "birch")
+SCANNERS = {"a": (1.0, 0.0), "b": (1.5, 20.0), "c": (0.7, 5.0)}
+"""Gain and shift: the truth is the first's."""
+PEOPLE = {"ash": "aaaaaaa", "birch": "bcbcbcbcbcbc"}
+"""Scanner of each of a site's people; travelers were in the site's first."""
+TRAVELERS = ("sub-t1", "sub-t2")
+
+
+def save(file: Path, data: np.ndarray, affine: np.ndarray = AFFINE) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(data, affine), file)
+
+
+def scanned(name: str, gain: float, shift: float, noise: int) -> tuple[np.ndarray, np.ndarray]:
+    """Somebody's brain: the same anatomy whichever scanner; the noise is the scan's."""
+    made, inside = brain(np.random.default_rng(sum(map(ord, name))), age=50.0, gain=1.0, shift=0.0)
+    rng = np.random.default_rng(noise)
+    return np.where(inside, gain * made + shift + rng.normal(0, 0.5, made.shape), 0.0), inside
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sites of a few people, two who were scanned at both, and the truth."""
+    home = tmp_path_factory.mktemp("consortium")
+    for k, site in enumerate(SITES):
+        scanners = {f"sub-{site}{i}": scanner for i, scanner in enumerate(PEOPLE[site])}
+        scanners |= dict.fromkeys(TRAVELERS, PEOPLE[site][0])
+        for name, scanner in scanners.items():
+            data, inside = scanned(name, *SCANNERS[scanner], noise=k)
+            anat = Path(name, "anat")
+            save(home / site / anat / f"{name}_T1w.nii.gz", data)
+            save(home / site / anat / f"{name}_desc-brain_mask.nii.gz", inside.astype(np.uint8))
+            true, _ = scanned(name, *SCANNERS["a"], noise=9)
+            save(home / "truth" / anat / f"{name}_T1w.nii.gz", true)
+        rows = "".join(f"{name}\t{scanner}\n" for name, scanner in scanners.items())
+        (home / site / "participants.tsv").write_text(f"participant_id\tscanner\n{rows}")
+    return home
+
+
+def study_of(folder: Path, method: str = "z_score", **evaluation: object) -> Study:
+    return Study.model_validate(
+        {
+            "study": "judged",
+            "method": method,
+            "sites": {site: folder / site for site in SITES},
+            "evaluation": {"held_out": 0.4, "permutations": 40, **evaluation},
+            "seed": 4,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    study = study_of(folder, method="nyul", truth=folder / "truth")
+    return simulate(study, out=tmp_path_factory.mktemp("out") / "o", reports="later")
+
+
+def read(file: Path) -> np.ndarray:
+    return nib.as_closest_canonical(nib.load(file)).get_fdata()
+
+
+def people(result: Result, used: str) -> list[tuple[str, str]]:
+    found = []
+    for site in SITES:
+        lines = (result.out / "sites" / site / "cohort.tsv").read_text().split("\n")[1:-1]
+        found += [(site, line.split("\t")[0]) for line in lines if line.endswith(f"\t{used}")]
+    return found
+
+
+def test_figures_are_those_of_the_files(folder: Path, result: Result) -> None:
+    """Catches people of the fit who are judged, a line of units for each person or site, another
+    mask, versions that are taken for each other, and a truth of somebody else."""
+    judged = result.judgements["simulation"]
+
+    def image(site: str, name: str, version: str) -> np.ndarray:
+        anat = Path(name, "anat")
+        if version == "raw":
+            return read(folder / site / anat / f"{name}_T1w.nii.gz")
+        if version == "truth":
+            return read(folder / "truth" / anat / f"{name}_T1w.nii.gz")
+        return read(
+            result.out / "sites" / site / "harmonized" / anat / f"{name}_desc-nyul_T1w.nii.gz"
+        )
+
+    def inside(site: str, name: str) -> np.ndarray:
+        return read(folder / site / name / "anat" / f"{name}_desc-brain_mask.nii.gz") > 0
+
+    held = people(result, "held_out")
+    assert 4 <= len(held) < 19
+    every = np.concatenate([image(*who, "truth")[inside(*who)] for who in held])
+    span = float(np.subtract(*np.quantile(every, (0.999, 0.001))))
+    for version in ("raw", "harmonized"):
+        fit = people(result, "fit")
+        x, y = (
+            np.concatenate([image(*who, v)[inside(*who)] for who in fit])
+            for v in (version, "truth")
+        )
+        slope, shift = np.polyfit(x, y, 1)
+        found = [
+            fidelity(
+                slope * image(*who, version) + shift,
+                image(*who, "truth"),
+                inside(*who),
+                data_range=span,
+                contrast="T1w",
+            )
+            for who in held
+        ]
+        for name, expected in (
+            ("ssim", [f.ssim for f in found]),
+            ("psnr", [f.psnr for f in found]),
+            ("mae", [f.mae for f in found]),
+            ("dice_gm", [f.dice["gm"] for f in found]),
+            ("wasserstein_wm", [f.wasserstein["wm"] for f in found]),
+        ):
+            reading = judged.metric(f"image_{name}_to_truth").readings[version]
+            assert reading.value == pytest.approx(np.mean(expected), rel=1e-3), (version, name)
+            assert reading.n == len({name for _, name in held})
+
+
+def test_versions_are_themselves(result: Result) -> None:
+    """Catches rows of the pooled table that go to other people: federated and pooled are one."""
+    judged = result.judgements["simulation"]
+    names = [m.name for m in judged.metrics if m.name.startswith(("image_", "tissue_"))]
+    assert len(names) == 4 + 10 + 4
+    for name in names:
+        readings = judged.metric(name).readings
+        assert readings["pooled"].value == pytest.approx(readings["harmonized"].value, rel=1e-5)
+        if "dice" not in name:
+            for one, other in (("harmonized", "raw"), ("harmonized", "local_only")):
+                apart = pytest.approx(readings[other].value, rel=1e-3)
+                assert readings[one].value != apart, name
+
+
+def test_what_was_done_shows(result: Result) -> None:
+    """Catches metrics that do not tell a scanner's gain from its removal."""
+    judged = result.judgements["simulation"]
+
+    def reading(name: str, version: str) -> float:
+        return float(judged.metric(name).readings[version].value or 0.0)
+
+    for name in ("image_ssim_to_truth", "image_ssim_travelers", "image_psnr_travelers"):
+        assert reading(name, "harmonized") > reading(name, "raw")
+    for name in ("image_mae_to_truth", "tissue_distance_gm", "image_wasserstein_gm_to_truth"):
+        assert reading(name, "harmonized") < reading(name, "raw") / 2
+    for name in ("site_accuracy_slices", "site_accuracy_distributions"):
+        assert reading(name, "raw") == 1.0
+        assert reading(name, "harmonized") < 0.8
+    assert reading("tissue_dice", "raw") == 1.0
+    assert 0.97 < reading("tissue_dice", "harmonized") <= 1.0
+
+
+def test_no_more_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a large study whose every image is compared, and people drawn by their place."""
+    monkeypatch.setattr(compared, "AT_MOST", 3)
+    names = np.array([f"sub-{i}" for i in range(9)])
+    chosen = {
+        names[order][row]
+        for order in (np.arange(9), np.arange(9)[::-1])
+        for row in compared.some_of(range(9), SimpleNamespace(names=names[order]), seed=1)
+    }
+    assert len(chosen) == 3
+
+
+def test_without_images_their_measures(folder: Path) -> None:
+    """Catches a judgement that is silent about what it did not see."""
+    judged = simulate(study_of(folder)).judgements["simulation"]
+    assert not judged.has("site_accuracy_slices")
+    assert any("their measures alone" in note for note in judged.notes)
+
+
+def test_a_truth_that_cannot_be(folder: Path, tmp_path: Path) -> None:
+    """Catches a study that runs for hours before it says that its truth is another's."""
+    out = tmp_path / "o"
+
+    def refused(error: type[MotetError], words: str, truth: Path, **options: object) -> None:
+        study = study_of(folder, truth=truth).model_copy(update=options)
+        with pytest.raises(error, match=words):
+            simulate(study, out=out)
+        assert not out.exists()
+
+    refused(StudyFileError, "no folder of true images", tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    refused(DataError, r"sub-ash0_T1w.nii.gz: The file is missing", tmp_path / "empty")
+    other = tmp_path / "other"
+    for file in (folder / "truth").rglob("*.nii.gz"):
+        save(other / file.relative_to(folder / "truth"), nib.load(file).get_fdata(), np.eye(4))
+    refused(DataError, "another grid", other)
