@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from motet.bids.checks import Place
 from motet.bids.covariates import CovariateRequest
 from motet.bids.read import IMAGES, read_people, read_site
 from motet.client.home import SiteHome
 from motet.flower.fleet import look
-from motet.images.find import Name
+from motet.images.find import Found, Name, find_mask
+from motet.images.volume import read_grid
 
 
 def examine(home: SiteHome) -> Iterator[str]:
@@ -32,18 +34,30 @@ def _of_data(data: Path, site: str) -> str:
     """What there is: measures, or images of which contrasts."""
     requests: dict[str, CovariateRequest] = {}
     here = read_people(data, site=site, covariates=requests)
-    images = Counter(
-        name.suffix
-        for pattern in IMAGES
-        for file in data.glob(pattern)
-        if (name := Name.of(file)) is not None and name.suffix != "mask"
-    )
+    images = list(_images(data))
     if images and not any((data / f"features.{form}").exists() for form in ("tsv", "npy")):
-        said = ", ".join(f"{count} {suffix}" for suffix, count in sorted(images.items()))
-        batches = len(set(here.batches))
-        return f"Data: {len(here.people)} people, images: {said}, {batches} batch(es)."
+        for image in images:
+            read_grid(image.file, place=Place(site=site, file=image.file))
+        contrasts = Counter(image.name.suffix for image in images)
+        said = ", ".join(f"{count} {suffix}" for suffix, count in sorted(contrasts.items()))
+        masked = sum(find_mask(data, image) is not None for image in images)
+        return (
+            f"Data: {len(here.people)} people, images: {said}, {len(set(here.batches))} batch(es). "
+            f"Every header can be read; {masked} of {len(images)} have a brain mask. A study looks "
+            "at the voxels when it opens them."
+        )
     table = read_site(data, site=site, covariates=requests, batch="scanner")
     return (
         f"Data: {len(set(table.people.tolist()))} people, {len(table.features)} features, "
         f"{len(table.batches)} batch(es)."
     )
+
+
+def _images(data: Path) -> Iterator[Found]:
+    """Every image of everybody, of whichever contrast."""
+    for pattern in IMAGES:
+        for file in sorted(data.glob(pattern)):
+            name = Name.of(file)
+            if name is not None and name.suffix not in ("mask", "dseg"):
+                person, session = (name.entities.get(key, "") for key in ("sub", "ses"))
+                yield Found(person=f"sub-{person}", session=session, file=file, name=name)

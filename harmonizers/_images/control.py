@@ -269,7 +269,9 @@ class Control:
                 "too alike in size.",
                 do="Ask for by: gram, or for fewer components.",
             )
-        return np.asarray(self._own(images, shared) @ shared["control_u"] / shared["control_s"])
+        basis = shared["control_u"] / shared["control_s"]
+        # One person at a time: beside others, the last bits of a product would be others'.
+        return np.stack([own @ basis for own in self._own(images, shared)])
 
 
 def _apart(one: Float, other: Float) -> float:

@@ -28,6 +28,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "covariates": {"covariates": ["age"]},
         "centred": {"center": True, "components": 2, "covariates": ["age"]},
         "plain": {"white_stripe": False},
+        "subspace": {"by": "subspace", "components": 2},
     },
     "voxelwise_combat": {
         "default": {"covariates": ["age", "sex"]},

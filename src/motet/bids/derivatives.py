@@ -249,7 +249,9 @@ class DerivativeWriter:
         if self._form == "npy":
             return document | {"features": list(self.like.features), "units": units}
         # A feature that is called like a key of the description wins: readers look for units.
-        return document | {name: {"Units": units.get(name, "n/a")} for name in self.like.features}
+        return document | {
+            name: {"Units": units[name]} if name in units else {} for name in self.like.features
+        }
 
 
 def participants_of(table: Table) -> pd.DataFrame:

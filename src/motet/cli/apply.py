@@ -29,10 +29,21 @@ def apply(
         str, typer.Option(help="Whose people these are; default: the name of BIDS_DIR.")
     ] = "",
     participant_label: Annotated[
-        list[str] | None, typer.Option(help="Only these people, with or without 'sub-'.")
+        list[str] | None,
+        typer.Option(
+            "--participant-label",
+            "--participant_label",
+            help="Only these people, with or without 'sub-'; once a person.",
+        ),
     ] = None,
     n_procs: Annotated[
-        int, typer.Option(min=1, help="Threads: images side by side, or linear algebra.")
+        int,
+        typer.Option(
+            "--n-procs",
+            "--n_procs",
+            min=1,
+            help="Threads: images side by side, or linear algebra.",
+        ),
     ] = 1,
 ) -> None:
     """Harmonize people of a known site, or of a site that was never part of the study.
@@ -58,4 +69,5 @@ def apply(
         console.print(
             f"Site {done.site}: batch {listed(done.known)} as fitted in the study.", markup=False
         )
-    console.print(f"{done.people} people harmonized: {out}", markup=False)
+    whom = "person" if done.people == 1 else "people"
+    console.print(f"{done.people} {whom} harmonized: {out}", markup=False)

@@ -14,6 +14,7 @@ def methods(
 ) -> None:
     """List the methods, or print one method's card and parameters."""
     from motet import registry
+    from motet.documented import meanings
 
     known = registry.methods()
     if not name:
@@ -31,10 +32,16 @@ def methods(
     for paper in card.papers:
         console.print(f"paper: {paper}", markup=False)
     console.print("")
+    said = meanings(method.params_type)
     table(
-        ("parameter", "default"),
+        ("parameter", "default", "what", "meaning"),
         [
-            (key, field.get_default(call_default_factory=True))
+            (
+                key,
+                field.get_default(call_default_factory=True),
+                said[key][0].replace("``", ""),
+                said[key][1].replace("``", ""),
+            )
             for key, field in method.params_type.model_fields.items()
         ],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,6 @@ from motet.bids.checks import Place
 from motet.bids.derivatives import DerivativeWriter
 from motet.bids.description import SOURCE
 from motet.bids.table import Table
-from motet.images.find import Found
 from motet.images.images import Image, Images, Scan, measured, replace_data
 from motet.images.mask import RULE
 from motet.images.volume import read_volume, write_volume
@@ -51,12 +51,23 @@ def camel(method: str) -> str:
     return first + "".join(word.capitalize() for word in others)
 
 
-def written_as(found: Found, source: Path | None, method: str) -> Path:
+def written_as(like: Images, row: int, method: str) -> Path:
     """Where a harmonized image lies within the derivative, without its ending."""
-    if source is None:
+    if like.source is None:
         raise ValueError("These images lie in no folder.")
-    inside = found.file.relative_to(source).parent
-    return inside / found.name.described(camel(method))
+    found = like.scan(row).found
+    inside = found.file.relative_to(like.source).parent
+    return inside / found.name.described(camel(method), resolution=like.resolution)
+
+
+def scan_metadata(image: Path) -> dict[str, Any]:
+    """What the JSON beside an image says of the scan; nothing where there is none to read."""
+    name = image.name.removesuffix(".gz").removesuffix(".nii")
+    try:
+        document = json.loads(image.with_name(f"{name}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def written(folder: Path, like: Images, row: int, method: str) -> NDArray[Any]:
@@ -67,7 +78,7 @@ def written(folder: Path, like: Images, row: int, method: str) -> NDArray[Any]:
     DataError
         When it is not there, or damaged.
     """
-    file = folder / f"{written_as(like.scan(row).found, like.source, method)}.nii.gz"
+    file = folder / f"{written_as(like, row, method)}.nii.gz"
     return read_volume(file, place=Place(site=like.site, file=file)).data
 
 
@@ -103,32 +114,35 @@ class ImageWriter(DerivativeWriter):
                     person=self.like.who(row),
                 )
             made = replace_data(image, data.astype(image.data.dtype, copy=False))
-            self._write_image(scan, made)
+            self._write_image(row, scan, made)
             found = measured(made, contrast=self.like.contrast)
             super().write(slice(row, row + 1), found[None])
 
-    def _write_image(self, scan: Scan, made: Image) -> None:
+    def _write_image(self, row: int, scan: Scan, made: Image) -> None:
         source = scan.found.file
         assert self.like.source is not None
         inside = source.relative_to(self.like.source)
         anat = self._partial / inside.parent
         anat.mkdir(parents=True, exist_ok=True)
         method = str(self.description.get("method", "harmonized"))
-        name = written_as(scan.found, self.like.source, method).name
-        mask = scan.found.name.described("brain", "mask")
+        name = written_as(self.like, row, method).name
+        mask = self._mask_name(scan, "brain")
         write_volume(anat / f"{name}.nii.gz", made.data, like=made.volume)
         write_volume(anat / f"{mask}.nii.gz", made.mask.astype(np.uint8), like=made.volume)
         sources = [f"bids:{SOURCE}:{inside.as_posix()}"]
         document = {
+            **scan_metadata(source),
             **self.description,
             "Sources": sources,
             "Mask": _here(inside.parent / mask),
             "SkullStripped": not made.data[~made.mask].any(),
         }
         if self.like.common is not None:
-            common = scan.found.name.described("common", "mask")
+            common = self._mask_name(scan, "common")
             self._write_common(anat / common, made, self.like.common, sources)
             document["CommonMask"] = _here(inside.parent / common)
+        if self.like.resolution:
+            document["Resolution"] = f"Cubes of {self.like.resolution}, by interpolation."
         if self.like.preparation:
             document["Preparation"] = dict(self.like.preparation)
         write_json(anat / f"{name}.json", document)
@@ -138,6 +152,9 @@ class ImageWriter(DerivativeWriter):
         else:
             about["Sources"] = [_uri(scan.mask, self.like.source)]
         write_json(anat / f"{mask}.json", about)
+
+    def _mask_name(self, scan: Scan, of: str) -> str:
+        return scan.found.name.described(of, "mask", resolution=self.like.resolution)
 
     def _write_common(
         self, name: Path, made: Image, voxels: NDArray[Any], sources: list[str]

@@ -46,10 +46,19 @@ class Name:
             return None
         return cls(entities={m[1]: m[2] for m in found if m}, suffix=suffix)
 
-    def described(self, desc: str, suffix: str = "") -> str:
-        """The name of a derivative, without ending: ``sub-01_ses-a_desc-nyul_T1w``."""
+    def described(self, desc: str, suffix: str = "", *, resolution: str = "") -> str:
+        """The name of a derivative, without ending: ``sub-01_ses-a_res-2mm_desc-nyul_T1w``.
+
+        Parameters
+        ----------
+        desc, suffix : str
+            Suffix: default, its own.
+        resolution : str
+            Label of the grid where it is not the image's own.
+        """
         kept = {key: value for key, value in self.entities.items() if key != "desc"}
-        parts = [f"{key}-{value}" for key, value in (kept | {"desc": desc}).items()]
+        grid = {"res": resolution} if resolution else {}
+        parts = [f"{key}-{value}" for key, value in (kept | grid | {"desc": desc}).items()]
         return "_".join([*parts, suffix or self.suffix])
 
 

@@ -102,6 +102,14 @@ class Images(Table):
     read: dict[Any, Any] = field(default_factory=dict)
     common: NDArray[np.integer[Any]] | None = None
 
+    @property
+    def resolution(self) -> str:
+        """Label of the grid where images were resampled, ``2mm``; empty where it is their own."""
+        resampled = self.preparation.get("Resampled")
+        if not isinstance(resampled, Mapping):
+            return ""
+        return f"{float(resampled['Spacing']):g}mm".replace(".", "p")
+
     def scan(self, row: int) -> Scan:
         """Where the image of a row lies."""
         return self.scans[row if self.rows is None else int(self.rows[row])]

@@ -213,6 +213,8 @@ class Consortium:
         known = [[p.name, p.name, "yes"] for p in people if len(p.sites) > 1]
         if known:
             write_text(home / "travelers.tsv", ["traveler_id", "participant_id", "consent"], known)
+        with atomic(home / ".bidsignore") as stream:
+            stream.write("**/*_desc-brain_mask.nii.gz\ntravelers.tsv\n")
         write_json(
             home / "dataset_description.json",
             {"Name": f"{site}, a phantom", "BIDSVersion": "1.10.0", "DatasetType": "raw"},

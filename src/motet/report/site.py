@@ -15,7 +15,7 @@ from motet.report.page import render, write_page
 from motet.report.site_figures import site_figures
 from motet.report.site_images import Pictures, pictures
 from motet.report.site_ledger import read_ledger
-from motet.report.site_numbers import changes
+from motet.report.site_numbers import changes, in_units_of
 from motet.report.site_pages import BEGINS, ENDS
 from motet.report.site_people import people_tables
 from motet.report.words import number
@@ -35,7 +35,7 @@ def write(
 ) -> Path:
     """Write ``report.html``, readable by its owner only; see the package's function."""
     model, batches = _model(folder / "model")
-    found = changes(raw, harmonized)
+    found = changes(in_units_of(raw, harmonized), harmonized)
     text = render(
         "site.html",
         begins=BEGINS,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motet.bids.table import Table
+from motet.images.images import Images
 
 Float = NDArray[np.float64]
 CHUNK = 1024
@@ -36,6 +37,25 @@ class Changes:
     of_feature: Float
     of_person: Float
     far_out: Float
+
+
+def in_units_of(raw: Table, harmonized: Float) -> Table:
+    """Raw measures of images in the units of the harmonized: one line for all intensities here.
+
+    Methods for images end in units of their own, and a change of units moves nobody. Other tables
+    stay as they are.
+    """
+    if not isinstance(raw, Images):
+        return raw
+    values, after = np.array(raw.block(slice(None))), np.asarray(harmonized, dtype=np.float64)
+    of_intensity = np.array([not unit for unit in raw.units])
+    x, y = values[:, of_intensity], after[:, of_intensity]
+    about = x - x.mean()
+    spread = float((about**2).sum())
+    if spread > 0:
+        slope = float((about * (y - y.mean())).sum()) / spread
+        values[:, of_intensity] = y.mean() + slope * about
+    return replace(raw, values=values, rows=None)
 
 
 def changes(raw: Table, harmonized: Float) -> Changes:
