@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conformance.brains import study_of, write_brains
+from conformance.brains import opened, study_of, write_brains
 from motet.report import site_images
 from motet.simulation import simulate
 from report.test_study_report import Page
@@ -96,3 +96,24 @@ def test_large_images_are_small_pictures(monkeypatch: pytest.MonkeyPatch) -> Non
     coronal = site_images._plane(data, 1, 10, box, (1.0, 1.0, 9.0))
     assert coronal.shape[0] / coronal.shape[1] == pytest.approx(180 / 200, abs=0.03)
     assert coronal[0, 0] > coronal[-1, 0]  # up is up
+
+
+def test_a_change_of_units_moves_nobody(tmp_path: Path) -> None:
+    """Catches a page that says people moved by dozens of standard deviations when intensities
+    were divided by a number, and one that hides what else changed."""
+    from motet.report.site_numbers import changes, in_units_of
+
+    images = opened(write_brains(tmp_path, batches={"b0": 4, "b1": 4}), study_of("z_score", {}))
+    raw = images.block(slice(None))
+    scaled = raw.copy()
+    of_intensity = np.array([not unit for unit in images.units])
+    scaled[:, of_intensity] = raw[:, of_intensity] * 40 + 3
+    found = changes(in_units_of(images, scaled), scaled)
+    assert np.nanmax(found.of_person) < 1e-9
+    scaled[0, of_intensity] += 400
+    found = changes(in_units_of(images, scaled), scaled)
+    assert found.of_person.argmax() == 0
+    assert found.of_person[0] > 0.1
+    volume = images.features.index("T1w_wm_volume")
+    scaled[:, volume] *= 2
+    assert changes(in_units_of(images, scaled), scaled).of_feature[volume] > 1

@@ -108,3 +108,12 @@ def test_sites_that_differ_in_age(
     )
     found = verdict(metric, "harmonized")
     assert f"{found.mark}: {found.words}" == said
+
+
+def test_one_way_to_shuffle_says_nothing() -> None:
+    """Catches 'at chance' where too few people were there for chance to give anything else."""
+    reading = Reading(value=0.83, band=(0.83, 0.83))
+    assert judged("site_accuracy_lda", "chance", "site_effect", reading).endswith("too few people")
+    assert judged("tissue_distance_gm", "lower", "site_effect", reading, 0.9).endswith(
+        "too few people"
+    )

@@ -1,0 +1,78 @@
+"""What lies beside a harmonized image, and how it is called."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from conformance.brains import AFFINE, brain, opened, study_of, write_brains
+from motet.images.derivatives import derivative_writer, written
+from motet.images.find import Name
+from motet.images.images import Images
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Images:
+    folder = write_brains(tmp_path / "ash", batches={"b": 2})
+    beside = folder / "sub-b00/anat/sub-b00_T1w.json"
+    beside.write_text(json.dumps({"EchoTime": 0.003, "Sources": ["mine"], "method": "theirs"}))
+    (folder / "sub-b01/anat/sub-b01_T1w.json").write_text("{ no JSON")
+    return opened(folder, study_of("nyul", {}))
+
+
+def write(images: Images, out: Path) -> None:
+    with derivative_writer(out, images, description={"method": "nyul"}) as writer:
+        for row in range(len(images)):
+            writer.write(slice(row, row + 1), images.image(row).data[None])
+
+
+def test_the_scan_is_described_on(images: Images, tmp_path: Path) -> None:
+    """Catches echo times that are lost, and a scan's JSON that overrides what was done to it or,
+    broken, stops everything."""
+    write(images, tmp_path / "out")
+    anat = tmp_path / "out/sub-b00/anat"
+    document = json.loads((anat / "sub-b00_desc-nyul_T1w.json").read_text())
+    assert document["EchoTime"] == 0.003
+    assert document["method"] == "nyul"
+    assert document["Sources"] == ["bids:source:sub-b00/anat/sub-b00_T1w.nii.gz"]
+    assert "Resolution" not in document
+    other = json.loads((tmp_path / "out/sub-b01/anat/sub-b01_desc-nyul_T1w.json").read_text())
+    assert "EchoTime" not in other
+    columns = json.loads((tmp_path / "out/features.json").read_text())
+    assert columns["T1w_wm_volume"] == {"Units": "ml"}
+    assert columns["T1w_q50"] == {}
+
+
+@pytest.mark.parametrize(("spacing", "label"), [(2.0, "2mm"), (1.5, "1p5mm")])
+def test_another_grid_is_in_the_name(
+    spacing: float, label: str, images: Images, tmp_path: Path
+) -> None:
+    """Catches a resampled image that passes for its source, and one that is not found again."""
+    coarse = replace(images, preparation={"Resampled": {"Spacing": spacing}})
+    write(coarse, tmp_path / "out")
+    anat = tmp_path / "out/sub-b00/anat"
+    (file,) = anat.glob("*_T1w.nii.gz")
+    assert file.name == f"sub-b00_res-{label}_desc-nyul_T1w.nii.gz"
+    assert Name.of(file) is not None
+    assert (anat / f"sub-b00_res-{label}_desc-brain_mask.nii.gz").is_file()
+    document = json.loads((anat / f"sub-b00_res-{label}_desc-nyul_T1w.json").read_text())
+    assert document["Resolution"] == f"Cubes of {label}, by interpolation."
+    again = written(tmp_path / "out", coarse, 0, "nyul")
+    assert np.array_equal(again, coarse.image(0).data)
+
+
+def test_common_voxels_are_in_the_axes_of_the_file(images: Images, tmp_path: Path) -> None:
+    """Catches a mask in canonical axes beside an image in its own."""
+    some = np.array([0, 5, 17 * 20 * 15 - 1])
+    write(replace(images, common=some), tmp_path / "out")
+    file = tmp_path / "out/sub-b00/anat/sub-b00_desc-common_mask.nii.gz"
+    mask = nib.load(file)
+    assert np.array_equal(mask.affine, AFFINE)
+    inside = nib.as_closest_canonical(mask).get_fdata()
+    assert np.array_equal(np.flatnonzero(inside), some)
+    assert brain(np.random.default_rng(0), age=50, gain=1, shift=0)[0].shape == mask.shape
