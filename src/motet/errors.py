@@ -92,6 +92,12 @@ class ProtocolError(MotetError):
     code = "protocol"
 
 
+class SecureSumError(MotetError):
+    """A secure sum cannot be made: too few sites, another key, or shares that do not fit."""
+
+    code = "secure-sum"
+
+
 class ConnectionFailedError(MotetError):
     """A site and the coordinator cannot talk: address, certificate, key, clock or network."""
 

@@ -1,0 +1,95 @@
+"""Who takes part in one secure sum, and which: the same words at every site."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from motet.errors import SecureSumError
+from motet.store import canonical_json
+
+FEWEST = 3
+"""Of two sites each could subtract itself from the sum and read the other."""
+
+
+def threshold(members: int) -> int:
+    """How many sites have to answer before masks come off: more than two thirds.
+
+    With half of them a coordinator that tells one half that a site dropped out, and the other
+    that it did not, would get both of that site's masks. With two thirds it also needs a third of
+    the sites to help (Bonawitz 2017, section 6).
+    """
+    return max(FEWEST, 2 * members // 3 + 1)
+
+
+@dataclass(frozen=True)
+class Circle:
+    """One secure sum.
+
+    Parameters
+    ----------
+    what : mapping
+        Plain data that no two sums have in common: run, plan, phase, round, the shared model.
+    keys : mapping of str to bytes
+        Public key of every member.
+
+    Raises
+    ------
+    SecureSumError
+        When there are fewer than three members.
+    """
+
+    what: Mapping[str, object]
+    keys: Mapping[str, bytes]
+
+    def __post_init__(self) -> None:
+        if len(self.keys) < FEWEST:
+            raise SecureSumError(
+                f"A secure sum needs {FEWEST} sites; {len(self.keys)} take part.",
+                do="Wait for a third site, or let the sites' policies allow plain sums.",
+            )
+
+    @cached_property
+    def members(self) -> tuple[str, ...]:
+        """Sorted: every site numbers the others alike."""
+        return tuple(sorted(self.keys))
+
+    @cached_property
+    def about(self) -> bytes:
+        """What all secrets of this sum are bound to, 32 bytes."""
+        keys = {name: self.keys[name].hex() for name in self.members}
+        return hashlib.sha256(
+            canonical_json({"sum": dict(self.what), "keys": keys}).encode()
+        ).digest()
+
+    @property
+    def threshold(self) -> int:
+        """How many have to answer."""
+        return threshold(len(self.keys))
+
+    def point(self, member: str) -> int:
+        """Where a member's shares are taken, from 1."""
+        return self.members.index(member) + 1
+
+    def sign(self, one: str, other: str) -> int:
+        """Of the mask of two members at the first: they cancel."""
+        return 1 if one < other else -1
+
+    def dropped(self, survivors: Collection[str]) -> tuple[str, ...]:
+        """The members whose arrays did not arrive.
+
+        Raises
+        ------
+        SecureSumError
+            When those left are strangers, or too few.
+        """
+        if strangers := set(survivors) - set(self.members):
+            raise SecureSumError(f"{sorted(strangers)[0]} takes no part in this sum.")
+        if len(set(survivors)) < self.threshold:
+            raise SecureSumError(
+                f"{len(set(survivors))} of {len(self.members)} sites are left; "
+                f"{self.threshold} are needed to take masks off."
+            )
+        return tuple(name for name in self.members if name not in survivors)

@@ -1,0 +1,60 @@
+"""Numbers as integers modulo 2^64, which masks can hide and sums keep exact."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motet.errors import SecureSumError
+
+Ring = NDArray[np.uint64]
+Float = NDArray[np.float64]
+
+BITS = 62
+"""A sum over sites stays below 2^62: the sign, and one bit of room for rounding."""
+
+SMALLEST = -1000
+"""Exponents of a scale lie between this and its opposite: a bound of 0 has no logarithm."""
+
+
+def exponents(bounds: Float, sites: int) -> NDArray[np.int64]:
+    """Binary exponents of the scales, one for every entry.
+
+    Parameters
+    ----------
+    bounds : (...) float64
+        Public: no site's entry is larger, in absolute value.
+    sites : int
+        How many are summed at most.
+    """
+    with np.errstate(divide="ignore"):
+        size = np.ceil(np.log2(bounds * float(sites)))
+    return np.asarray(np.clip(BITS - size, SMALLEST, -SMALLEST), dtype=np.int64)
+
+
+def to_ring(values: NDArray[np.generic], exponent: NDArray[np.int64] | int) -> Ring:
+    """``round(value 2^exponent)`` modulo 2^64. Integers take the exponent 0 and stay exact.
+
+    Raises
+    ------
+    SecureSumError
+        When a value is beyond the bound from which the exponent was made.
+    """
+    if values.dtype.kind in "iub":
+        if values.dtype == np.uint64 and values.size and values.max() > np.uint64(2**BITS):
+            raise SecureSumError("A count is too large for a secure sum.")
+        return np.ascontiguousarray(values.astype(np.int64)).view(np.uint64)
+    scaled = np.rint(np.ldexp(values.astype(np.float64), exponent))
+    if not (np.abs(scaled) <= 2.0**BITS).all():
+        raise SecureSumError("A value is beyond its public bound, or not finite.")
+    return np.ascontiguousarray(scaled.astype(np.int64)).view(np.uint64)
+
+
+def from_ring(total: Ring, exponent: NDArray[np.int64] | int) -> Float:
+    """The sum as float64, to within half a unit of the scale a site."""
+    return np.asarray(np.ldexp(total.view(np.int64).astype(np.float64), -np.asarray(exponent)))
+
+
+def counts(total: Ring) -> NDArray[np.int64]:
+    """The sum of integers."""
+    return total.view(np.int64)
