@@ -4,7 +4,7 @@
 
 Both variants of ``motet phantom``: four sites, two travelers, three of each site's people held out.
 Each method is run as a user runs it (``motet simulate``), and the figures are those of
-``metrics.json``, of people whom the fit did not see:
+``metrics.json``, of people whom the fit did not see, and of travelers, whom it did:
 
 * ``ssim`` (3-D), ``psnr``, ``mae``, ``dice``, ``wasserstein`` (means over CSF, GM and WM): to the
   truth of the same person under the first site's scanner, after ONE line for all people that

@@ -64,7 +64,11 @@ def ignored(error: MotetError) -> None:
     """Pass over a failed fit."""
 
 
-def unseen(rows: Rows, block: NDArray[Any]) -> None:
+See = Callable[[Rows, NDArray[Any]], None]
+"""Takes what is made, some rows at a time."""
+
+
+def unwatched(rows: Rows, block: NDArray[Any]) -> None:
     """Do not look at what is made."""
 
 
@@ -77,12 +81,13 @@ def alone(
     schema: Schema,
     seed: int = 0,
     failed: Callable[[MotetError], None] = ignored,
-    see: Callable[[Rows, NDArray[Any]], None] = unseen,
+    see: See = unwatched,
 ) -> NDArray[np.float64]:
     """Values (n, p) of a site that harmonizes its own batches without any other site.
 
-    A site whose fit has one batch has nothing to bring together: its values stay as they are, as
-    do those of a site whose people alone do not suffice for the method.
+    A site whose fit has one batch has nothing to bring together where the method estimates effects
+    of batches: its values stay as they are, as do those of a site whose people alone do not
+    suffice for the method.
 
     Parameters
     ----------
@@ -99,7 +104,7 @@ def alone(
     """
     values = np.array(table.block(slice(None)))
     seen = table.where(fit) if fit.any() else table
-    if len(seen.batches) < 2:
+    if method.card.by_batch and len(seen.batches) < 2:
         return values
     own_params = _without_foreign_reference(params, seen)
     try:

@@ -40,6 +40,7 @@ class Blur(Alone):
         title="Blur",
         summary="A control that destroys: a site is harder to tell, and so is everything else.",
         data="images",
+        by_batch=False,
         papers=(),
         leaves="nothing",
         limits=("a control: never use it to harmonize",),

@@ -117,6 +117,7 @@ class FunctionalNormalization(ImageByImage):
         title="Functional normalization",
         summary="Takes out of every image's quantiles what its control voxels explain.",
         data="registered images",
+        by_batch=False,
         papers=(
             "Fortin et al. 2014, Genome Biology 15:503, doi:10.1186/s13059-014-0503-2",
             "Fortin et al. 2017, NeuroImage 161:149, doi:10.1016/j.neuroimage.2017.08.047",

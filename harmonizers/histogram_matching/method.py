@@ -41,6 +41,7 @@ class HistogramMatching(ImageByImage):
         title="Histogram matching",
         summary="A control: gives every image the same distribution of intensities.",
         data="images",
+        by_batch=False,
         papers=("Nyul, Udupa, Zhang 2000, IEEE Trans Med Imaging 19:143, doi:10.1109/42.836373",),
         leaves="one sum over sites: 1,000 quantiles and a count, 8 kB a site",
         limits=("a control: it takes away what differs in the mix of tissues, atrophy too",),

@@ -57,6 +57,7 @@ class Nyul(ImageByImage):
         title="Nyul",
         summary="Maps the percentiles of every image to their mean over everybody.",
         data="images",
+        by_batch=False,
         papers=(
             "Nyul, Udupa, Zhang 2000, IEEE Trans Med Imaging 19:143, doi:10.1109/42.836373",
             "Shah et al. 2011, Med Image Anal 15:267, doi:10.1016/j.media.2010.12.003",

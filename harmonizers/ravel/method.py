@@ -110,6 +110,7 @@ class Ravel(ImageByImage):
         title="RAVEL",
         summary="Removes patterns of technical variation seen in cerebrospinal fluid.",
         data="registered images",
+        by_batch=False,
         papers=("Fortin et al. 2016, NeuroImage 132:198, doi:10.1016/j.neuroimage.2016.02.036",),
         leaves="sums over sites: two count images, the products of at most 3,000 control voxels "
         "(72 MB) or, by subspace iteration, a few sums of 0.2 MB, k + q loading images and the "

@@ -39,6 +39,7 @@ class WhiteStripe(Alone):
         title="White Stripe",
         summary="Intensities in units of each image's normal-appearing white matter.",
         data="images",
+        by_batch=False,
         papers=("Shinohara et al. 2014, NeuroImage: Clinical 6:9, doi:10.1016/j.nicl.2014.08.008",),
         leaves="nothing",
         limits=(

@@ -25,6 +25,7 @@ class ZScore(Alone):
         title="Z-score",
         summary="Intensities less the brain's mean, over its standard deviation.",
         data="images",
+        by_batch=False,
         papers=("Reinhold et al. 2019, SPIE Medical Imaging 10949, doi:10.1117/12.2513089",),
         leaves="nothing",
         limits=("mean and deviation follow the mix of tissues: atrophy counts as scanner effect",),

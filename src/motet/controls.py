@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from motet.bids.table import Table
-from motet.client.alone import alone, fitted_alone, unseen
+from motet.client.alone import See, alone, fitted_alone, unwatched
 from motet.client.apply import Blocks, Rows, harmonized
 from motet.cohort import seen_by_fit
 from motet.config import Study
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 Float = NDArray[np.float64]
 Values = Mapping[str, Float]
 Masks = Mapping[str, NDArray[np.bool_]]
-See = Callable[[Rows, NDArray[Any]], None]
 
 LARGEST = 50_000_000
 """Values (people x features) that are still judged in one place; each control holds them again."""
@@ -79,20 +78,20 @@ def full_judgement(
             do="Ask for 'evaluation: {metrics: summed}'.",
         )
     fit = masks(tables, plan)
-    of_images = _images(study, plan, tables, fit) if images is not None else None
-    if of_images is not None and images is not None:
-        of_images.raw()
+    looked = None if images is None else _image_battery(study, plan, tables, fit)
+    if looked is not None and images is not None:
+        looked.raw()
         for site in tables:
-            of_images.add("harmonized", site, images(site))
+            looked.add("harmonized", site, images(site))
     failed: list[str] = []
     versions: dict[Version, Values] = {
         "raw": {site: table.block(slice(None)) for site, table in tables.items()},
-        "local_only": local_only(tables, fit, plan, failed=failed.append, images=of_images),
-        "pooled": pooled(tables, fit, plan, images=of_images),
+        "local_only": local_only(tables, fit, plan, failed=failed.append, images=looked),
+        "pooled": pooled(tables, fit, plan, images=looked),
         "harmonized": harmonized,
     }
     # Of images, every control reads and harmonizes them all again.
-    repeats = REPEATS if size <= ONCE and not _of_images(tables) else 1
+    repeats = REPEATS if size <= ONCE and not _are_images(tables) else 1
     judged = battery(
         versions,
         tables,
@@ -105,20 +104,20 @@ def full_judgement(
         f"The method failed on the people of {site} alone: its local-only values are its raw ones."
         for site in failed
     )
-    if of_images is not None:
-        metrics, said = of_images.judged()
+    if looked is not None:
+        metrics, said = looked.judged()
         judged = replace(judged, metrics=(*judged.metrics, *metrics))
         notes = (*notes, *said)
-    elif _of_images(tables):
+    elif _are_images(tables):
         notes = (*notes, "The images were not kept, so their measures alone are judged.")
     return replace(judged, notes=(*judged.notes, *notes))
 
 
-def _of_images(tables: Mapping[str, Table]) -> bool:
+def _are_images(tables: Mapping[str, Table]) -> bool:
     return all(isinstance(table, Images) for table in tables.values())
 
 
-def _images(
+def _image_battery(
     study: Study, plan: Plan, tables: Mapping[str, Table], fit: Masks
 ) -> ImageBattery | None:
     """What judges the images themselves; None where the data are tables."""
@@ -175,7 +174,7 @@ def local_only(
             schema=plan.schema,
             seed=plan.seed,
             failed=errors.append,
-            see=unseen if images is None else images.see("local_only", site),
+            see=unwatched if images is None else images.see("local_only", site),
         )
         if errors:
             failed(site)
@@ -193,7 +192,7 @@ def pooled(
     """
 
     def seen_at(site: str) -> See:
-        return unseen if images is None else images.see("pooled", site)
+        return unwatched if images is None else images.see("pooled", site)
 
     fitting = {site: table for site, table in tables.items() if site not in plan.unseen}
     whole = pool(fitting)
@@ -208,7 +207,7 @@ def pooled(
         harmonized(
             whole, method=method, params=params, schema=own, shared=shared, model=model, seed=seed
         ),
-        unseen
+        unwatched
         if images is None
         else _parted([(len(table), seen_at(site)) for site, table in fitting.items()]),
     )

@@ -78,7 +78,14 @@ class Params(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What ``motet methods`` prints about a method."""
+    """What ``motet methods`` prints about a method, and what it assumes.
+
+    Attributes
+    ----------
+    by_batch : bool
+        Whether it estimates effects of batches: then a site of one batch has nothing to bring
+        together alone.
+    """
 
     title: str
     summary: str
@@ -86,6 +93,7 @@ class Card:
     papers: tuple[str, ...]
     leaves: str
     limits: tuple[str, ...] = ()
+    by_batch: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,15 @@ from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.stats import wasserstein_distance
 
 from conformance.brains import AFFINE, brain
 from motet.config import Study
 from motet.errors import DataError, MotetError, StudyFileError
-from motet.evaluation.images import compared
+from motet.evaluation.images import compared, look
+from motet.evaluation.images.tissues import distance_metrics
 from motet.images.fidelity import fidelity
 from motet.simulation import Result, simulate
 
@@ -132,8 +135,9 @@ def test_figures_are_those_of_the_files(folder: Path, result: Result) -> None:
             ("wasserstein_wm", [f.wasserstein["wm"] for f in found]),
         ):
             reading = judged.metric(f"image_{name}_to_truth").readings[version]
-            assert reading.value == pytest.approx(np.mean(expected), rel=1e-3), (version, name)
-            assert reading.n == len({name for _, name in held})
+            of_each = pd.Series(expected, index=[who for _, who in held]).groupby(level=0).mean()
+            assert reading.value == pytest.approx(of_each.mean(), rel=1e-3), (version, name)
+            assert reading.n == len(of_each)
 
 
 def test_versions_are_themselves(result: Result) -> None:
@@ -145,7 +149,7 @@ def test_versions_are_themselves(result: Result) -> None:
         readings = judged.metric(name).readings
         assert readings["pooled"].value == pytest.approx(readings["harmonized"].value, rel=1e-5)
         if "dice" not in name:
-            for one, other in (("harmonized", "raw"), ("harmonized", "local_only")):
+            for one, other in (("harmonized", "raw"), ("local_only", "raw")):
                 apart = pytest.approx(readings[other].value, rel=1e-3)
                 assert readings[one].value != apart, name
 
@@ -169,15 +173,76 @@ def test_what_was_done_shows(result: Result) -> None:
 
 
 def test_no_more_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches a large study whose every image is compared, and people drawn by their place."""
+    """Catches a large study whose every image is compared, people drawn by their place, a site
+    that is not among those compared, and travelers of whom the first take all turns."""
     monkeypatch.setattr(compared, "AT_MOST", 3)
     names = np.array([f"sub-{i}" for i in range(9)])
-    chosen = {
-        names[order][row]
-        for order in (np.arange(9), np.arange(9)[::-1])
-        for row in compared.some_of(range(9), SimpleNamespace(names=names[order]), seed=1)
-    }
+    batch = np.arange(9) % 3
+    chosen = set()
+    for order in (np.arange(9), np.arange(9)[::-1]):
+        sample = SimpleNamespace(names=names[order], batch=batch[order])
+        rows = compared.some_of(range(9), sample, seed=1)
+        chosen |= {names[order][row] for row in rows}
+        assert sorted(batch[order][rows]) == [0, 1, 2]
     assert len(chosen) == 3
+    travelers = SimpleNamespace(
+        names=np.repeat(names[:3], 3), person=np.repeat(np.arange(3), 3), batch=batch
+    )
+    pairs = compared.pairs_of(travelers, lambda one, other: True, seed=1)
+    assert [travelers.person[one] for one, _ in pairs] == [0, 1, 2]
+    alone = SimpleNamespace(names=names[[0, 0]], person=np.zeros(2, dtype=int), batch=batch[:2])
+    assert compared.pairs_of(alone, lambda one, other: True, seed=1) == []
+
+
+def test_looks_are_small_and_of_everybody() -> None:
+    """Catches a sample that keeps its whole brain in memory or is too large, pixels that miss part
+    of a slice, and a single voxel that counts as a hundredth of a brain."""
+    brain = np.random.default_rng(0).normal(size=23_456)
+    some = look.sampled(brain)
+    assert some.base is None
+    assert look.SAMPLE / 2 < len(some) <= look.SAMPLE
+    plane = np.random.default_rng(1).random((31, 19))
+    weights = np.diff(np.linspace(0, 31, 17).astype(int))
+    pixels = look._small(plane).reshape(16, 16)
+    np.testing.assert_allclose(weights @ pixels / 31, look._small(plane.mean(0)[None])[:16])
+    volume = np.zeros((20, 20, 20)) + np.random.default_rng(2).normal(100, 5, (20, 20, 20))
+    mask = np.ones(volume.shape, dtype=bool)
+    image = SimpleNamespace(brain=volume.ravel(), mask=mask)
+    plain = look.look(image, volume, contrast="T1w")
+    volume[0, 0, 0] = 1e4
+    image = SimpleNamespace(brain=volume.ravel(), mask=mask)
+    spoilt = look.look(image, volume, contrast="T1w")
+    assert np.abs(spoilt.distribution - plain.distribution).max() < 1.0
+
+
+def test_distance_is_wasserstein() -> None:
+    """Catches a distance in other units, or of other distributions."""
+    rng = np.random.default_rng(3)
+    values = [rng.normal(m, s, 50_000) for m, s in ((10, 1), (12, 2))]
+    grid = (np.arange(look.POINTS) + 0.5) / look.POINTS
+    looks = [
+        SimpleNamespace(
+            spread=2.0, tissues=dict.fromkeys(("csf", "gm", "wm"), np.quantile(v, grid))
+        )
+        for v in values
+    ]
+    found = distance_metrics({"raw": looks}, np.arange(2), np.arange(2), permutations=20, seed=1)
+    # Both lie half of their distance from the mean of the two.
+    expected = wasserstein_distance(*values) / 2 / 2.0
+    assert found[1].readings["raw"].value == pytest.approx(expected, rel=0.02)
+
+
+def test_units_do_not_matter_to_travelers(result: Result, folder: Path, tmp_path: Path) -> None:
+    """Catches scans that look more alike because a method counts from another zero."""
+    study = study_of(folder, method="z_score")
+    judged = simulate(study, out=tmp_path / "o", reports="later").judgements["simulation"]
+    for name in ("image_ssim_travelers", "image_psnr_travelers"):
+        readings = judged.metric(name).readings
+        # What a z-score does to two scans of one scanner is a change of units, but for noise.
+        assert readings["local_only"].value == pytest.approx(readings["harmonized"].value, rel=1e-6)
+        assert readings["raw"].value == pytest.approx(
+            result.judgements["simulation"].metric(name).readings["raw"].value
+        )
 
 
 def test_without_images_their_measures(folder: Path) -> None:

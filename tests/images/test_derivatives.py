@@ -20,7 +20,8 @@ from motet.images.images import Images
 def images(tmp_path: Path) -> Images:
     folder = write_brains(tmp_path / "ash", batches={"b": 2})
     beside = folder / "sub-b00/anat/sub-b00_T1w.json"
-    beside.write_text(json.dumps({"EchoTime": 0.003, "Sources": ["mine"], "method": "theirs"}))
+    said = {"EchoTime": 0.003, "Sources": ["mine"], "method": "theirs", "CommonMask": "nowhere"}
+    beside.write_text(json.dumps(said | {"FlipAngle": float("nan")}))
     (folder / "sub-b01/anat/sub-b01_T1w.json").write_text("{ no JSON")
     return opened(folder, study_of("nyul", {}))
 
@@ -40,7 +41,9 @@ def test_the_scan_is_described_on(images: Images, tmp_path: Path) -> None:
     assert document["EchoTime"] == 0.003
     assert document["method"] == "nyul"
     assert document["Sources"] == ["bids:source:sub-b00/anat/sub-b00_T1w.nii.gz"]
+    assert document["FlipAngle"] is None
     assert "Resolution" not in document
+    assert "CommonMask" not in document
     other = json.loads((tmp_path / "out/sub-b01/anat/sub-b01_desc-nyul_T1w.json").read_text())
     assert "EchoTime" not in other
     columns = json.loads((tmp_path / "out/features.json").read_text())

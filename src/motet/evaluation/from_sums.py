@@ -238,7 +238,9 @@ def _notes(schema: Schema, shared: Arrays, left_out: Mapping[str, str]) -> list[
         )
     sites = {batch.site for batch in schema.judged}
     if len(sites) == len(schema.judged):
-        found.append("Every site has one batch: alone, none has anything to bring together.")
+        found.append(
+            "Every site has one batch: alone, a method of batches has nothing to bring together."
+        )
     if (blur := _ties(shared["judged/scores"])) > 0:
         found.append(
             f"Areas under the curve are read from {BINS} bins of the score: people in one bin "

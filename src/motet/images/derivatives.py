@@ -33,6 +33,13 @@ features.{form}: measures of the harmonized images, quantiles of the intensities
 COMMON = "Voxels that lie within the masks of so many people that the method compared them."
 
 
+OF_DERIVATIVES = {
+    *("Sources", "Mask", "CommonMask", "SkullStripped", "Resolution", "Preparation"),
+    *("method", "study", "plan", "model"),
+}
+"""Keys of a sidecar that say how an image was made, not how it was scanned."""
+
+
 def derivative_writer(
     folder: Path,
     like: Table,
@@ -61,13 +68,19 @@ def written_as(like: Images, row: int, method: str) -> Path:
 
 
 def scan_metadata(image: Path) -> dict[str, Any]:
-    """What the JSON beside an image says of the scan; nothing where there is none to read."""
+    """What the JSON beside an image says of the scan; nothing where there is none to read.
+
+    What it says of an earlier derivative is not the scan's, and a NaN is no JSON.
+    """
     name = image.name.removesuffix(".gz").removesuffix(".nii")
     try:
-        document = json.loads(image.with_name(f"{name}.json").read_text(encoding="utf-8"))
+        text = image.with_name(f"{name}.json").read_text(encoding="utf-8")
+        document = json.loads(text, parse_constant=lambda word: None)
     except (OSError, ValueError):
         return {}
-    return document if isinstance(document, dict) else {}
+    if not isinstance(document, dict):
+        return {}
+    return {key: value for key, value in document.items() if key not in OF_DERIVATIVES}
 
 
 def written(folder: Path, like: Images, row: int, method: str) -> NDArray[Any]:

@@ -41,8 +41,8 @@ class Fidelity:
     ssim_in_plane : float
         Of axial slices.
     ms_ssim : float or None
-        Five scales, axial slices (Wang 2003); None where a slice is too small, or torchmetrics
-        is not installed.
+        Five scales, the axial slices of the brain with what is around it (Wang 2003); None where
+        a slice is too small, or torchmetrics is not installed.
     psnr : float
         dB.
     mae : float
@@ -78,11 +78,11 @@ def fidelity(
     """
     box = _box(mask)
     inside = mask[box]
-    # What lies outside of the mask is nobody's: equal in both, it takes no part.
+    # What lies outside of the mask is nobody's: 0 in both.
     one, other = (np.where(inside, v[box], 0.0).astype(np.float64) for v in (image, truth))
     error = one[inside] - other[inside]
     mse = float(np.square(error).mean())
-    multiscale = able() and min(inside.shape[:2]) > SIDE
+    multiscale = able() and large_enough(mask.shape)
 
     def within(axes: tuple[int, ...]) -> float:
         return float(_ssim(one, other, data_range, axes=axes)[inside].mean())
@@ -90,7 +90,12 @@ def fidelity(
     return Fidelity(
         ssim=within((0, 1, 2)) if min(inside.shape) > KERNEL else None,
         ssim_in_plane=within((0, 1)),
-        ms_ssim=_ms_ssim(one, other, data_range) if multiscale else None,
+        ms_ssim=_ms_ssim(
+            *(np.where(mask, v, 0.0)[..., box[2]].astype(np.float64) for v in (image, truth)),
+            data_range=data_range,
+        )
+        if multiscale
+        else None,
         psnr=10.0 * float(np.log10(data_range**2 / max(mse, 1e-300))),
         mae=float(np.abs(error).mean()) / data_range,
         dice=dice(one[inside], other[inside], contrast=contrast),
@@ -156,7 +161,12 @@ def _ssim(one: Volume, other: Volume, data_range: float, *, axes: tuple[int, ...
     return found
 
 
-def _ms_ssim(one: Volume, other: Volume, data_range: float) -> float:
+def large_enough(shape: tuple[int, ...]) -> bool:
+    """Whether axial slices have room for five scales."""
+    return min(shape[:2]) > SIDE
+
+
+def _ms_ssim(one: Volume, other: Volume, *, data_range: float) -> float:
     import torch
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 

@@ -71,10 +71,10 @@ def measures(values: Float, *, contrast: str, voxel: float) -> Float:
         else:
             found += [np.nan, np.nan]
         found.append(len(own) * voxel / 1000.0)
-    return _digits(np.array(found))
+    return digits(np.array(found))
 
 
-def _digits(values: Float) -> Float:
+def digits(values: Float) -> Float:
     """Values to ``DIGITS`` significant digits.
 
     Images are written in single precision: what is left of a quantile beyond it is rounding, and

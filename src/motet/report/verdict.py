@@ -8,6 +8,8 @@ The rules stand here once and are printed under the table:
   sees the covariates alone has found what was to be kept.
 - A size of the site effect should lie within what chance gives, or at least be smaller than in raw
   values where that is not known; so should an error to a known truth.
+- Tissues before and after are shown without a verdict: where a scanner's contrast was wrong,
+  repairing it moves tissues, and where it was right, nothing should.
 - Biology should be kept: no worse than raw, by its interval or to within 5 %.
 """
 
@@ -59,8 +61,8 @@ def verdict(metric: Metric, version: str) -> Verdict:
     raw = metric.readings.get("raw")
     if metric.better == "lower" and metric.aim == "site_effect" and reading.band is not None:
         return _size(reading, raw, version)
-    if version == "raw":
-        return NOTHING
+    if version == "raw" or metric.name == "tissue_dice":
+        return NOTHING  # a repaired contrast changes tissues, too
     if metric.name.startswith("effect_kept_"):
         good = reading.value >= KEPT
         return Verdict("good", "kept") if good else Verdict("caution", "partly kept")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from motet.bids.checks import Place
 from motet.config import Evaluation
 from motet.evaluation.battery.probes import prepare, site_probes
 from motet.evaluation.battery.sample import Float, Sample
@@ -30,8 +31,9 @@ from motet.evaluation.images.look import Look, look, sampled
 from motet.evaluation.images.tissues import distance_metrics, kept_tissues
 from motet.evaluation.images.true_images import TrueImages
 from motet.evaluation.result import Metric
-from motet.images.fidelity import able
+from motet.images.fidelity import able, large_enough
 from motet.images.images import Image, Images
+from motet.images.volume import Grid, read_grid
 
 Rows = slice | NDArray[np.intp]
 See = Callable[[Rows, NDArray[Any]], None]
@@ -40,8 +42,8 @@ See = Callable[[Rows, NDArray[Any]], None]
 
 @dataclass(frozen=True, eq=False)
 class _Version:
+    kept: Kept
     looks: dict[int, Look] = field(default_factory=dict)
-    kept: Kept = field(default_factory=Kept)
 
 
 class ImageBattery:
@@ -79,16 +81,16 @@ class ImageBattery:
         }
         self._judged = sorted({int(row) for rows in splits.judged for row in rows})
         self._to_truth = [] if truth is None else some_of(self._judged, sample, seed=seed)
-        self._pairs = pairs_of(sample, self._on_one_grid)
-        self._compared = {*self._to_truth, *(row for pair in self._pairs for row in pair)}
+        self._pairs = pairs_of(sample, self._on_one_grid, seed=seed)
+        compared = {*self._to_truth, *(row for pair in self._pairs for row in pair)}
+        self._sizes = {row: int(self._image(row).mask.sum()) for row in sorted(compared)}
         self._versions: dict[str, _Version] = {}
 
     def raw(self) -> None:
         """Look at everybody's image as measured."""
         for site, table in self._tables.items():
-            self.add(
-                "raw", site, ((slice(i, i + 1), table.image(i).data[None]) for i in _rows(table))
-            )
+            images = (table.image(i).data[None] for i in range(len(table)))
+            self.add("raw", site, ((slice(i, i + 1), one) for i, one in enumerate(images)))
 
     def add(self, version: str, site: str, blocks: Iterable[tuple[Rows, NDArray[Any]]]) -> None:
         """Look at images of a site, block by block."""
@@ -111,8 +113,8 @@ class ImageBattery:
         raw, own = self._versions["raw"], self._version(version)
         for row in self._row[site].tolist():
             own.looks[row] = raw.looks[row]
-            if row in self._compared:
-                own.kept.brains[row] = raw.kept.brains[row]
+            if row in own.kept:
+                own.kept[row] = raw.kept[row]
 
     def judged(self) -> tuple[list[Metric], list[str]]:
         """All metrics that these images allow, and what has to be said of them."""
@@ -135,9 +137,14 @@ class ImageBattery:
                 metrics += kept_tissues(looks, person, seed=self._seed)
             metrics += self._truths() + self._travelers()
         notes = []
-        if self._compared and not able():
+        if not able() and any(large_enough(self._grid(row).shape) for row in self._sizes):
             notes.append(
                 "Without MS-SSIM: torchmetrics is not installed (pip install 'motet[deep]')."
+            )
+        if self._pairs:
+            notes.append(
+                f"{len(self._pairs)} pairs of travelers' scans are compared, whether the fit has "
+                "seen them or not."
             )
         if len(self._judged) > len(self._to_truth) > 0:
             notes.append(
@@ -148,7 +155,7 @@ class ImageBattery:
 
     def _version(self, name: str) -> _Version:
         if name not in self._versions:
-            self._versions[name] = _Version()
+            self._versions[name] = _Version(Kept(self._sizes))
             if name != "raw":
                 for site in self._tables:
                     self.forget(name, site)
@@ -156,8 +163,8 @@ class ImageBattery:
 
     def _look(self, own: _Version, row: int, image: Image, data: NDArray[Any]) -> None:
         own.looks[row] = look(image, data, contrast=self._contrast)
-        if row in self._compared:
-            own.kept.keep(row, data[image.mask])
+        if row in own.kept:
+            own.kept[row] = data[image.mask]
 
     @property
     def _contrast(self) -> str:
@@ -172,9 +179,18 @@ class ImageBattery:
         site, own = self._place[row]
         return self._truth.read(self._tables[site], own)
 
+    def _true_brain(self, row: int) -> Float:
+        """Some voxels of the true image's brain."""
+        return sampled(self._true(row)[self._image(row).mask].astype(np.float64))
+
+    def _grid(self, row: int) -> Grid:
+        site, own = self._place[row]
+        scan = self._tables[site].scan(own)
+        file = scan.prepared or scan.found.file
+        return read_grid(file, place=Place(site=site, file=file)).canonical
+
     def _on_one_grid(self, one: int, other: int) -> bool:
-        a, b = (self._image(row).volume.grid.canonical for row in (one, other))
-        return a.same_as(b)
+        return self._grid(one).same_as(self._grid(other))
 
     def _site_probes(self) -> list[Metric]:
         shared = site_probes(self._seed)
@@ -197,6 +213,12 @@ class ImageBattery:
                 X = np.stack([seen_by(own.looks[row]) for row in range(len(self._sample))])
                 prepared = [[prepare(X, part) for part in parts] for parts in self._splits.rounds]
                 read[version] = predictions(prepared, self._sample, self._splits, {name: probe})
+            if self._sample.W.shape[1]:
+                W = self._sample.W
+                prepared = [[prepare(W, part) for part in parts] for parts in self._splits.rounds]
+                read["demographics"] = predictions(
+                    prepared, self._sample, self._splits, {name: probe}
+                )
             metrics += site_metrics(
                 read,
                 self._sample,
@@ -210,14 +232,13 @@ class ImageBattery:
     def _truths(self) -> list[Metric]:
         if not self._to_truth:
             return []
-        seen = np.flatnonzero(self._sample.fit).tolist() or self._judged
-        brains = {row: self._true(row)[self._image(row).mask] for row in self._to_truth}
-        span = data_range(np.concatenate([sampled(b.astype(np.float64)) for b in brains.values()]))
-        y = np.concatenate([sampled(self._true(r)[self._image(r).mask]) for r in seen])
+        seen = np.flatnonzero(self._sample.fit).tolist()
+        span = data_range(np.concatenate([self._true_brain(row) for row in self._to_truth]))[1]
+        y = np.concatenate([self._true_brain(row) for row in seen])
         found: dict[str, dict[int, Mapping[str, float]]] = {}
         for name, version in self._versions.items():
             x = np.concatenate([version.looks[row].sample for row in seen])
-            slope, shift = line(x, y.astype(np.float64))
+            slope, shift = line(x, y)
             found[name] = {}
             for row in self._to_truth:
                 mask = self._image(row).mask
@@ -240,22 +261,24 @@ class ImageBattery:
         found: dict[str, dict[int, Mapping[str, float]]] = {}
         for name, version in self._versions.items():
             rows = sorted({row for pair in self._pairs for row in pair})
-            span = data_range(np.concatenate([version.looks[row].sample for row in rows]))
+            # One scale for all versions, whatever their units: 0 is dark, 1 is bright.
+            low, reach = data_range(np.concatenate([version.looks[row].sample for row in rows]))
             found[name] = {}
             for number, (one, other) in enumerate(self._pairs):
-                # Both scans within the first's mask: masks of one person differ by little.
-                mask = self._image(one).mask & self._image(other).mask
-                a, b = (version.kept.volume(r, self._image(r).mask) for r in (one, other))
-                found[name][number] = compare(a, b, mask, span=span, contrast=self._contrast)
+                masks = [self._image(row).mask for row in (one, other)]
+                both = masks[0] & masks[1]
+                if not both.any():
+                    continue
+                a, b = (
+                    (version.kept.volume(row, mask) - low) / reach
+                    for row, mask in zip((one, other), masks, strict=True)
+                )
+                found[name][number] = compare(a, b, both, span=1.0, contrast=self._contrast)
         return fidelity_metrics(
             found,
             of="travelers",
             whose="Travelers' scans",
             names=OF_TRAVELERS,
-            person=self._sample.person[[one for one, _ in self._pairs]],
+            person=self._sample.person[[self._pairs[k][0] for k in next(iter(found.values()))]],
             seed=self._seed,
         )
-
-
-def _rows(table: Images) -> Iterator[int]:
-    return iter(range(len(table)))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,49 +25,78 @@ ENDS = (0.001, 0.999)
 Pair = tuple[int, int]
 
 
-@dataclass(frozen=True, eq=False)
 class Kept:
-    """The brains of one version that are compared, by row of the sample."""
+    """The brains of one version that are compared, in a file without a name where they are many.
 
-    brains: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    Parameters
+    ----------
+    sizes : mapping of int to int
+        Row of the sample -> voxels within its mask.
+    """
 
-    def keep(self, row: int, brain: NDArray[Any]) -> None:
-        """Keep the voxels within the mask, (m,)."""
-        # Each in a file of its own, which is gone when it is no longer compared.
-        self.brains[row] = room(brain.shape, np.dtype(np.float32), in_memory=2**20)
-        self.brains[row][:] = brain
+    def __init__(self, sizes: Mapping[int, int]) -> None:
+        ends = np.cumsum(list(sizes.values()), dtype=np.intp)
+        self._place = {
+            row: slice(int(end) - size, int(end))
+            for (row, size), end in zip(sizes.items(), ends, strict=True)
+        }
+        self._brains = room((sum(sizes.values()),), np.dtype(np.float32))
+
+    def __contains__(self, row: int) -> bool:
+        return row in self._place
+
+    def __getitem__(self, row: int) -> NDArray[np.float32]:
+        """The voxels within the mask, (m,)."""
+        return self._brains[self._place[row]]
+
+    def __setitem__(self, row: int, brain: NDArray[Any]) -> None:
+        self._brains[self._place[row]] = brain
 
     def volume(self, row: int, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         """The image, 0 outside of the brain, (x, y, z)."""
         made = np.zeros(mask.shape, dtype=np.float32)
-        made[mask] = self.brains[row]
+        made[mask] = self[row]
         return made
 
 
 def some_of(rows: Iterable[int], sample: Sample, *, seed: int) -> list[int]:
-    """At most ``AT_MOST`` rows, whoever's the draw says."""
-    drawn = sorted(
-        (draw(seed, "compared images", str(sample.names[row])).random(), row) for row in rows
-    )
-    return sorted(row for _, row in drawn[:AT_MOST])
+    """At most ``AT_MOST`` rows: from every batch as many, whoever's the draw says."""
+    ranked = []
+    taken: Counter[int] = Counter()
+    for drawn, row in sorted((_drawn(sample, row, seed), row) for row in rows):
+        batch = int(sample.batch[row])
+        ranked.append((taken[batch], drawn, row))
+        taken[batch] += 1
+    return sorted(row for _, _, row in sorted(ranked)[:AT_MOST])
 
 
-def pairs_of(sample: Sample, same_grid: Callable[[int, int], bool]) -> list[Pair]:
-    """Rows of one person in two batches, on one grid; at most ``AT_MOST``."""
+def pairs_of(sample: Sample, same_grid: Callable[[int, int], bool], *, seed: int) -> list[Pair]:
+    """Rows of one person in two batches, on one grid.
+
+    At most ``AT_MOST``, in turns of a pair for every traveler; none where there is one traveler,
+    of whom alone a metric would then tell.
+    """
     scans: dict[int, dict[int, int]] = defaultdict(dict)
     for row, (person, batch) in enumerate(zip(sample.person, sample.batch, strict=True)):
         scans[int(person)].setdefault(int(batch), row)
-    found = []
-    for at in scans.values():
+    pairs = []
+    for at in (at for at in scans.values() if len(at) > 1):
         rows = [at[batch] for batch in sorted(at)]
-        found += [(a, b) for i, a in enumerate(rows) for b in rows[i + 1 :] if same_grid(a, b)]
-    return found[:AT_MOST]
+        own = [(a, b) for i, a in enumerate(rows) for b in rows[i + 1 :] if same_grid(a, b)]
+        drawn = _drawn(sample, rows[0], seed)
+        pairs += [(turn, drawn, pair) for turn, pair in enumerate(own)]
+    chosen = sorted(pair for _, _, pair in sorted(pairs)[:AT_MOST])
+    return chosen if len({int(sample.person[one]) for one, _ in chosen}) > 1 else []
 
 
-def data_range(values: Float) -> float:
-    """How far intensities reach, without the few outermost."""
+def _drawn(sample: Sample, row: int, seed: int) -> float:
+    return float(draw(seed, "compared images", str(sample.names[row])).random())
+
+
+def data_range(values: Float) -> tuple[float, float]:
+    """The smallest intensity, without the few outermost, and how far the others reach from it."""
     low, high = np.quantile(values, ENDS)
-    return float(high - low) or 1.0
+    return float(low), float(high - low) or 1.0
 
 
 def line(x: Float, y: Float) -> tuple[float, float]:
@@ -124,7 +152,7 @@ def fidelity_metrics(
     person: Int,
     seed: int,
 ) -> list[Metric]:
-    """Means over images, with intervals over people drawn anew.
+    """Means over people, of the mean over a person's images; intervals over people drawn anew.
 
     Parameters
     ----------
@@ -147,15 +175,16 @@ def fidelity_metrics(
         for version, images in found.items():
             values = np.array([figures.get(name, np.nan) for figures in images.values()])
             known = np.isfinite(values)
-            if not known.any():
+            _, who, count = np.unique(person[known], return_inverse=True, return_counts=True)
+            if not len(count):
                 continue
-            w = times[:, known]
-            with np.errstate(invalid="ignore"):
-                again = (w @ values[known]) / w.sum(axis=1)
+            weight = 1.0 / count[who]
+            w = times[:, known] * weight
+            again = (w @ values[known]) / w.sum(axis=1)
             readings[version] = Reading(
-                value=float(values[known].mean()),
-                interval=middle(again) if len(np.unique(person[known])) > 3 else None,
-                n=len(np.unique(person[known])),
+                value=float(weight @ values[known] / weight.sum()) if len(count) > 1 else None,
+                interval=middle(again) if len(count) > 3 else None,
+                n=len(count),
             )
         if readings:
             metrics.append(

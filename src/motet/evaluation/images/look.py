@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from motet.images.images import Image
+from motet.images.measures import digits
 from motet.images.tissues import order_of, overlap, segment
 
 SIDE = 16
 """Pixels along a slice that a probe sees."""
 
-POINTS = 101
-"""Quantiles of a distribution."""
+POINTS = 100
+"""Quantiles of a distribution, each in the middle of its hundredth: a single voxel is not one."""
 
 SAMPLE = 5_000
 """Voxels of a brain that stand for it where units are compared."""
@@ -35,6 +35,8 @@ class Look:
         The middle slices of the brain, downsampled; 0 outside of it.
     distribution : (POINTS,) float64
         Quantiles of the brain.
+    spread : float
+        Standard deviation of the brain.
     tissues : mapping of str to (POINTS,) float64
         Quantiles of the voxels that were a tissue in the image as measured.
     dice : mapping of str to float
@@ -45,6 +47,7 @@ class Look:
 
     slices: Float
     distribution: Float
+    spread: float
     tissues: Mapping[str, Float]
     dice: Mapping[str, float]
     sample: Float
@@ -62,14 +65,15 @@ def look(image: Image, data: NDArray[Any], *, contrast: str) -> Look:
     contrast : str
     """
     brain = data[image.mask].astype(np.float64)
-    grid = np.linspace(0.0, 1.0, POINTS)
+    grid = (np.arange(POINTS) + 0.5) / POINTS
     before, after = segment(image.brain), segment(brain)
     order = order_of(contrast)
     return Look(
-        slices=_slices(data, image.mask),
-        distribution=np.quantile(brain, grid),
+        slices=digits(_slices(data, image.mask)),
+        distribution=digits(np.quantile(brain, grid)),
+        spread=float(brain.std()),
         tissues={
-            tissue: np.quantile(brain[before == k], grid)
+            tissue: digits(np.quantile(brain[before == k], grid))
             for k, tissue in enumerate(order)
             if (before == k).any()
         },
@@ -80,7 +84,8 @@ def look(image: Image, data: NDArray[Any], *, contrast: str) -> Look:
 
 def sampled(brain: Float) -> Float:
     """Some voxels of a brain, evenly spread over it, (at most SAMPLE,)."""
-    return brain[:: max(1, -(-len(brain) // SAMPLE))]
+    # A copy: a view would keep the whole brain in memory.
+    return brain[:: max(1, -(-len(brain) // SAMPLE))].copy()
 
 
 def _slices(data: NDArray[Any], mask: NDArray[np.bool_]) -> Float:
@@ -96,7 +101,9 @@ def _slices(data: NDArray[Any], mask: NDArray[np.bool_]) -> Float:
 def _small(plane: Float) -> Float:
     """A slice on SIDE x SIDE pixels, each the mean of what it covers."""
     for axis, n in enumerate(plane.shape):
-        plane = ndimage.uniform_filter1d(plane, max(1, n // SIDE), axis=axis)
-        middles = ((np.arange(SIDE) + 0.5) * n / SIDE).astype(np.intp)
-        plane = np.take(plane, middles, axis=axis)
+        edges = np.linspace(0, n, SIDE + 1).astype(np.intp)
+        starts, ends = edges[:-1], np.maximum(edges[:-1] + 1, edges[1:])
+        sums = np.insert(np.cumsum(plane, axis=axis), 0, 0.0, axis=axis)
+        width = np.expand_dims(ends - starts, 1 - axis)
+        plane = (np.take(sums, ends, axis=axis) - np.take(sums, starts, axis=axis)) / width
     return np.asarray(plane, dtype=np.float64).ravel()

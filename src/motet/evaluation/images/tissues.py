@@ -37,7 +37,7 @@ def distance_metrics(
             if not all(tissue in one.tissues for one in seen):
                 continue
             Q = np.stack([one.tissues[tissue] for one in seen])
-            Q = Q / float(np.mean([one.distribution.std() for one in seen]) or 1.0)
+            Q = Q / float(np.mean([one.spread for one in seen]) or 1.0)
             readings[version] = Reading(
                 value=_distance(Q, batch, once),
                 interval=middle(np.array([_distance(Q, batch, w) for w in times])),
