@@ -1,6 +1,6 @@
 """Peak memory and time of voxelwise ComBat: 60 people of 1.9 million voxels at three sites.
 
-    python benchmarks/voxelwise_memory.py [--people 60] [--keep FOLDER]
+    python benchmarks/voxelwise_memory.py [--people 60] [--metrics none|full] [--keep FOLDER]
 
 The images are noise on the 1 mm MNI grid, written as int16 NIfTI; the study runs as a user runs it,
 in a process of its own, whose peak resident memory is read when it ends.
@@ -24,7 +24,7 @@ SHAPE = (182, 218, 182)
 SITES = ("ash", "birch", "cedar")
 
 
-def write(folder: Path, people: int) -> Path:
+def write(folder: Path, people: int, metrics: str) -> Path:
     """The consortium and its study file."""
     rng = np.random.default_rng(0)
     x, y, z = (np.linspace(-1, 1, n) for n in SHAPE)
@@ -55,7 +55,7 @@ def write(folder: Path, people: int) -> Path:
         "method": "voxelwise_combat",
         "params": {"covariates": ["age"]},
         "sites": {site: site for site in SITES},
-        "evaluation": {"metrics": "none"},
+        "evaluation": {"metrics": metrics, "held_out": 0.2, "permutations": 20},
     }
     study.write_text(yaml.safe_dump(document))
     print(f"{int(mask.sum()):,} voxels within the mask, {people} people")
@@ -65,13 +65,14 @@ def write(folder: Path, people: int) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--people", type=int, default=60)
+    parser.add_argument("--metrics", choices=("none", "summed", "full"), default="none")
     parser.add_argument("--keep", type=Path)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = asked.keep or Path(scratch)
         study = folder / "study.yaml"
         if not study.exists():
-            study = write(folder, asked.people)
+            study = write(folder, asked.people, asked.metrics)
         began = time.perf_counter()
         words = ["simulate", str(study), "--out", str(Path(scratch) / "out"), "--reports", "later"]
         subprocess.run([sys.executable, "-m", "motet", *words], check=True)

@@ -92,6 +92,12 @@ class ProtocolError(MotetError):
     code = "protocol"
 
 
+class LedgerError(MotetError):
+    """A site's ledger cannot be read or written, or is not whole."""
+
+    code = "ledger"
+
+
 class SecureSumError(MotetError):
     """A secure sum cannot be made: too few sites, another key, or shares that do not fit."""
 
