@@ -102,6 +102,9 @@ class Desk:
                 folder / "harmonized", table, description=about
             ),
             folder=folder,
+            ledger=self._home.ledger,
+            policy=self._settings.policy,
+            secret=self._home.secret(),
             fingerprint=fingerprint(data),
             say=self._say,
         )
@@ -131,7 +134,14 @@ class Desk:
             "model": document["model"],
             "motet": __version__,
         }
-        report = write_report(folder, done.table, done.fit, about=about, warnings=self._warnings)
+        report = write_report(
+            folder,
+            done.table,
+            done.fit,
+            about=about,
+            warnings=self._warnings,
+            ledger=self._home.ledger,
+        )
         log.info("the site's report: %s", report)
 
 

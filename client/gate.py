@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from motet.errors import ReleaseRefusedError
+from motet.client.cohorts import cohort_id, too_close
+from motet.client.counts import Counts
+from motet.client.policy import OPEN, SitePolicy
+from motet.errors import PolicyError, ReleaseRefusedError
+from motet.ledger import Ledger
 from motet.phases import Phase
 from motet.plan import Plan
 from motet.releases import Arrays, violations
@@ -17,18 +19,20 @@ from motet.store import json_hash, little_endian
 
 
 class Gate:
-    """Lets declared arrays pass and writes down what left.
+    """Lets pass what is declared and what the site's policy allows, and writes down what left.
 
     Parameters
     ----------
     site : str
-    ledger : Path or None
-        JSON lines, one a release: study, plan, phase, class, and of every array its name, dtype,
-        shape, bytes and SHA-256. None keeps no file.
+    ledger : Ledger or None
+        Gets an entry for every release, description and refusal. None keeps no ledger.
+    policy : SitePolicy
     """
 
-    def __init__(self, site: str, *, ledger: Path | None = None) -> None:
-        self._site, self._ledger = site, ledger
+    def __init__(
+        self, site: str, *, ledger: Ledger | None = None, policy: SitePolicy = OPEN
+    ) -> None:
+        self._site, self._ledger, self._policy = site, ledger, policy
 
     def release(
         self, arrays: Arrays, *, plan: Plan, phase: Phase, path: str, sizes: Mapping[str, int]
@@ -41,13 +45,30 @@ class Gate:
             Says which array departs from its declaration, and how.
         """
         if found := violations(arrays, phase.releases, sizes):
+            self._refuse(plan, path, found)
             raise ReleaseRefusedError(
                 f"The phase '{path}' would send what its plan does not declare: "
                 f"{'; '.join(found)}. Nothing was sent.",
                 site=self._site,
             )
         if arrays:
-            self._record(plan, path, str(phase.leaves), arrays)
+            self._note(
+                "release",
+                study=plan.study,
+                plan=plan.hash,
+                phase=path,
+                arrays=[
+                    {
+                        "name": name,
+                        "dtype": array.dtype.name,
+                        "shape": list(array.shape),
+                        "bytes": array.nbytes,
+                        "sha256": hashlib.sha256(little_endian(array).tobytes()).hexdigest(),
+                    }
+                    for name, array in sorted(arrays.items())
+                ],
+                **{"class": str(phase.leaves)},
+            )
         return arrays
 
     def describe(
@@ -59,43 +80,79 @@ class Gate:
                 f"The description would hold undeclared keys: {', '.join(undeclared)}.",
                 site=self._site,
             )
-        if self._ledger is not None:
-            self._append(
-                {
-                    "study": study,
-                    "phase": "schema",
-                    "class": "schema",
-                    "keys": sorted(description),
-                    "sha256": json_hash(description),
-                }
-            )
+        self._note(
+            "release",
+            study=study,
+            phase="schema",
+            keys=sorted(description),
+            sha256=json_hash(description),
+            **{"class": "schema"},
+        )
         return description
 
-    def _record(self, plan: Plan, path: str, leaves: str, arrays: Arrays) -> None:
+    def check_method(self, method: str, *, study: str) -> None:
+        """Refuse a study whose method this site takes no part in.
+
+        Raises
+        ------
+        PolicyError
+        """
+        if not self._policy.allows(method):
+            self._note("refusal", study=study, phase="schema", why=[f"method {method}"])
+            raise PolicyError(
+                f"The study '{study}' wants '{method}', which this site does not take part in.",
+                do="Add it to policy.methods in site.yaml if the site should.",
+                site=self._site,
+            )
+
+    def check_people(self, groups: Iterable[Counts], *, plan: Plan, path: str) -> None:
+        """Refuse a phase behind whose sums too few people would stand.
+
+        Raises
+        ------
+        PolicyError
+            With all counts that are too small. Only its code leaves.
+        """
+        if why := [words for group in groups for words in self._policy.against(group)]:
+            self._refuse(plan, path, why)
+            raise PolicyError(
+                f"The policy of this site refuses the phase '{path}': {'; '.join(why)}. Nothing "
+                "was sent.",
+                do="See policy in site.yaml.",
+                site=self._site,
+            )
+
+    def check_cohort(self, marks: Sequence[str], *, plan: Plan) -> None:
+        """Note whose sums are going to leave; refuse people who are too nearly those of before.
+
+        Raises
+        ------
+        PolicyError
+        """
         if self._ledger is None:
             return
-        entry = {
-            "study": plan.study,
-            "plan": plan.hash,
-            "phase": path,
-            "class": leaves,
-            "arrays": [
-                {
-                    "name": name,
-                    "dtype": array.dtype.name,
-                    "shape": list(array.shape),
-                    "bytes": array.nbytes,
-                    "sha256": hashlib.sha256(little_endian(array).tobytes()).hexdigest(),
-                }
-                for name, array in sorted(arrays.items())
-            ],
-        }
-        self._append(entry)
+        earlier = [entry.body for entry in self._ledger.entries()]
+        apart = list(too_close(marks, earlier, changed_by=self._policy.changed_by))
+        if apart:
+            why = (
+                f"these people differ from those of an earlier release by {min(apart)}, fewer "
+                f"than {self._policy.changed_by}: the difference of two sums would be theirs"
+            )
+            self._refuse(plan, "cohort", [why])
+            raise PolicyError(
+                f"The policy of this site refuses the study '{plan.study}': {why}. Nothing was "
+                "sent.",
+                do="Use the same people as before, or see policy.changed_by in site.yaml.",
+                site=self._site,
+            )
+        cohort = cohort_id(marks)
+        if not any(body.get("cohort") == cohort for body in earlier):
+            self._note("cohort", study=plan.study, plan=plan.hash, cohort=cohort, marks=list(marks))
 
-    def _append(self, entry: Mapping[str, Any]) -> None:
-        assert self._ledger is not None
-        self._ledger.parent.mkdir(parents=True, exist_ok=True)
-        with self._ledger.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+    def _refuse(self, plan: Plan, path: str, why: Sequence[str]) -> None:
+        self._note("refusal", study=plan.study, plan=plan.hash, phase=path, why=list(why))
+
+    def _note(self, kind: str, **body: Any) -> None:
+        if self._ledger is not None:
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")
+            self._ledger.append({"kind": kind, "at": now, **body})

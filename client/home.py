@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from motet.address import checked_address
+from motet.client.policy import SitePolicy
 from motet.config import checked, parse_yaml
 from motet.errors import DeploymentError, is_plain_name
 from motet.store import EVERYBODY, OWNER, atomic
@@ -33,6 +35,8 @@ class SiteSettings(BaseModel):
         ``host:port``; an IPv6 address in brackets.
     bundles : tuple of str
         SHA-256 of Flower apps that runs may be started with, beside that of this package.
+    policy : SitePolicy
+        What the site lets leave. A study cannot loosen it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +45,7 @@ class SiteSettings(BaseModel):
     data: Path
     coordinator: str
     bundles: tuple[str, ...] = ()
+    policy: SitePolicy = SitePolicy()
 
     @field_validator("name")
     @classmethod
@@ -101,8 +106,13 @@ class SiteHome:
         """How the connection was left: a node that was killed says goodbye for itself."""
         return self.path / "session.json"
 
+    @property
+    def ledger(self) -> Path:
+        """What left, of all studies."""
+        return self.path / "ledger.sqlite"
+
     def study(self, name: str) -> Path:
-        """Folder of one study: model, harmonized data, ledger, report."""
+        """Folder of one study: model, harmonized data, report."""
         return self.path / "studies" / name
 
     @property
@@ -129,6 +139,10 @@ class SiteHome:
             raise DeploymentError("site.yaml holds no settings.", file=file)
         settings = checked(SiteSettings, document, file=file)
         return settings.model_copy(update={"data": self.path / settings.data})
+
+    def secret(self) -> bytes:
+        """What nobody else knows: the hash of the private key, for marks in the ledger."""
+        return hashlib.sha256(b"motet site" + self.private_key.read_bytes()).digest()
 
     def key(self) -> ec.EllipticCurvePrivateKey:
         """The private key."""

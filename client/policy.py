@@ -2,41 +2,67 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 
-import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from motet.bids.table import Table
+from motet.client.counts import Counts, counts
 from motet.schema import Schema
 
 
-@dataclass(frozen=True, kw_only=True)
-class SitePolicy:
-    """The smallest counts that must stand behind a release.
+class SitePolicy(BaseModel):
+    """The part ``policy`` of ``site.yaml``.
 
     Parameters
     ----------
     smallest_n : int
-        People of the site.
+        People of the site who must stand behind a sum.
     smallest_cell : int
         People of the site with a level of a categorical covariate; 0 of them is allowed.
+    leverage : float
+        Largest leverage of a person in the site's design of batches and covariates: 1 where a
+        person alone makes a sum, and the sum is that person's value.
+    changed_by : int
+        People who must have joined, left or changed between two releases: the difference of two
+        sums is the sum of those. The same people may be summed as often as they like.
+    methods : list of str
+        Methods that this site takes part in; empty: all.
     """
 
-    smallest_n: int = 10
-    smallest_cell: int = 5
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    smallest_n: int = Field(default=10, ge=1)
+    smallest_cell: int = Field(default=5, ge=1)
+    leverage: float = Field(default=0.5, gt=0.0, le=1.0)
+    changed_by: int = Field(default=10, ge=0)
+    methods: tuple[str, ...] = ()
+
+    def allows(self, method: str) -> bool:
+        """Whether the site takes part in studies with this method."""
+        return not self.methods or method in self.methods
+
+    def against(self, behind: Counts) -> Iterator[str]:
+        """Sentences, one for each count of a group that is too small."""
+        whose = "" if behind.group == "fit" else f" {behind.group}"
+        if behind.people < self.smallest_n:
+            yield f"{behind.people} people{whose}, fewer than {self.smallest_n}"
+        for (covariate, level), count in behind.cells.items():
+            if 0 < count < self.smallest_cell:
+                yield (
+                    f"{count}{whose} with {covariate} = {level}, fewer than {self.smallest_cell}"
+                )
+        # Rounding: the two of a pair have a leverage of exactly one half.
+        if behind.leverage >= self.leverage * (1 - 1e-9) and self.leverage < 1:
+            yield (
+                f"a person{whose} has a leverage of {behind.leverage:.2f} in the design, "
+                f"{self.leverage:g} or more"
+            )
 
     def refusals(self, table: Table, schema: Schema) -> tuple[str, ...]:
-        """Sentences, one for each count that is too small; empty where all may leave."""
-        found = []
-        people = len(set(table.people.tolist()))
-        if people < self.smallest_n:
-            found.append(f"{people} people, fewer than {self.smallest_n}")
-        for covariate in schema.with_biology.covariates:
-            values = table.covariates[covariate.name].to_numpy()
-            for level in covariate.levels:
-                count = int(np.count_nonzero(values == level))
-                if 0 < count < self.smallest_cell:
-                    found.append(
-                        f"{count} with {covariate.name} = {level}, fewer than {self.smallest_cell}"
-                    )
-        return tuple(found)
+        """What stands against sums over the people of a table; empty where all may leave."""
+        return tuple(self.against(counts(table, schema, group="fit")))
+
+
+OPEN = SitePolicy(smallest_n=1, smallest_cell=1, leverage=1.0, changed_by=0)
+"""Everything may leave: of a simulation, whose data are in one place already."""

@@ -70,6 +70,7 @@ def write_report(
     *,
     about: Mapping[str, Any],
     warnings: Sequence[str],
+    ledger: Path | None = None,
 ) -> Path:
     """Write the site's report from its own folder.
 
@@ -85,4 +86,5 @@ def write_report(
         fit=fit,
         about=about,
         warnings=warnings,
+        ledger=ledger,
     )

@@ -14,24 +14,29 @@ from numpy.typing import NDArray
 
 from motet.bids.table import Table
 from motet.client.apply import check_features, harmonized, joined
+from motet.client.cohorts import marks
+from motet.client.counts import counts
 from motet.client.gate import Gate
 from motet.client.judging import judged_site
 from motet.client.keep import Keep
 from motet.client.local_site import LocalSite, silent
+from motet.client.policy import OPEN, SitePolicy
 from motet.cohort import seen_by_fit
 from motet.config import Study, parse_study
 from motet.errors import MotetError, PlanError, ProtocolError
 from motet.harmonizer import SiteModel
 from motet.images.images import compared_in
+from motet.ledger import Ledger
 from motet.phases import Local, Phase, Publish, Sum
 from motet.plan import AGREE_ON_GRID, Plan, biology, build_plan, model_document, parse_params
-from motet.releases import Arrays
+from motet.releases import Arrays, Leaves
 from motet.schema import Schema, SiteSchema, names_digest
 from motet.store import OWNER, content_hash, read_arrays, save_model, write_arrays
 from motet.version import __version__
 
 log = logging.getLogger("motet.site")
 
+LEDGER = "ledger.sqlite"
 FINISHED = ".shared.npz"
 """The shared model, kept until the coordinator has written the result: for the evaluation."""
 
@@ -66,6 +71,11 @@ class SiteWorker:
         Where harmonized values go.
     folder : Path, optional
         The site's own folder: model, ledger, state.
+    ledger : Path, optional
+        The site's ledger; default: one in the folder.
+    policy : SitePolicy
+    secret : bytes
+        The site's own, by which people are marked in its ledger.
     fingerprint : str
         Changes when the data do; see :func:`motet.bids.read.fingerprint`.
     say : callable
@@ -81,6 +91,9 @@ class SiteWorker:
         open_table: Callable[..., Table],
         sink: Sink,
         folder: Path | None = None,
+        ledger: Path | None = None,
+        policy: SitePolicy = OPEN,
+        secret: bytes = b"",
         fingerprint: str = "",
         say: Callable[[str], None] = silent,
         failed: Callable[[str, Exception], None] = log_failure,
@@ -90,7 +103,11 @@ class SiteWorker:
         self._open_table, self._sink, self._say = open_table, sink, say
         self._folder = folder
         self._fingerprint = fingerprint
-        self._gate = Gate(name, ledger=self._path("ledger.jsonl"))
+        book = ledger or self._path(LEDGER)
+        self._gate = Gate(
+            name, ledger=None if book is None else Ledger(book, site=name), policy=policy
+        )
+        self._policy, self._secret = policy, secret
         self._study: Study | None = None
         self._table: Table | None = None
         self._run: _Run | None = None
@@ -112,6 +129,7 @@ class SiteWorker:
         their digest stands for them: there may be 100,000.
         """
         study, table = self._opened(document)
+        self._gate.check_method(study.method, study=study.study)
         described = _public(table.described)
         own = names_digest((*table.features, *table.units))
         if document.get("same_as") == own:
@@ -140,6 +158,11 @@ class SiteWorker:
         """
         done = self._planned(document, plan_hash)
         run = self._running(plan_hash)
+        if self._policy.changed_by:
+            for rows in (run.fit, ~run.fit) if run.plan.evaluation else (run.fit,):
+                if rows.any():
+                    found = marks(run.table.where(rows), self._secret)
+                    self._gate.check_cohort(found, plan=run.plan)
         mine = [p for p in done if run.plan.takes_part(self.name, run.plan.phase_at(p))]
         if mine:
             return {"resumed": run.keep.resume(mine)}
@@ -210,6 +233,7 @@ class SiteWorker:
             raise ProtocolError(f"The phase '{path}' is long done here.", site=self.name)
         arrays: Arrays = {}
         if isinstance(phase, Sum | Publish):
+            self._check_people(run, phase, path)
             arrays = phase.at_site(run.site, shared)
         elif isinstance(phase, Local):
             phase.at_site(run.site, shared)
@@ -281,9 +305,27 @@ class SiteWorker:
             raise ProtocolError("The evaluation came before there was anything to judge.")
         if not isinstance(phase, Sum):
             raise PlanError(f"This version cannot run the phase '{path}'.", site=self.name)
+        self._check_people(run, phase, path)
         arrays = phase.at_site(self._finished, shared)
         sizes = run.plan.sizes(shared)
         return self._gate.release(arrays, plan=run.plan, phase=phase, path=path, sizes=sizes)
+
+    def _check_people(self, run: _Run, phase: Sum | Publish, path: str) -> None:
+        """Refuse sums over too few people; of an evaluation also over the people held out."""
+        if phase.leaves is Leaves.PERSONAL:
+            return  # one person's own, who consented: the method asks for that
+        groups = {"fit": run.fit}
+        if run.plan.judges(phase):
+            groups["held out"] = ~run.fit
+        self._gate.check_people(
+            (
+                counts(run.table.where(rows), run.plan.schema, group=group)
+                for group, rows in groups.items()
+                if rows.any()
+            ),
+            plan=run.plan,
+            path=path,
+        )
 
     def done(self) -> Done | None:
         """The study as it is planned here, for the site's own report; None before that."""

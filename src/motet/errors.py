@@ -86,6 +86,12 @@ class ReleaseRefusedError(MotetError):
     code = "release-refused"
 
 
+class PolicyError(MotetError):
+    """The site's own policy refuses a study or a phase of it."""
+
+    code = "policy"
+
+
 class ProtocolError(MotetError):
     """A message cannot be decoded, or does not belong to this run."""
 

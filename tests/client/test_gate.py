@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,11 @@ import pytest
 
 from conformance.cases import case
 from conformance.direct import direct
+from conformance.ledgers import released
 from motet.client.gate import Gate
 from motet.errors import ReleaseRefusedError
 from motet.flower.records import PACKED, Body, Envelope, encode
+from motet.ledger import Ledger
 from motet.plan import AGREE
 
 STUDY = case(p=4)
@@ -60,11 +61,13 @@ REFUSED = {
 def test_departure_from_the_declaration_is_refused_by_name(what: str, tmp_path: Path) -> None:
     """Catches any of these leaving, and a ledger entry for what did not leave."""
     arrays, name = REFUSED[what]
-    gate = Gate("hull", ledger=tmp_path / "ledger.jsonl")
+    book = Ledger(tmp_path / "ledger.sqlite", site="hull")
     with pytest.raises(ReleaseRefusedError, match=f"'{name}'") as error:
-        release(gate, arrays)
+        release(Gate("hull", ledger=book), arrays)
     assert error.value.where == {"site": "hull"}
-    assert not (tmp_path / "ledger.jsonl").exists()
+    assert released(book.path) == []
+    (refused,) = released(book.path, kind="refusal")
+    assert f"'{name}'" in " ".join(refused["why"])
 
 
 def test_the_refusal_holds_no_value() -> None:
@@ -78,12 +81,12 @@ def test_the_refusal_holds_no_value() -> None:
 
 def test_what_passes_is_what_was_given_and_stands_in_the_ledger(tmp_path: Path) -> None:
     """Catches digests of something else than the bytes that leave, in their order or endianness."""
-    path = tmp_path / "deep" / "ledger.jsonl"
-    gate = Gate("hull", ledger=path)
+    path = tmp_path / "deep" / "ledger.sqlite"
+    gate = Gate("hull", ledger=Ledger(path, site="hull"))
     passed = release(gate, HONEST)
     assert all(passed[name] is HONEST[name] for name in HONEST)
     release(gate, {name: HONEST[name] for name in reversed(list(HONEST))})
-    first, second = map(json.loads, path.read_text().splitlines())
+    first, second = released(path)
     assert first == second
     assert (first["study"], first["plan"]) == (FIT.plan.study, FIT.plan.hash)
     assert (first["phase"], first["class"]) == (PHASE.name, "sum")
@@ -102,9 +105,10 @@ def test_what_passes_is_what_was_given_and_stands_in_the_ledger(tmp_path: Path) 
 def test_ledger_digest_of_a_strided_array_is_of_the_bytes_that_leave(tmp_path: Path) -> None:
     """Catches a digest over the memory of a transposed array instead of over what is encoded."""
     arrays = edited("wy", lambda a: np.asfortranarray(a))
-    gate = Gate("hull", ledger=tmp_path / "ledger.jsonl")
+    book = Ledger(tmp_path / "ledger.sqlite", site="hull")
+    gate = Gate("hull", ledger=book)
     content = encode(Envelope(run="r"), Body(arrays=release(gate, arrays)))
-    written = json.loads((tmp_path / "ledger.jsonl").read_text())["arrays"]
+    written = released(book.path)[0]["arrays"]
     sent, start = content["arrays"][PACKED].data, 0
     for entry in written:
         left = sent[start : start + entry["bytes"]]

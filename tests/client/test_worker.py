@@ -14,6 +14,7 @@ import pytest
 from conformance.cases import Case, case
 from conformance.direct import Direct, direct
 from conformance.federation import Federation
+from conformance.ledgers import released
 from conformance.toy import register_toy
 from motet.client.worker import SiteWorker
 from motet.config import Evaluation
@@ -147,8 +148,7 @@ def test_phase_that_sends_too_much_is_stopped_at_the_gate(
     worker, fit = prepared(STUDY, tmp_path)
     with pytest.raises(ReleaseRefusedError, match="rows"):
         worker.phase("moments", {}, fit.plan.hash)
-    entries = (tmp_path / "site-b0" / "ledger.jsonl").read_text().splitlines()
-    assert [json.loads(entry)["class"] for entry in entries] == ["schema"]
+    assert [entry["class"] for entry in released(tmp_path / "site-b0")] == ["schema"]
 
 
 def test_description_is_the_declared_keys(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from flwr.serverapp import Grid
 from conformance.cases import Case
 from motet.bids.table import Table
 from motet.client.app import client_app
+from motet.client.policy import OPEN, SitePolicy
 from motet.client.worker import SiteWorker
 from motet.config import Federation as FederationConfig
 from motet.flower.inprocess import InProcessGrid
@@ -51,6 +52,8 @@ class Federation:
         The sites keep their state in its subfolders, so that a second Federation can resume.
     fingerprints : mapping
         Site -> fingerprint of its data.
+    policies : mapping
+        Site -> what it lets leave; default: everything.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Federation:
         alter: Mapping[str, Alter] | None = None,
         folder: Path | None = None,
         fingerprints: Mapping[str, str] | None = None,
+        policies: Mapping[str, SitePolicy] | None = None,
         timeout: float = 30.0,
     ) -> None:
         self.tables = dict(tables or case.tables())
@@ -80,6 +84,7 @@ class Federation:
                 sink=self._sink,
                 folder=None if folder is None else folder / site,
                 fingerprint=(fingerprints or {}).get(site, ""),
+                policy=(policies or {}).get(site, OPEN),
                 say=lambda text, site=site: self.warnings.append((site, text)),
                 failed=lambda site, error: self.errors.append((site, error)),
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 
 from conformance.brains import AFFINE, SHAPE, VARIANTS, opened, run, sites, study_of, write_brains
+from conformance.ledgers import released
 from motet.apply import apply_model
 from motet.client.apply import harmonized
 from motet.config import Study
@@ -245,10 +245,7 @@ def test_files(method: str, folder: Path, tmp_path: Path) -> None:
     for array in arrays.values():
         assert array.dtype.kind in "fiub"
     for phase in (p for p in result.plan.phases if p.releases):
-        lines = [
-            json.loads(line)
-            for line in (tmp_path / "out/sites/b0/ledger.jsonl").read_text().split("\n")[:-1]
-        ]
+        lines = released(tmp_path / "out/sites/b0")
         (entry,) = (line for line in lines if line["phase"] == phase.name)
         left = {array["name"]: tuple(array["shape"]) for array in entry["arrays"]}
         sizes = result.plan.sizes(result.shared)

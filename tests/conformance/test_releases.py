@@ -10,6 +10,7 @@ import pytest
 from conformance.cases import BATTERY, METHODS, MISSING_CELLS, Case, battery_id, case
 from conformance.direct import direct
 from conformance.federation import Federation
+from conformance.ledgers import released
 from motet.flower.records import decode
 from motet.phases import Publish, Sum, walk
 from motet.releases import bind, violations
@@ -112,15 +113,13 @@ def test_every_release_says_what_it_is(method: str) -> None:
 def test_ledger_of_every_site_lists_what_its_messages_held(method: str, tmp_path: Any) -> None:
     """Catches a ledger that is written from the declaration instead of from the bytes."""
     import hashlib
-    import json
 
     federation = Federation(case(method), folder=tmp_path)
     federation.run()
     for site in federation.tables:
-        lines = (tmp_path / site / "ledger.jsonl").read_text().splitlines()
         written = [
             (entry["phase"], array["name"], array["sha256"])
-            for entry in map(json.loads, lines)
+            for entry in released(tmp_path / site)
             for array in entry.get("arrays", ())
         ]
         sent = [

@@ -9,12 +9,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from e2e.consortium import succeeded
 from motet.client.home import SiteHome
+from motet.client.policy import OPEN
 from motet.server.command import submit
 from motet.server.home import ServerHome
 from motet.server.orders import Order
@@ -61,11 +64,22 @@ class Federation:
     def environment(self) -> dict[str, str]:
         return os.environ | {"OPENBLAS_NUM_THREADS": "1"}
 
-    def add(self, name: str, data: Path, *, enrol: str = "enrolled") -> SiteHome:
+    def add(
+        self,
+        name: str,
+        data: Path,
+        *,
+        enrol: str = "enrolled",
+        policy: Mapping[str, Any] | None = None,
+    ) -> SiteHome:
         home = SiteHome(self.folder / f"site-{name}")
         welcome = self.server.path / "coordinator.yaml"
         words = ("--name", name, "--data", data, "--coordinator", welcome)
         succeeded("site", "init", home.path, *words)
+        # Made-up hospitals have few people; what a policy refuses has a test of its own.
+        settings = yaml.safe_load((home.path / "site.yaml").read_text())
+        settings["policy"] = policy or OPEN.model_dump(mode="json")
+        (home.path / "site.yaml").write_text(yaml.safe_dump(settings))
         if enrol == "enrolled":
             succeeded("server", "provision", self.server.path, name, home.public_key)
             self.sites[name] = home

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +25,7 @@ from e2e.consortium import (
     people_of,
     pooled_table,
     read_values,
+    refused,
     succeeded,
     write_site,
 )
@@ -39,7 +44,7 @@ def test_demo_writes_what_the_contract_says(demo: tuple[Path, str]) -> None:
     expected = ["plan.json", "run.json", "metrics.json", "evaluation.npz", "report.html"]
     expected += ["shared/manifest.json", "shared/model.npz"]
     for site in ("aalto", "borel", "curie", "darwin"):
-        names = ("model/manifest.json", "model/model.npz", "ledger.jsonl", "report.html")
+        names = ("model/manifest.json", "model/model.npz", "ledger.sqlite", "report.html")
         expected += [f"sites/{site}/{name}" for name in names]
         names = ("dataset_description.json", "participants.tsv", "features.tsv", "features.json")
         expected += [f"sites/{site}/harmonized/{name}" for name in names]
@@ -78,7 +83,7 @@ def test_demo_again_is_the_same(demo: tuple[Path, str]) -> None:
     after = files(folder)
     changed = {n for n in before if before[n] != after.get(n)} | after.keys() - before.keys()
     # The ledger says that all has left again, and the pages show the ledger.
-    assert {n for n in changed if not n.endswith(("ledger.jsonl", "report.html"))} == set()
+    assert {n for n in changed if not n.endswith(("ledger.sqlite", "report.html"))} == set()
 
 
 def test_split_plan_simulate_apply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,3 +218,33 @@ def test_study_file_that_split_prints(
     Path("study.yaml").write_text(text + "evaluation: {metrics: none}\n")
     ran = motet("simulate", "study.yaml", "--out", "out")
     assert ran.code == 0, ran.err
+
+
+def test_ledger_commands(demo: tuple[Path, str], tmp_path: Path) -> None:
+    """Catches a ledger that nobody can read, a change that is not found, and an export that a
+    script without us cannot check."""
+    home = demo[0] / "harmonized/sites/aalto"
+    shown = succeeded("site", "ledger", "show", home)
+    assert "moments" in shown
+    assert "sum_y" in shown
+    whole = succeeded("site", "ledger", "verify", home)
+    assert "is whole" in whole
+    head = whole.split("head ")[1].strip()
+    assert "is whole" in succeeded("site", "ledger", "verify", home, "--head", head)
+    file = tmp_path / "ledger.jsonl"
+    said = succeeded("site", "ledger", "export", home, file)
+    command = said.split("check it: ")[1].split()
+    assert command[0] == "python"
+    checked = subprocess.run(
+        [sys.executable, "-I", "-S", command[1], file], capture_output=True, text=True, check=True
+    )
+    assert checked.stdout.startswith("The ledger is whole")
+    refused(motet("site", "ledger", "export", home, file), "a file of this name")
+    refused(motet("site", "ledger", "show", tmp_path), "nothing has left yet")
+    refused(motet("site", "ledger", "verify", home, "--head", f"99:{'0' * 64}"), "head on record")
+    copy = tmp_path / "ledger.sqlite"
+    shutil.copyfile(home / "ledger.sqlite", copy)
+    with closing(sqlite3.connect(copy)) as book, book:
+        book.execute("DROP TRIGGER no_UPDATE_entries")
+        book.execute("UPDATE entries SET text = replace(text, 'sum_y', 'sum_z') WHERE number = 2")
+    refused(motet("site", "ledger", "verify", copy), "entry 2, or one before it, was changed")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from conformance.ledgers import released
 from e2e.consortium import (
     FEATURES,
     SITES,
@@ -48,8 +49,7 @@ def test_plan_prints_every_array_that_leaves(tmp_path: Path) -> None:
             shown[phase, words[0]] = line
     left = 0
     for site in SITES:
-        for text in (tmp_path / "out/sites" / site / "ledger.jsonl").read_text().splitlines():
-            entry = json.loads(text)
+        for entry in released(tmp_path / "out/sites" / site):
             for array in entry.get("arrays", ()):
                 line = shown[entry["phase"], array["name"]]
                 at_most = int(line.split(" B ")[0].split()[-1])
@@ -122,7 +122,7 @@ def test_same_study_again_in_its_folder(tmp_path: Path) -> None:
     succeeded("simulate", study, "--out", tmp_path / "out")
     after = files(tmp_path / "out")
     assert before.keys() == after.keys()
-    assert [n for n in before if before[n] != after[n] and not n.endswith("ledger.jsonl")] == []
+    assert [n for n in before if before[n] != after[n] and not n.endswith("ledger.sqlite")] == []
 
 
 def test_warnings_stand_in_the_order_of_the_sites(

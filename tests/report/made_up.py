@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pandas as pd
 from motet.bids.memory import from_arrays
 from motet.bids.table import Table
 from motet.evaluation.result import Judgement, Metric, Reading
+from motet.ledger import Ledger
 from motet.store import save_model, write_arrays, write_json
 
 SITES = ("ash", "birch", "cédar <b>&amp;")
@@ -336,8 +336,9 @@ def write_site(folder: Path, site: str, *, p: int = 40) -> Path:
             ],
         },
     ]
-    lines = [json.dumps(entry) for entry in entries] + ['{"cut off by a cra']
-    (place / "ledger.jsonl").write_text("\n".join(lines) + "\n")
+    book = Ledger(place / "ledger.sqlite", site=site)
+    for entry in entries:
+        book.append({"kind": "release", **entry})
     rng = np.random.default_rng(4)
     model = {"gamma_star": rng.normal(0, 1, (2, p)), "delta_star": rng.gamma(9, 1 / 9, (2, p))}
     save_model(place / "model", model, {"site": site, "batches": ["ingenia", "signa"]})

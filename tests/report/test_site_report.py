@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from motet.ledger import Ledger
 from motet.report import write_site_report
 from motet.report.site_ledger import read_ledger
 from motet.report.site_numbers import changes
@@ -84,12 +85,15 @@ def test_constant_feature_and_small_batch(tmp_path: Path) -> None:
     assert "Nothing left this hospital" in text
 
 
-def test_ledger_cut_off(tmp_path: Path) -> None:
-    """Catches a ledger whose last line a crash cut off, and releases of a restarted run."""
+def test_releases_of_a_restarted_run(tmp_path: Path) -> None:
+    """Catches bytes that left twice and count once, refusals that count as left, and other
+    studies' releases."""
     folder = write_site(tmp_path, "ash")
-    lines = (folder / "ledger.jsonl").read_text().splitlines()
-    (folder / "ledger.jsonl").write_text("\n".join([*lines[:2], *lines]) + "\n")
-    found = read_ledger(folder / "ledger.jsonl", study="made-up")
+    book = Ledger(folder / "ledger.sqlite", site="ash")
+    for entry in list(book.entries())[:2]:
+        book.append(entry.body)
+    book.append({"kind": "refusal", "study": "made-up", "phase": "moments", "why": ["few"]})
+    found = read_ledger(book.path, study="made-up")
     assert [row[-1] for row in found.rows] == ["2", "2"]
     assert found.total == "640\u202fB"
     assert read_ledger(tmp_path / "none", study="made-up").rows == ()

@@ -142,7 +142,7 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
     assert (tmp_path / "sites" / "site-b0" / ".keep.npz").is_file()
     finished(tmp_path)
     names = sorted(p.name for p in tmp_path.rglob("*") if p.is_file())
-    assert names == sorted(["ledger.jsonl", "manifest.json", "model.npz"] * 4)
+    assert names == sorted(["ledger.sqlite", "manifest.json", "model.npz"] * 4)
 
 
 @pytest.mark.parametrize("damage", ["empty", "half", "noise", "bit", "method of compression"])

@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 
 from motet.cli.show import console
+from motet.cli.site_ledger import ledger
 
 site = typer.Typer(no_args_is_help=True, help="Run a hospital's site daemon.")
+
+site.add_typer(ledger, name="ledger")
 
 Home = Annotated[Path, typer.Argument(help="The site's folder.")]
 

@@ -81,6 +81,18 @@ class Ledger:
         if owner != site:
             raise LedgerError(f"The ledger is that of '{owner}'.", site=site, file=path)
 
+    @classmethod
+    def found(cls, path: Path) -> Ledger | None:
+        """The ledger in a file, whosever it is; None where there is no file."""
+        if not path.is_file():
+            return None
+        try:
+            with closing(sqlite3.connect(path)) as book:
+                (site,) = book.execute("SELECT site FROM about").fetchone()
+        except (sqlite3.Error, TypeError) as error:
+            raise LedgerError("This is no ledger.", file=path) from error
+        return cls(path, site=str(site))
+
     def append(self, body: Mapping[str, Any]) -> Entry:
         """Add an entry; it is on the disk when this returns."""
         text = canonical_json(dict(body))

@@ -57,13 +57,14 @@ def write_site_report(
     fit: NDArray[np.bool_],
     about: Mapping[str, Any],
     warnings: Sequence[str],
+    ledger: Path | None = None,
 ) -> Path:
     """Write ``sites/<site>/report.html``: people and densities; it stays at the site.
 
     Parameters
     ----------
     folder : Path
-        The site's own, with ``ledger.jsonl`` and ``model/`` where it has them.
+        The site's own, with ``ledger.sqlite`` and ``model/`` where it has them.
     raw : Table
         The people as measured, with covariates.
     harmonized : (n, p) float64
@@ -74,6 +75,8 @@ def write_site_report(
         ``study``, ``method``, ``plan``, ``model`` and ``motet``: see ``ABOUT``.
     warnings : sequence of str
         What the site said to itself.
+    ledger : Path, optional
+        Where the ledger lies, if not in the folder.
 
     Returns
     -------
@@ -88,7 +91,13 @@ def write_site_report(
     from motet.report import site
 
     return site.write(
-        folder, raw=raw, harmonized=harmonized, fit=fit, about=about, warnings=warnings
+        folder,
+        raw=raw,
+        harmonized=harmonized,
+        fit=fit,
+        about=about,
+        warnings=warnings,
+        ledger=ledger,
     )
 
 

@@ -32,6 +32,7 @@ def write(
     fit: NDArray[np.bool_],
     about: Mapping[str, Any],
     warnings: Sequence[str],
+    ledger: Path | None = None,
 ) -> Path:
     """Write ``report.html``, readable by its owner only; see the package's function."""
     model, batches = _model(folder / "model")
@@ -55,7 +56,7 @@ def write(
             for j in largest(found.of_feature)
         ),
         median_change=_median(found.of_person),
-        ledger=read_ledger(folder / "ledger.jsonl", study=str(about.get("study", ""))),
+        ledger=read_ledger(ledger or folder / "ledger.sqlite", study=str(about.get("study", ""))),
         warnings=tuple(warnings),
         provenance=tuple(
             (what, str(about[key]))

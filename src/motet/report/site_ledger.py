@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from motet.ledger import Ledger as Book
 from motet.report.leaving import CLASSES
 from motet.report.words import shape, short, size
 
@@ -26,11 +26,12 @@ class Ledger:
 
 
 def read_ledger(path: Path, *, study: str) -> Ledger:
-    """Read ``ledger.jsonl`` as far as it is of `study`; the same bytes sent again count again."""
+    """Read the releases of a study; the same bytes sent again count again."""
     times: dict[tuple[str, ...], int] = {}
     total = 0
-    for entry in _entries(path):
-        if entry.get("study") != study:
+    book = Book.found(path)
+    for entry in (e.body for e in book.entries()) if book is not None else ():
+        if entry.get("study") != study or entry.get("kind") != "release":
             continue
         for row, count in _rows(entry):
             times[row] = times.get(row, 0) + 1
@@ -43,18 +44,6 @@ def read_ledger(path: Path, *, study: str) -> Ledger:
         total=size(total),
         classes=tuple((name, words) for name, words in CLASSES.items() if name in present),
     )
-
-
-def _entries(path: Path) -> Iterator[dict[str, Any]]:
-    if not path.is_file():
-        return
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue  # a line that a crash cut off
-        if isinstance(entry, dict):
-            yield entry
 
 
 def _rows(entry: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], int]]:
