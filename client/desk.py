@@ -105,6 +105,8 @@ class Desk:
             ledger=self._home.ledger,
             policy=self._settings.policy,
             secret=self._home.secret(),
+            approvals=self._home.approvals(),
+            asked=self._home.pending.keep,
             fingerprint=fingerprint(data),
             say=self._say,
         )

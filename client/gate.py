@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from motet.client.approval import Approvals
 from motet.client.cohorts import cohort_id, too_close
 from motet.client.counts import Counts
 from motet.client.policy import OPEN, SitePolicy
@@ -27,12 +28,20 @@ class Gate:
     ledger : Ledger or None
         Gets an entry for every release, description and refusal. None keeps no ledger.
     policy : SitePolicy
+    approvals : Approvals, optional
+        Has the plans that may pass the policy's counts for a written reason.
     """
 
     def __init__(
-        self, site: str, *, ledger: Ledger | None = None, policy: SitePolicy = OPEN
+        self,
+        site: str,
+        *,
+        ledger: Ledger | None = None,
+        policy: SitePolicy = OPEN,
+        approvals: Approvals | None = None,
     ) -> None:
         self._site, self._ledger, self._policy = site, ledger, policy
+        self._approvals = approvals
 
     def release(
         self, arrays: Arrays, *, plan: Plan, phase: Phase, path: str, sizes: Mapping[str, int]
@@ -113,12 +122,13 @@ class Gate:
         PolicyError
             With all counts that are too small. Only its code leaves.
         """
-        if why := [words for group in groups for words in self._policy.against(group)]:
+        why = [words for group in groups for words in self._policy.against(group)]
+        if why and not self._overridden(plan):
             self._refuse(plan, path, why)
             raise PolicyError(
                 f"The policy of this site refuses the phase '{path}': {'; '.join(why)}. Nothing "
                 "was sent.",
-                do="See policy in site.yaml.",
+                do="See policy in site.yaml; 'motet site override' lets it pass for a reason.",
                 site=self._site,
             )
 
@@ -133,7 +143,7 @@ class Gate:
             return
         earlier = [entry.body for entry in self._ledger.entries()]
         apart = list(too_close(marks, earlier, changed_by=self._policy.changed_by))
-        if apart:
+        if apart and not self._overridden(plan):
             why = (
                 f"these people differ from those of an earlier release by {min(apart)}, fewer "
                 f"than {self._policy.changed_by}: the difference of two sums would be theirs"
@@ -142,12 +152,16 @@ class Gate:
             raise PolicyError(
                 f"The policy of this site refuses the study '{plan.study}': {why}. Nothing was "
                 "sent.",
-                do="Use the same people as before, or see policy.changed_by in site.yaml.",
+                do="Use the same people as before; where somebody withdrew consent, 'motet site "
+                "override' lets it pass for that reason.",
                 site=self._site,
             )
         cohort = cohort_id(marks)
         if not any(body.get("cohort") == cohort for body in earlier):
             self._note("cohort", study=plan.study, plan=plan.hash, cohort=cohort, marks=list(marks))
+
+    def _overridden(self, plan: Plan) -> bool:
+        return self._approvals is not None and self._approvals.overridden(plan.hash)
 
     def _refuse(self, plan: Plan, path: str, why: Sequence[str]) -> None:
         self._note("refusal", study=plan.study, plan=plan.hash, phase=path, why=list(why))

@@ -14,9 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from motet.address import checked_address
+from motet.client.approval import Approvals, Rule
+from motet.client.pending import PendingStudies
 from motet.client.policy import SitePolicy
 from motet.config import checked, parse_yaml
 from motet.errors import DeploymentError, is_plain_name
+from motet.ledger import Ledger
 from motet.store import EVERYBODY, OWNER, atomic
 
 PUBLIC = (serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
@@ -37,6 +40,8 @@ class SiteSettings(BaseModel):
         SHA-256 of Flower apps that runs may be started with, beside that of this package.
     policy : SitePolicy
         What the site lets leave. A study cannot loosen it.
+    approve_automatically : tuple of Rule
+        Studies that need no word of the data manager.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +51,7 @@ class SiteSettings(BaseModel):
     coordinator: str
     bundles: tuple[str, ...] = ()
     policy: SitePolicy = SitePolicy()
+    approve_automatically: tuple[Rule, ...] = ()
 
     @field_validator("name")
     @classmethod
@@ -110,6 +116,17 @@ class SiteHome:
     def ledger(self) -> Path:
         """What left, of all studies."""
         return self.path / "ledger.sqlite"
+
+    @property
+    def pending(self) -> PendingStudies:
+        """Plans that were asked for."""
+        return PendingStudies(self.path / "pending")
+
+    def approvals(self) -> Approvals:
+        """What the data manager allowed."""
+        settings = self.settings
+        ledger = Ledger(self.ledger, site=settings.name)
+        return Approvals(ledger, settings.approve_automatically)
 
     def study(self, name: str) -> Path:
         """Folder of one study: model, harmonized data, report."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from motet.bids.table import Table
 from motet.client.apply import check_features, harmonized, joined
+from motet.client.approval import Approvals
 from motet.client.cohorts import marks
 from motet.client.counts import counts
 from motet.client.gate import Gate
@@ -39,6 +40,10 @@ log = logging.getLogger("motet.site")
 LEDGER = "ledger.sqlite"
 FINISHED = ".shared.npz"
 """The shared model, kept until the coordinator has written the result: for the evaluation."""
+
+
+def forgotten(plan: Plan, study: Mapping[str, Any]) -> None:
+    """Keep nothing of what was asked for."""
 
 
 class Writer(Protocol):
@@ -76,6 +81,10 @@ class SiteWorker:
     policy : SitePolicy
     secret : bytes
         The site's own, by which people are marked in its ledger.
+    approvals : Approvals, optional
+        Who has to have approved a plan before it starts; None: nobody.
+    asked : callable
+        ``(plan, study)``: told of every plan that is asked for.
     fingerprint : str
         Changes when the data do; see :func:`motet.bids.read.fingerprint`.
     say : callable
@@ -94,6 +103,8 @@ class SiteWorker:
         ledger: Path | None = None,
         policy: SitePolicy = OPEN,
         secret: bytes = b"",
+        approvals: Approvals | None = None,
+        asked: Callable[[Plan, Mapping[str, Any]], None] = forgotten,
         fingerprint: str = "",
         say: Callable[[str], None] = silent,
         failed: Callable[[str, Exception], None] = log_failure,
@@ -105,9 +116,13 @@ class SiteWorker:
         self._fingerprint = fingerprint
         book = ledger or self._path(LEDGER)
         self._gate = Gate(
-            name, ledger=None if book is None else Ledger(book, site=name), policy=policy
+            name,
+            ledger=None if book is None else Ledger(book, site=name),
+            policy=policy,
+            approvals=approvals,
         )
         self._policy, self._secret = policy, secret
+        self._approvals, self._asked = approvals, asked
         self._study: Study | None = None
         self._table: Table | None = None
         self._run: _Run | None = None
@@ -158,6 +173,7 @@ class SiteWorker:
         """
         done = self._planned(document, plan_hash)
         run = self._running(plan_hash)
+        self._allow(run)
         if self._policy.changed_by:
             for rows in (run.fit, ~run.fit) if run.plan.evaluation else (run.fit,):
                 if rows.any():
@@ -233,7 +249,7 @@ class SiteWorker:
             raise ProtocolError(f"The phase '{path}' is long done here.", site=self.name)
         arrays: Arrays = {}
         if isinstance(phase, Sum | Publish):
-            self._check_people(run, phase, path)
+            self._permit(run, phase, path)
             arrays = phase.at_site(run.site, shared)
         elif isinstance(phase, Local):
             phase.at_site(run.site, shared)
@@ -305,13 +321,25 @@ class SiteWorker:
             raise ProtocolError("The evaluation came before there was anything to judge.")
         if not isinstance(phase, Sum):
             raise PlanError(f"This version cannot run the phase '{path}'.", site=self.name)
-        self._check_people(run, phase, path)
+        self._permit(run, phase, path)
         arrays = phase.at_site(self._finished, shared)
         sizes = run.plan.sizes(shared)
         return self._gate.release(arrays, plan=run.plan, phase=phase, path=path, sizes=sizes)
 
-    def _check_people(self, run: _Run, phase: Sum | Publish, path: str) -> None:
-        """Refuse sums over too few people; of an evaluation also over the people held out."""
+    def _allow(self, run: _Run) -> None:
+        """Go on with a plan that the data manager approved, and with no other."""
+        assert self._study is not None
+        self._asked(run.plan, self._study.public())
+        if self._approvals is not None:
+            self._approvals.check(run.plan)
+
+    def _permit(self, run: _Run, phase: Sum | Publish, path: str) -> None:
+        """Refuse what is not approved any more, and sums over too few people.
+
+        Of an evaluation also over the people held out.
+        """
+        if self._approvals is not None:
+            self._approvals.check(run.plan)
         if phase.leaves is Leaves.PERSONAL:
             return  # one person's own, who consented: the method asks for that
         groups = {"fit": run.fit}

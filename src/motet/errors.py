@@ -86,6 +86,12 @@ class ReleaseRefusedError(MotetError):
     code = "release-refused"
 
 
+class NotApprovedError(MotetError):
+    """Nobody at the site has approved this plan, or no longer."""
+
+    code = "not-approved"
+
+
 class PolicyError(MotetError):
     """The site's own policy refuses a study or a phase of it."""
 

@@ -1,0 +1,169 @@
+"""``motet site studies|preview|approve|revoke|override``: the data manager's word."""
+
+from __future__ import annotations
+
+import getpass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from motet.cli.show import console, size, table
+from motet.errors import DeploymentError
+
+if TYPE_CHECKING:
+    from motet.client.home import SiteHome
+    from motet.client.pending import Pending
+
+Home = Annotated[Path, typer.Argument(help="The site's folder.")]
+Study = Annotated[str, typer.Argument(help="A study's name, or the beginning of a plan's hash.")]
+DAYS = 90
+"""How long an approval holds where nothing else is said."""
+
+
+def studies(home: Home) -> None:
+    """List the plans that the coordinator asked for, and whether they are approved."""
+    from motet.client.home import open_home
+
+    opened = open_home(home)
+    approvals = opened.approvals()
+    rows = [
+        (one.plan[:12], one.study, str(one.document["study"]["method"]), approvals.state(one.plan))
+        for one in opened.pending.all()
+    ]
+    if not rows:
+        console.print("Nothing was asked for yet.")
+        return
+    table(("plan", "study", "method", "state"), rows)
+
+
+def preview(home: Home, study: Study) -> None:
+    """Print every array that would leave, and the counts of people behind it. Nothing leaves."""
+    from motet.client.home import open_home
+    from motet.phases import walk
+
+    opened = open_home(home)
+    found = opened.pending.find(study)
+    plan = found.build()
+    console.print(f"{plan.study}: {plan.method}; plan {plan.hash}\n", markup=False)
+    table(
+        ("phase", "class", "array", "shape", "type", "at most", "behind it", "meaning"),
+        [
+            (
+                r.phase,
+                str(r.leaves),
+                r.spec.name,
+                f"({', '.join(map(str, r.spec.shape))})",
+                r.spec.dtype,
+                size(r.bytes * r.times),
+                r.spec.support,
+                r.spec.meaning,
+            )
+            for r in plan.releases()
+        ],
+    )
+    settings = opened.settings
+    groups = found.behind(settings.data, settings.name)
+    console.print("\nBehind the sums at this site:", markup=False)
+    for group in groups:
+        cells = [f"{name} = {level}: {n}" for (name, level), n in group.cells.items()]
+        words = [f"{group.people} people", *cells, f"largest leverage {group.leverage:.2f}"]
+        console.print(f"  {group.group}: {', '.join(words)}", markup=False)
+    why = [words for group in groups for words in settings.policy.against(group)]
+    if not settings.policy.allows(plan.method):
+        why.append(f"{plan.method} is not among the policy's methods")
+    console.print(
+        "The policy would refuse: " + "; ".join(why) if why else "The policy lets all of it leave.",
+        markup=False,
+    )
+    sums = sum(1 for phase, _ in walk((*plan.steps, *plan.evaluation)) if phase.releases)
+    console.print(
+        f"\nThe coordinator reads what this site sends in each of {sums} phases; the other sites "
+        "read what it makes of all sites' together.\nThe plan is "
+        f"{opened.approvals().state(plan.hash)}.",
+        markup=False,
+    )
+
+
+def approve(
+    home: Home,
+    study: Study,
+    purpose: Annotated[str, typer.Option(help="What the data may be used for.")],
+    until: Annotated[
+        str, typer.Option(help=f"Last day, YYYY-MM-DD; default: {DAYS} days from today.")
+    ] = "",
+) -> None:
+    """Allow one plan, as it is, for a purpose and a time. A changed plan is another plan."""
+    opened, found = _named(home, study)
+    plan = found.build()
+    today = datetime.now(UTC).date()
+    last = _day(until) if until else today + timedelta(days=DAYS)
+    if last < today:
+        raise DeploymentError(f"{last} is past: the approval would never hold.")
+    opened.approvals().approve(
+        plan.hash, study=plan.study, purpose=_said(purpose, "purpose"), until=last, by=_who()
+    )
+    console.print(
+        f"Approved until {last}: {plan.study}, plan {plan.hash[:12]}. The coordinator may run it "
+        "now.",
+        markup=False,
+    )
+
+
+def revoke(
+    home: Home,
+    study: Study,
+    reason: Annotated[str, typer.Option(help="Why; it stays in the ledger.")],
+) -> None:
+    """Take an approval or override back. What has left has left; nothing more will."""
+    opened, found = _named(home, study)
+    opened.approvals().revoke(
+        found.plan, study=found.study, reason=_said(reason, "reason"), by=_who()
+    )
+    console.print(f"Revoked: {found.study}, plan {found.plan[:12]}.", markup=False)
+
+
+def override(
+    home: Home,
+    study: Study,
+    reason: Annotated[str, typer.Option(help="Why; it stays in the ledger.")],
+) -> None:
+    """Let one plan pass the counts of the policy: for people who withdrew, for a pilot."""
+    opened, found = _named(home, study)
+    opened.approvals().override(
+        found.plan, study=found.study, reason=_said(reason, "reason"), by=_who()
+    )
+    console.print(
+        f"The policy's counts do not stop {found.study}, plan {found.plan[:12]}, any more. It "
+        "needs an approval all the same.",
+        markup=False,
+    )
+
+
+def _named(home: Path, study: str) -> tuple[SiteHome, Pending]:
+    from motet.client.home import open_home
+
+    opened = open_home(home)
+    return opened, opened.pending.find(study)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise DeploymentError(f"'{text}' is no day: write it as 2027-03-31.") from error
+
+
+def _said(text: str, what: str) -> str:
+    if len(text.strip()) < 5:
+        raise DeploymentError(f"Say a {what} that somebody who reads the ledger understands.")
+    return text.strip()
+
+
+def _who() -> str:
+    """The account that gives the word."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"

@@ -1,0 +1,87 @@
+"""A data manager's commands: what is asked, what would leave, the word for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from e2e.consortium import SITES, consortium, motet, refused, succeeded
+from motet.client.home import open_home
+from motet.config import load_study
+from motet.plan import Plan, build_plan
+from motet.simulation import agreed, open_sites
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Plan]:
+    """The folder of a site that was asked for a study, and the plan."""
+    folder = tmp_path_factory.mktemp("approval")
+    file = consortium(folder, evaluation={"held_out": 0.2, "metrics": "summed"}, n=24)
+    succeeded("server", "init", folder / "coordinator")
+    home = folder / "site"
+    succeeded(
+        *("site", "init", home, "--name", SITES[0], "--data", folder / "data" / SITES[0]),
+        *("--coordinator", folder / "coordinator/coordinator.yaml"),
+    )
+    study = load_study(file)
+    plan = build_plan(study, agreed(study, open_sites(study)))
+    open_home(home).pending.keep(plan, study.public())
+    return home, plan
+
+
+def test_from_the_question_to_the_word(asked: tuple[Path, Plan]) -> None:
+    """Catches a command that does not find what the one before it printed, counts that are not
+    those of the site, and a word that is not on record."""
+    home, plan = asked
+    assert "not approved" in succeeded("site", "studies", home)
+    shown = succeeded("site", "preview", home, plan.hash[:12])
+    for words in ("sum_y", "evaluation_moments", " people", "leverage"):
+        assert words in shown
+    assert "The policy would refuse" in shown  # few people are held out
+    assert "held out, fewer than 10" in shown
+    assert "The plan is not approved" in shown
+    refused(motet("site", "approve", home, plan.study, "--purpose", "x"), "Say a purpose")
+    approving = ("site", "approve", home, plan.study, "--purpose", "research", "--until")
+    refused(motet(*approving, "soon"), "is no day")
+    refused(motet(*approving, "2001-01-01"), "is past")
+    refused(motet("site", "approve", home, "another", "--purpose", "research"), "no plan")
+    said = succeeded("site", "approve", home, plan.study, "--purpose", "cortical thickness")
+    assert plan.hash[:12] in said
+    assert "approved" in succeeded("site", "studies", home).replace("not approved", "")
+    succeeded("site", "override", home, plan.study, "--reason", "a pilot, ethics 12/2027")
+    succeeded("site", "revoke", home, plan.hash[:8], "--reason", "consent withdrawn")
+    assert "revoked" in succeeded("site", "studies", home)
+    ledger = succeeded("site", "ledger", "show", home)
+    for words in ("approval", "override", "revocation"):
+        assert words in ledger
+    assert "is whole" in succeeded("site", "ledger", "verify", home)
+
+
+def test_settings_that_cannot_be(asked: tuple[Path, Plan]) -> None:
+    """Catches a policy with a slip of the pen that is taken for the default."""
+    home, _ = asked
+    file = home / "site.yaml"
+    before = file.read_text()
+    try:
+        for section, words in (
+            ({"policy": {"smalest_n": 3}}, "Did you mean 'smallest_n'?"),
+            ({"policy": {"leverage": 2}}, "leverage"),
+            ({"approve_automatically": [{"purpose": "all"}]}, "until"),
+        ):
+            file.write_text(yaml.safe_dump(yaml.safe_load(before) | section))
+            refused(motet("site", "studies", home), words)
+    finally:
+        file.write_text(before)
+
+
+def test_nothing_asked(tmp_path: Path, asked: tuple[Path, Plan]) -> None:
+    """Catches a traceback where no study came yet."""
+    coordinator = asked[0].parent / "coordinator/coordinator.yaml"
+    data = asked[0].parent / "data" / SITES[0]
+    home = tmp_path / "new"
+    words = ("--name", "new", "--data", data, "--coordinator", coordinator)
+    succeeded("site", "init", home, *words)
+    assert "Nothing was asked for yet" in succeeded("site", "studies", home)
+    refused(motet("site", "preview", home, "x"), "Nothing was asked for yet")
