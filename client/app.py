@@ -72,11 +72,13 @@ def _agree(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
 
 
 def _prepare(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
-    return Body(document=worker.prepare(body.document, envelope.plan))
+    prepared = worker.prepare(body.document, envelope.plan)
+    return Body(document={**prepared, **worker.standing()})
 
 
 def _phase(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
-    return Body(arrays=worker.phase(envelope.phase, body.arrays, envelope.plan))
+    arrays = worker.phase(envelope.phase, body.arrays, envelope.plan)
+    return Body(document=worker.standing() or None, arrays=arrays)
 
 
 def _finish(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
@@ -85,6 +87,7 @@ def _finish(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
 
 
 def _close(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
+    worker.anchor(body.document)
     worker.close()
     return Body()
 

@@ -106,6 +106,7 @@ class Desk:
             policy=self._settings.policy,
             secret=self._home.secret(),
             approvals=self._home.approvals(),
+            countersigned_by=self._settings.ledger_key,
             asked=self._home.pending.keep,
             fingerprint=fingerprint(data),
             say=self._say,

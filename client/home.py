@@ -38,6 +38,8 @@ class SiteSettings(BaseModel):
         ``host:port``; an IPv6 address in brackets.
     bundles : tuple of str
         SHA-256 of Flower apps that runs may be started with, beside that of this package.
+    ledger_key : str
+        The coordinator's public key, with which it countersigns the ledger.
     policy : SitePolicy
         What the site lets leave. A study cannot loosen it.
     approve_automatically : tuple of Rule
@@ -50,6 +52,7 @@ class SiteSettings(BaseModel):
     data: Path
     coordinator: str
     bundles: tuple[str, ...] = ()
+    ledger_key: str = ""
     policy: SitePolicy = SitePolicy()
     approve_automatically: tuple[Rule, ...] = ()
 
@@ -215,6 +218,7 @@ def init_site(folder: Path, *, name: str, data: Path, coordinator: Path) -> Site
         "name": name,
         "data": str(data.resolve()),
         "coordinator": welcome["address"],
+        **({"ledger_key": welcome["ledger_key"]} if welcome["ledger_key"] else {}),
     }
     checked(SiteSettings, settings)
     home = SiteHome(folder.resolve())
@@ -234,6 +238,7 @@ def _welcome(file: Path) -> dict[str, Any]:
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
         welcome = {key: str(document[key]) for key in ("address", "certificate")}
+        welcome["ledger_key"] = str(document.get("ledger_key", ""))
         welcome["certificate"].encode("ascii")
     except OSError as error:
         raise DeploymentError(

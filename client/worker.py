@@ -28,6 +28,7 @@ from motet.errors import MotetError, PlanError, ProtocolError
 from motet.harmonizer import SiteModel
 from motet.images.images import compared_in
 from motet.ledger import Ledger
+from motet.ledger.verify import is_signed
 from motet.phases import Local, Phase, Publish, Sum
 from motet.plan import AGREE_ON_GRID, Plan, biology, build_plan, model_document, parse_params
 from motet.releases import Arrays, Leaves
@@ -83,6 +84,9 @@ class SiteWorker:
         The site's own, by which people are marked in its ledger.
     approvals : Approvals, optional
         Who has to have approved a plan before it starts; None: nobody.
+    countersigned_by : str
+        Public key of the coordinator, hexadecimal: then replies state the head of the ledger, and
+        what the coordinator signs of it is kept.
     asked : callable
         ``(plan, study)``: told of every plan that is asked for.
     fingerprint : str
@@ -104,6 +108,7 @@ class SiteWorker:
         policy: SitePolicy = OPEN,
         secret: bytes = b"",
         approvals: Approvals | None = None,
+        countersigned_by: str = "",
         asked: Callable[[Plan, Mapping[str, Any]], None] = forgotten,
         fingerprint: str = "",
         say: Callable[[str], None] = silent,
@@ -115,9 +120,11 @@ class SiteWorker:
         self._folder = folder
         self._fingerprint = fingerprint
         book = ledger or self._path(LEDGER)
+        self._ledger = None if book is None else Ledger(book, site=name)
+        self._countersigned_by = countersigned_by
         self._gate = Gate(
             name,
-            ledger=None if book is None else Ledger(book, site=name),
+            ledger=self._ledger,
             policy=policy,
             approvals=approvals,
         )
@@ -362,6 +369,29 @@ class SiteWorker:
             return None
         others = "unseen" if self.name in run.plan.unseen else "held_out"
         return Done(folder=self._folder, plan=run.plan, table=run.table, fit=run.fit, others=others)
+
+    def standing(self) -> dict[str, Any]:
+        """How far the ledger is, for the coordinator to put on record with a reply."""
+        if self._ledger is None or not self._countersigned_by:
+            return {}
+        return {"ledger": list(self._ledger.head)}
+
+    def anchor(self, signed_heads: Any) -> None:
+        """Keep the coordinator's countersignature of a head that this ledger has."""
+        own = signed_heads.get(self.name) if isinstance(signed_heads, dict) else None
+        if self._ledger is None or not self._countersigned_by or not isinstance(own, dict):
+            return
+        number, head, signature = (own.get(name) for name in ("number", "head", "signature"))
+        kept = {entry.number: entry.hash for entry in self._ledger.entries()}
+        if (
+            type(number) is int
+            and kept.get(number) == head
+            and isinstance(signature, str)
+            and is_signed(self._countersigned_by, self.name, number, str(head), signature)
+        ):
+            self._ledger.anchor(number, str(head), signature)
+        else:
+            self._say("The coordinator's signature is not of this site's ledger: it was not kept.")
 
     def close(self) -> None:
         """Forget what was kept: the coordinator has written the result."""

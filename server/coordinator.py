@@ -22,6 +22,7 @@ from motet.plan import Plan, biology, build_plan, parse_params
 from motet.releases import Arrays
 from motet.schema import SiteSchema
 from motet.server.agreement import features_digest, read_site_schema
+from motet.server.anchors import Anchors
 from motet.server.checkpoint import Checkpoint, Progress
 from motet.server.events import Event, Kind, Observer, unobserved
 from motet.server.exchange import Exchange
@@ -94,6 +95,8 @@ class Coordinator:
     observe : Observer
     exchange : Exchange, optional
         How to talk with the sites; default: with all nodes of the grid, as they are.
+    anchors : Anchors, optional
+        Puts the heads of the sites' ledgers on record, and countersigns them.
     """
 
     def __init__(
@@ -106,7 +109,9 @@ class Coordinator:
         store: Callable[[Plan, Arrays], None] = unstored,
         observe: Observer = unobserved,
         exchange: Exchange | None = None,
+        anchors: Anchors | None = None,
     ) -> None:
+        self._anchors = anchors
         self._study, self._store = study, store
         self._quorum = study.federation.quorum or quorum
         self._exchange = exchange or Exchange(
@@ -143,7 +148,15 @@ class Coordinator:
     def finished(self) -> None:
         """Forget the checkpoint: everything has been written. The sites may forget, too."""
         self._checkpoint.remove()
-        self._exchange.ask("query.close", self._present, Body(), timeout=GOODBYE)
+        self._exchange.ask("query.close", self._present, self._anchored(), timeout=GOODBYE)
+
+    def _anchored(self) -> Body:
+        """The countersigned heads of the sites' ledgers, for each to keep its own."""
+        return Body() if self._anchors is None else Body(document=self._anchors.signed())
+
+    def _grown(self, site: str, body: Body) -> str:
+        """Whether a site's ledger has grown since it was last heard of: a code where it has not."""
+        return "" if self._anchors is None else self._anchors.take(site, body, fresh=True)
 
     def _gather(self) -> tuple[str, ...]:
         replies = self._exchange.hello()
@@ -172,7 +185,13 @@ class Coordinator:
         check_runnable(plan)
         progress = self._prepare(plan, sites)
         runner = Runner(
-            self._exchange, self._checkpoint, plan, progress, self._received, self._observe
+            self._exchange,
+            self._checkpoint,
+            plan,
+            progress,
+            self._received,
+            self._observe,
+            self._anchors,
         )
         runner.run(plan.steps[1:])
         self._store(plan, progress.shared)
@@ -203,7 +222,13 @@ class Coordinator:
         while len(sites) >= 2:
             progress = Progress(plan=plan.hash, sites=sites)
             runner = Runner(
-                self._exchange, Checkpoint(None), plan, progress, self._received, self._observe
+                self._exchange,
+                Checkpoint(None),
+                plan,
+                progress,
+                self._received,
+                self._observe,
+                self._anchors,
             )
             try:
                 runner.run(plan.evaluation)
@@ -268,7 +293,7 @@ class Coordinator:
     def _resumed(self, plan: Plan, sites: tuple[str, ...], progress: Progress) -> bool:
         document = {"schema": plan.schema.without_features(), "done": phases_of(progress.done)}
         replies = self._exchange.ask(
-            "query.prepare", sites, Body(document=document), plan=plan.hash
+            "query.prepare", sites, Body(document=document), plan=plan.hash, check=self._grown
         )
         if replies.failed:
             raise SitesLostError(replies.failed)

@@ -15,6 +15,7 @@ from motet.config import Study
 from motet.errors import MotetError
 from motet.flower.records import Body
 from motet.flower.remote import RemoteGrid
+from motet.server.anchors import Anchors, read_key
 from motet.server.coordinator import Coordinator
 from motet.server.exchange import Exchange, version_in
 from motet.server.home import ServerHome
@@ -66,7 +67,7 @@ def serve(grid: Grid, home: ServerHome, order: Order) -> None:
     if study is None:
         _check(exchange, order)
     else:
-        _study(grid, exchange, study, order)
+        _study(grid, exchange, study, order, Anchors(read_key(home.ledger_key), home.anchors))
 
 
 def _check(exchange: Exchange, order: Order) -> None:
@@ -83,7 +84,7 @@ def _check(exchange: Exchange, order: Order) -> None:
     order.conclude(versions=versions, missing=dict(hello.failed), seconds=seconds)
 
 
-def _study(grid: Grid, exchange: Exchange, study: Study, order: Order) -> None:
+def _study(grid: Grid, exchange: Exchange, study: Study, order: Order, anchors: Anchors) -> None:
     """Run the study and write its result."""
     folder = StudyFolder(order.out)
     with folder.claimed(study, order.sites), threadpool_limits(1, user_api="blas"):
@@ -95,6 +96,7 @@ def _study(grid: Grid, exchange: Exchange, study: Study, order: Order) -> None:
             store=folder.write_model,
             observe=order.tell,
             exchange=exchange,
+            anchors=anchors,
         )
         outcome = coordinator.run()
         sha256 = folder.write(outcome)

@@ -105,6 +105,16 @@ class ServerHome:
         return self.path / "superexec.secret"
 
     @property
+    def ledger_key(self) -> Path:
+        """What countersigns the sites' ledgers."""
+        return self.path / "ledger.key"
+
+    @property
+    def anchors(self) -> Path:
+        """Heads of the sites' ledgers, as they stated them."""
+        return self.path / "anchors"
+
+    @property
     def logs(self) -> Path:
         """Folder of logs."""
         return self.path / "log"

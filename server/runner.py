@@ -12,6 +12,7 @@ from motet.flower.records import Body
 from motet.phases import Phase, Repeat, Step
 from motet.plan import Plan
 from motet.releases import Arrays, violations
+from motet.server.anchors import Anchors
 from motet.server.checkpoint import Checkpoint, Progress
 from motet.server.events import Event, Kind, Observer
 from motet.server.exchange import Exchange, Replies
@@ -50,6 +51,7 @@ class Runner:
         What there is so far; it grows.
     received : Received
     observe : Observer
+    anchors : Anchors, optional
     """
 
     def __init__(
@@ -60,9 +62,11 @@ class Runner:
         progress: Progress,
         received: Received,
         observe: Observer,
+        anchors: Anchors | None = None,
     ) -> None:
         self._exchange, self._checkpoint, self._plan = exchange, checkpoint, plan
         self._progress, self._received, self._observe = progress, received, observe
+        self._anchors = anchors
         self._count = 0
 
     def run(self, steps: Sequence[Step], within: str = "") -> None:
@@ -107,7 +111,9 @@ class Runner:
         self, phase: Phase, shared: Arrays, path: str, sizes: Mapping[str, int]
     ) -> Mapping[str, Arrays]:
         def check(site: str, body: Body) -> str:
-            return "invalid-reply" if violations(body.arrays, phase.releases, sizes) else ""
+            if violations(body.arrays, phase.releases, sizes):
+                return "invalid-reply"
+            return "" if self._anchors is None else self._anchors.take(site, body)
 
         sites = [s for s in self._progress.sites if self._plan.takes_part(s, phase)]
         told = {name: array for name, array in shared.items() if not name.startswith(PRIVATE)}

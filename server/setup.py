@@ -11,6 +11,7 @@ import yaml
 
 from motet.config import checked
 from motet.errors import DeploymentError
+from motet.server.anchors import new_key
 from motet.server.certificates import make_certificates
 from motet.server.home import ServerHome, ServerSettings
 from motet.store import OWNER, atomic
@@ -39,6 +40,7 @@ def init_server(folder: Path, *, host: str, port: int, bind: str = "") -> Server
     welcome: dict[str, Any] = {
         "address": settings.address,
         "certificate": (home.tls / "ca.crt").read_text(encoding="ascii"),
+        "ledger_key": new_key(home.ledger_key).public_key().public_bytes_raw().hex(),
     }
     with atomic(home.path / "coordinator.yaml") as stream:
         stream.write(

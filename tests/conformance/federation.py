@@ -21,6 +21,7 @@ from motet.config import Federation as FederationConfig
 from motet.flower.inprocess import InProcessGrid
 from motet.flower.records import Envelope, decode
 from motet.server import Coordinator, Event, Outcome
+from motet.server.anchors import Anchors
 from motet.server.exchange import Exchange
 
 Answer = Callable[[], Message]
@@ -54,6 +55,8 @@ class Federation:
         Site -> fingerprint of its data.
     policies : mapping
         Site -> what it lets leave; default: everything.
+    anchors : Anchors, optional
+        Of the coordinator, whose public key is `countersigned_by`.
     """
 
     def __init__(
@@ -65,6 +68,8 @@ class Federation:
         folder: Path | None = None,
         fingerprints: Mapping[str, str] | None = None,
         policies: Mapping[str, SitePolicy] | None = None,
+        anchors: Anchors | None = None,
+        countersigned_by: str = "",
         timeout: float = 30.0,
     ) -> None:
         self.tables = dict(tables or case.tables())
@@ -74,6 +79,7 @@ class Federation:
         self.warnings: list[tuple[str, str]] = []
         self.sent: list[Sent] = []
         self._alter = dict(alter or {})
+        self._anchors = anchors
         self._grid: InProcessGrid | None = None
         limits = FederationConfig(timeout=timeout, quorum=2)
         self.study = case.study.model_copy(update={"federation": limits})
@@ -85,6 +91,7 @@ class Federation:
                 folder=None if folder is None else folder / site,
                 fingerprint=(fingerprints or {}).get(site, ""),
                 policy=(policies or {}).get(site, OPEN),
+                countersigned_by=countersigned_by,
                 say=lambda text, site=site: self.warnings.append((site, text)),
                 failed=lambda site, error: self.errors.append((site, error)),
             )
@@ -109,6 +116,7 @@ class Federation:
             checkpoint=checkpoint,
             observe=self.events.append,
             exchange=None if exchange is None else exchange(grid),
+            anchors=self._anchors,
         )
         try:
             outcome = coordinator.run()

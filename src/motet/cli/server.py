@@ -160,6 +160,20 @@ def check(
 
 
 @server.command()
+def heads(home: Home) -> None:
+    """Print the head of every site's ledger that is on record here, for its auditor."""
+    from motet.server.anchors import last_heads
+    from motet.server.home import open_server
+
+    found = last_heads(open_server(home).anchors)
+    if not found:
+        console.print("No site has stated a head yet.")
+        return
+    for site, head in found.items():
+        console.print(f"{site}  {head}", markup=False, soft_wrap=True)
+
+
+@server.command()
 def status(home: Home) -> None:
     """Say what runs, which sites are connected, and how the studies stand."""
     from motet.server.home import open_server

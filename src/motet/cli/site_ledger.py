@@ -57,11 +57,18 @@ def show(
 @ledger.command()
 def verify(
     home: Home,
-    key: Annotated[str, typer.Option(help="The coordinator's public key, hexadecimal.")] = "",
+    key: Annotated[
+        str,
+        typer.Option(help="The coordinator's public key, hexadecimal; default: that of site.yaml."),
+    ] = "",
     head: Annotated[str, typer.Option(help="NUMBER:HASH that the coordinator has on record.")] = "",
 ) -> None:
     """Check that no entry was changed, deleted, inserted, moved or cut off."""
     book = _open(home)
+    if not key and (home / "site.yaml").is_file():
+        from motet.client.home import SiteHome
+
+        key = SiteHome(home).settings.ledger_key
     number, _, value = head.partition(":")
     if head and not (number.isdigit() and value):
         raise LedgerError("--head is NUMBER:HASH, as 'motet site ledger verify' prints it.")

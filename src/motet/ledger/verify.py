@@ -40,6 +40,15 @@ def signed(site: str, number: int, head: str) -> bytes:
     return f"{BEGIN}{site}\n{number}\n{head}".encode()
 
 
+def is_signed(key: str, site: str, number: int, head: str, signature: str) -> bool:
+    """Whether a head was countersigned; key and signature are hexadecimal."""
+    try:
+        public, given = bytes.fromhex(key), bytes.fromhex(signature)
+    except ValueError:
+        return False
+    return ed25519(public, signed(site, number, head), given)
+
+
 def problems(
     lines: Iterable[str], *, key: str = "", head: tuple[int, str] | None = None
 ) -> list[str]:
@@ -83,7 +92,7 @@ def _problems(rows: list[Any], key: str, head: tuple[int, str] | None) -> list[s
     # The last covers all before it.
     if key and anchors and not found:
         number, value, signature = anchors[-1]
-        if not ed25519(bytes.fromhex(key), signed(site, number, value), bytes.fromhex(signature)):
+        if not is_signed(key, site, number, value, signature):
             found.append(f"the anchor at entry {number} has no valid signature")
     return found
 
