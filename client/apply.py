@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motet.agreement import grid_in_words, same_grid
 from motet.bids.table import Table, as_slice
 from motet.client.local_site import LocalSite, silent
 from motet.errors import DataError, ModelError, listed
@@ -37,7 +38,16 @@ def _do(steps: Sequence[Step], site: LocalSite, shared: Arrays) -> None:
 
 
 def check_features(table: Table, schema: Schema) -> None:
-    """Refuse data of another feature set than the model's."""
+    """Refuse data of another feature set than the model's, or images on another grid."""
+    own = table.described.grid
+    if schema.grid and not same_grid(own, schema.grid):
+        raise ModelError(
+            f"The model was fitted on images of {grid_in_words(schema.grid)}; these have "
+            f"{grid_in_words(own)}.",
+            do="Register and resample them to the template of the study.",
+            site=table.site,
+            file=table.source,
+        )
     if table.features == schema.features:
         return
     missing = [f for f in schema.features if f not in set(table.features)]

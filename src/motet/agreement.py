@@ -116,27 +116,28 @@ def _equal_features(sites: Sequence[SiteSchema]) -> None:
 def _common_grid(sites: Sequence[SiteSchema]) -> tuple[float, ...]:
     """The grid that the images of all sites lie on; () where they need none."""
     grids = [site.grid for site in sites]
-    usual = max(grids, key=lambda grid: sum(_same_grid(grid, other) for other in grids))
+    usual = max(grids, key=lambda grid: sum(same_grid(grid, other) for other in grids))
     for site in sites:
-        if not _same_grid(site.grid, usual):
-            others = listed(s.site for s in sites if _same_grid(s.grid, usual))
+        if not same_grid(site.grid, usual):
+            others = listed(s.site for s in sites if same_grid(s.grid, usual))
             raise SchemaError(
-                f"The images lie on another grid ({_said(site.grid)}) than at {others} "
-                f"({_said(usual)}).",
+                f"The images lie on another grid ({grid_in_words(site.grid)}) than at {others} "
+                f"({grid_in_words(usual)}).",
                 do="Resample the images of all sites to one template.",
                 site=site.site,
             )
     return usual
 
 
-def _same_grid(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+def same_grid(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     """Equal to two units of what they are rounded to."""
     return len(one) == len(other) and all(
         abs(a - b) <= GRID_ROUNDING for a, b in zip(one, other, strict=True)
     )
 
 
-def _said(grid: tuple[float, ...]) -> str:
+def grid_in_words(grid: tuple[float, ...]) -> str:
+    """A grid for people."""
     if not grid:
         return "none"
     shape = " x ".join(f"{n:g}" for n in grid[:3])

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.bids.covariates import CovariateRequest
+from motet.bids.joining import check_replaceable
 from motet.bids.read import read_people
 from motet.bids.table import Table
 from motet.client.apply import Rows, harmonized
@@ -143,30 +144,30 @@ def apply_model(
         other = named in shared.schema.sites
         site = named if other or not site_folder else model.resolve().name
     own = _own_model(model, site_folder, site, shared)
+    warnings: list[str] = []
+
+    def note(sentence: str) -> None:
+        warnings.append(sentence)
+        say(sentence)
+
     table = open_as(
         data,
         site=site,
         params=shared.params,
         covariates=_requests(shared.schema),
-        say=say,
+        say=note,
         workers=workers,
         only=_alone(data, site, participants, shared, own),
     )
-    warnings: list[str] = []
     if own is None:
         sites = listed(shared.schema.sites)
-        warnings.append(
+        note(
             f"'{site}' took part in the study, but its own model is not in {model}: name the "
             "study's folder or the site's, and its scanners are adjusted as they were."
             if site in shared.schema.sites
             else f"'{site}' is not a site of the study ({sites}). If these people are of one of "
             "them, name it with --site."
         )
-        say(warnings[0])
-
-    def note(sentence: str) -> None:
-        warnings.append(sentence)
-        say(sentence)
 
     blocks = harmonized(
         table,
@@ -190,6 +191,8 @@ def apply_model(
         "model": shared.sha256,
     }
     like = compared_in(part, shared.arrays)
+    if others == "replaced":
+        check_replaceable(out, about)
     with derivative_writer(out, like, description=about, others=others) as writer:
         for rows, values in _only(blocks, chosen):
             writer.write(rows, values)

@@ -244,6 +244,8 @@ def open_sites(
             do="Add a site, or harmonize the scanners of one site with motet.harmonize.",
             key="sites",
         )
+    if study.evaluation.truth is not None:
+        TrueImages(study.evaluation.truth).check_study(params)
     fitting = _fitting(study)
     if (study.federation.quorum or 2) > len(fitting):
         raise StudyFileError(

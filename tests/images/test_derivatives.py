@@ -47,8 +47,12 @@ def test_the_scan_is_described_on(images: Images, tmp_path: Path) -> None:
     other = json.loads((tmp_path / "out/sub-b01/anat/sub-b01_desc-nyul_T1w.json").read_text())
     assert "EchoTime" not in other
     columns = json.loads((tmp_path / "out/features.json").read_text())
-    assert columns["T1w_wm_volume"] == {"Units": "ml"}
-    assert columns["T1w_q50"] == {}
+    assert columns["T1w_wm_volume"]["Units"] == "ml"
+    assert columns["T1w_wm_volume"]["Description"].startswith("Volume of WM")
+    assert columns["T1w_q50"] == {
+        "Description": "Quantile of the intensities within the brain mask, 50 per cent."
+    }
+    assert all(len(columns[name]["Description"]) > 20 for name in images.features)
 
 
 @pytest.mark.parametrize(("spacing", "label"), [(2.0, "2mm"), (1.5, "1p5mm")])
@@ -65,6 +69,8 @@ def test_another_grid_is_in_the_name(
     assert (anat / f"sub-b00_res-{label}_desc-brain_mask.nii.gz").is_file()
     document = json.loads((anat / f"sub-b00_res-{label}_desc-nyul_T1w.json").read_text())
     assert document["Resolution"] == f"Cubes of {label}, by interpolation."
+    mask = json.loads((anat / f"sub-b00_res-{label}_desc-brain_mask.json").read_text())
+    assert mask["Resolution"] == document["Resolution"]
     again = written(tmp_path / "out", coarse, 0, "nyul")
     assert np.array_equal(again, coarse.image(0).data)
 

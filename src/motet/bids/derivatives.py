@@ -83,7 +83,7 @@ class DerivativeWriter:
     def __enter__(self) -> Self:
         self._refuse_the_input()
         if self._others == "kept":
-            check_joinable(self.folder, self.description)
+            check_joinable(self.folder, self.description, source=self.like.source)
         self._building = complete_folder(self.folder, may_replace=self._is_earlier)
         self._partial = self._building.__enter__()
         try:
@@ -143,7 +143,7 @@ class DerivativeWriter:
             try:
                 self._finish()
                 if self._others == "kept":
-                    check_joinable(self.folder, self.description)
+                    check_joinable(self.folder, self.description, source=self.like.source)
                     keep_others(self._partial, self.folder, set(self.like.people.tolist()))
             except BaseException as failed:
                 self._release()

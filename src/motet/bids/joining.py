@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from motet.bids.checks import Place
-from motet.bids.description import is_harmonized
+from motet.bids.description import SOURCE, is_harmonized
 from motet.bids.tsv import read_text, write_text
 from motet.errors import OutputFolderError
 
@@ -32,8 +32,10 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def check_joinable(earlier: Path, description: Mapping[str, Any]) -> None:
-    """Refuse a folder whose people were harmonized with another model.
+def check_joinable(
+    earlier: Path, description: Mapping[str, Any], *, source: Path | None = None
+) -> None:
+    """Refuse a folder whose people were harmonized with another model, or are of another dataset.
 
     Parameters
     ----------
@@ -41,6 +43,8 @@ def check_joinable(earlier: Path, description: Mapping[str, Any]) -> None:
         Absent is fine.
     description : mapping
         What the new values are made with.
+    source : Path, optional
+        The dataset of the new people.
 
     Raises
     ------
@@ -60,6 +64,29 @@ def check_joinable(earlier: Path, description: Mapping[str, Any]) -> None:
         raise OutputFolderError(
             f"The folder holds people who were harmonized with another model ({differs[0]}).",
             do="Name another folder: these participants would lie beside them.",
+            file=earlier,
+        )
+    before = _source(earlier)
+    if source is not None and before not in ("", source.resolve().as_uri()):
+        raise OutputFolderError(
+            f"The folder holds people of another dataset ({before}).",
+            do="Name another folder: their sources would be looked for here.",
+            file=earlier,
+        )
+
+
+def check_replaceable(earlier: Path, description: Mapping[str, Any]) -> None:
+    """Refuse to replace what was made with another model: nobody asked for its end.
+
+    Raises
+    ------
+    OutputFolderError
+    """
+    held = _document(earlier).get("model") if is_harmonized(earlier) else None
+    if held is not None and held != description.get("model"):
+        raise OutputFolderError(
+            "The folder holds a result of another model, which would be lost.",
+            do="Name another folder, or take this one away first.",
             file=earlier,
         )
 
@@ -96,6 +123,15 @@ def keep_others(new: Path, earlier: Path, people: Collection[str]) -> None:
     held, own = _document(earlier), _document(new)
     own["Sources"] = sorted({*held.get("Sources", ()), *own.get("Sources", ())})
     (new / "features.json").write_text(json.dumps(own, indent=2, ensure_ascii=False) + "\n")
+
+
+def _source(folder: Path) -> str:
+    """The dataset that a derivative was made from, as its description names it."""
+    try:
+        document = json.loads((folder / "dataset_description.json").read_text(encoding="utf-8"))
+        return str(document["DatasetLinks"][SOURCE])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _document(folder: Path) -> dict[str, Any]:

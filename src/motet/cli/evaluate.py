@@ -29,8 +29,9 @@ def evaluate(
     titles = {"simulation": "with everybody in one place", "sums": "from sums alone"}
     for source, judged in study.judgements.items():
         versions = versions_of(judged)
+        rows_of = f"{judged.n} {'row' if judged.n == 1 else 'rows'}, {judged.people}"
         console.print(
-            f"{judged.n} rows, {judged.people}; {judged.features} features; {titles[source]}",
+            f"{rows_of}; {judged.features} features; {titles[source]}",
             markup=False,
         )
         for group in comparison(judged):

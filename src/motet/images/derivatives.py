@@ -17,6 +17,7 @@ from motet.bids.description import SOURCE
 from motet.bids.table import Table
 from motet.images.images import Image, Images, Scan, measured, replace_data
 from motet.images.mask import RULE
+from motet.images.measures import meaning
 from motet.images.volume import read_volume, write_volume
 from motet.store import write_json
 
@@ -154,17 +155,29 @@ class ImageWriter(DerivativeWriter):
             common = self._mask_name(scan, "common")
             self._write_common(anat / common, made, self.like.common, sources)
             document["CommonMask"] = _here(inside.parent / common)
-        if self.like.resolution:
-            document["Resolution"] = f"Cubes of {self.like.resolution}, by interpolation."
+        document |= self._resolution()
         if self.like.preparation:
             document["Preparation"] = dict(self.like.preparation)
         write_json(anat / f"{name}.json", document)
-        about: dict[str, Any] = {"Type": "Brain", "Sources": sources}
+        about: dict[str, Any] = {"Type": "Brain", "Sources": sources, **self._resolution()}
         if scan.mask is None:
             about["Rule"] = RULE
         else:
             about["Sources"] = [_uri(scan.mask, self.like.source)]
         write_json(anat / f"{mask}.json", about)
+
+    def _resolution(self) -> dict[str, str]:
+        """What BIDS wants of every file with ``res-`` in its name."""
+        size = self.like.resolution
+        return {"Resolution": f"Cubes of {size}, by interpolation."} if size else {}
+
+    def _sidecar(self) -> dict[str, Any]:
+        """What every measure is."""
+        document = super()._sidecar()
+        for name in self.like.features:
+            if isinstance(document.get(name), dict):
+                document[name] = {"Description": meaning(name), **document[name]}
+        return document
 
     def _mask_name(self, scan: Scan, of: str) -> str:
         return scan.found.name.described(of, "mask", resolution=self.like.resolution)
@@ -177,7 +190,12 @@ class ImageWriter(DerivativeWriter):
         inside[voxels] = 1
         file = name.with_name(f"{name.name}.nii.gz")
         write_volume(file, inside.reshape(made.data.shape), like=made.volume)
-        about = {"Type": "ROI", "Sources": sources, "Description": COMMON}
+        about = {
+            "Type": "ROI",
+            "Sources": sources,
+            "Description": COMMON,
+            **self._resolution(),
+        }
         write_json(name.with_name(f"{name.name}.json"), about)
 
     def _sources(self) -> list[str]:

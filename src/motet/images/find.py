@@ -133,7 +133,7 @@ def find_images(folder: Path, people: Sequence[str], pick: Pick, *, site: str) -
         raise Place(site=site, file=folder).error(
             f"{listed(without)} {'has' if len(without) == 1 else 'have'} no {_said(pick)}.",
             do=(f"There is {listed(there)}. " if there else "")
-            + nearest(pick.suffix, there)
+            + _nearest(pick, there)
             + " Take these people out of participants.tsv, or add their images: "
             f"sub-*/[ses-*/]anat/*_{pick.suffix}.nii.gz.",
             person=without[0],
@@ -201,6 +201,13 @@ def _refuse_several(one: Found, other: Found, site: str) -> None:
         f"'{one.name.entities.get(example, '')}'.",
         person=one.person,
     )
+
+
+def _nearest(pick: Pick, there: Sequence[str]) -> str:
+    """The suffix that may have been meant, or that it is the entities that nobody has."""
+    if pick.suffix in there:
+        return "Compare params.entities with the names of the files."
+    return nearest(pick.suffix, there)
 
 
 def _said(pick: Pick) -> str:

@@ -93,6 +93,8 @@ class Images(Table):
         What was read once for all phases: see :mod:`motet.images.voxels`.
     common : (m,) int, optional
         Where a method compared voxels: those that everybody has, in the flattened grid.
+    home : Path, optional
+        The folder with the masks of the template; default: that of the images.
     """
 
     scans: tuple[Scan, ...]
@@ -101,6 +103,7 @@ class Images(Table):
     scratch: object = None
     read: dict[Any, Any] = field(default_factory=dict)
     common: NDArray[np.integer[Any]] | None = None
+    home: Path | None = None
 
     @property
     def resolution(self) -> str:
@@ -144,8 +147,8 @@ class Images(Table):
         DataError
             When there is none of this name, or it is on another grid.
         """
-        folder = Path() if self.source is None else self.source
-        file = folder / "masks" / f"{name}.nii.gz"
+        home = self.home or self.source or Path()
+        file = home / "masks" / f"{name}.nii.gz"
         place = Place(site=self.site, file=file)
         if not file.is_file():
             there = sorted(f.name.removesuffix(".nii.gz") for f in file.parent.glob("*.nii.gz"))
@@ -159,7 +162,9 @@ class Images(Table):
     def joined(self, parts: Sequence[Table]) -> dict[str, Any]:
         """Values and images of several sites, one after another."""
         scans = [p.scan(row) for p in parts if isinstance(p, Images) for row in range(len(p))]
-        return {**super().joined(parts), "scans": tuple(scans), "read": {}}
+        # Masks of the template are the same at every site.
+        home = self.home or self.source
+        return {**super().joined(parts), "scans": tuple(scans), "read": {}, "home": home}
 
 
 def compared_in(table: Table, shared: Arrays) -> Table:

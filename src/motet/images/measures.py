@@ -29,6 +29,19 @@ def names(contrast: str) -> tuple[str, ...]:
     return tuple(f"{contrast}_{name}" for name in found)
 
 
+def meaning(name: str) -> str:
+    """What a measure is, in words."""
+    what = name.rsplit("_", 2)[-2:]
+    if what[-1].startswith("q") and what[-1][1:].isdigit():
+        return f"Quantile of the intensities within the brain mask, {int(what[-1][1:])} per cent."
+    of = f"{what[0].upper()} (three-class k-means within the brain mask)"
+    return {
+        "median": f"Median intensity of {of}.",
+        "spread": f"Interquartile range of the intensities of {of}.",
+        "volume": f"Volume of {of}.",
+    }.get(what[-1], "")
+
+
 def contrast_of(features: Sequence[str]) -> str:
     """The contrast whose measures these are; empty where they are other features."""
     first = f"_q{QUANTILES[0]:02d}"

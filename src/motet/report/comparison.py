@@ -18,7 +18,7 @@ NAMES = {
 }
 MEANING = {
     "raw": "as the hospitals measured them",
-    "local_only": "every hospital harmonizes its own scanners alone: the floor",
+    "local_only": "every hospital harmonizes alone: what a federation has to beat",
     "pooled": "the same method with everybody's data in one place: the ceiling",
     "harmonized": "what this study gives",
     "demographics": "a probe that sees the covariates alone and no measure",

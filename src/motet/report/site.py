@@ -36,7 +36,8 @@ def write(
 ) -> Path:
     """Write ``report.html``, readable by its owner only; see the package's function."""
     model, batches = _model(folder / "model")
-    found = changes(in_units_of(raw, harmonized), harmonized)
+    before = in_units_of(raw, harmonized)
+    found = changes(before, harmonized)
     text = render(
         "site.html",
         begins=BEGINS,
@@ -49,7 +50,7 @@ def write(
         batches=raw.batches,
         in_fit=int(fit.sum()),
         tables=people_tables(raw, fit, found),
-        figures=site_figures(raw, harmonized, found, model, batches),
+        figures=site_figures(before, harmonized, found, model, batches),
         pictures=_pictures(raw, folder / "harmonized", str(about.get("method", ""))),
         most=tuple(
             (raw.features[j], f"{number(found.of_feature[j])} sd")

@@ -8,7 +8,7 @@ from motet.evaluation.result import Judgement, Metric
 from motet.report.comparison import best_probe, figure, value_of
 from motet.report.participation import covariates_in_words
 from motet.report.read import StudyFiles
-from motet.report.verdict import told_by_covariates, verdict
+from motet.report.verdict import TOO_FEW, told_by_covariates, verdict
 from motet.report.words import count, joined, percent
 
 PROBES = {
@@ -163,7 +163,7 @@ def _biology(judged: Judgement) -> Iterator[str]:
         if kind not in ("r2", "auc"):
             continue
         before, after = value_of(metric, "raw"), value_of(metric, "harmonized")
-        if before is None or after is None:
+        if before is None or after is None or verdict(metric, "harmonized") == TOO_FEW:
             continue
         unit = "R² " if kind == "r2" else "AUC "
         parts.append(

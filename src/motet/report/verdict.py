@@ -2,6 +2,7 @@
 
 The rules stand here once and are printed under the table:
 
+- Of fewer than eight people nothing is said but how near they came to a truth.
 - A site probe or a share of significant features should lie within what chance gives. Above, site
   can still be told. **Below is no success**: it comes of judging people who were in the fit.
 - Sites whose people differ in age are told apart by age. A probe that does no better than one that
@@ -23,6 +24,10 @@ from motet.evaluation.result import Metric, Reading
 Mark = Literal["good", "bad", "caution", "none"]
 TOLERANCE = 0.05
 """How far biology may fall below raw, relative, where there is no interval."""
+FEWEST = 8
+"""People below which nothing is said of a site effect or of biology."""
+SAME = 2e-3
+"""A relative change of an error that nobody would see."""
 ALPHA = 0.05
 """Level of a single test."""
 KEPT = 0.95
@@ -48,7 +53,7 @@ def verdict(metric: Metric, version: str) -> Verdict:
     reading = metric.readings.get(version)
     if reading is None or version == "demographics":
         return NOTHING
-    if reading.value is None:
+    if reading.value is None or (metric.aim != "truth" and 0 < reading.n < FEWEST):
         return TOO_FEW
     if metric.name.endswith("_p"):
         good = reading.value >= ALPHA
@@ -72,7 +77,8 @@ def verdict(metric: Metric, version: str) -> Verdict:
         return Verdict("caution", "weaker" if reading.value < SLOPE[0] else "stronger")
     if raw is None or raw.value is None:
         return NOTHING
-    if metric.name.startswith("r2_") and raw.value <= 0:
+    nothing = {"r2_": 0.0, "auc_": 0.5}
+    if any(metric.name.startswith(kind) and raw.value <= at for kind, at in nothing.items()):
         return Verdict("none", "not in raw")
     if metric.better == "raw":
         return _as_raw(reading, raw.value)
@@ -138,6 +144,8 @@ def _no_worse(reading: Reading, raw: float, sign: float) -> Verdict:
 def _improved(reading: Reading, raw: float, sign: float) -> Verdict:
     assert reading.value is not None
     gained = sign * (reading.value - raw)
+    if abs(gained) <= SAME * abs(raw):
+        return Verdict("none", "as raw")
     if gained <= 0:
         return Verdict("bad", "not better")
     return (

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from motet.bids.checks import Place
 from motet.bids.table import Table
 from motet.errors import StudyFileError
+from motet.harmonizer import Params
 from motet.images.images import Images
 from motet.images.volume import read_grid, read_volume
 
@@ -27,20 +28,34 @@ class TrueImages:
 
     folder: Path
 
+    def check_study(self, params: Params) -> None:
+        """Refuse a study that cannot have this truth, before its images are looked at.
+
+        Raises
+        ------
+        StudyFileError
+        """
+        if not self.folder.is_dir():
+            raise StudyFileError(
+                f"There is no folder of true images '{self.folder}'.", key="evaluation.truth"
+            )
+        if getattr(params, "spacing", None):
+            raise StudyFileError(
+                "A truth is on the images' own grid, and params.spacing gives them another.",
+                do="Take one of the two out.",
+                key="evaluation.truth",
+            )
+
     def check(self, tables: Mapping[str, Table]) -> None:
         """Refuse a folder that lacks somebody, or has images on other grids, before anything runs.
 
         Raises
         ------
         StudyFileError
-            There is no such folder, or the study's data are no images.
+            The study's data are no images.
         DataError
             Names the file.
         """
-        if not self.folder.is_dir():
-            raise StudyFileError(
-                f"There is no folder of true images '{self.folder}'.", key="evaluation.truth"
-            )
         for site, table in tables.items():
             if not isinstance(table, Images):
                 raise StudyFileError(
@@ -58,8 +73,7 @@ class TrueImages:
                 ):
                     raise place.error(
                         "The true image lies on another grid than the image that is harmonized.",
-                        do="Give it on the same grid, or take params.spacing or evaluation.truth "
-                        "out.",
+                        do="Give it on the same grid, or take evaluation.truth out.",
                         person=table.who(row),
                     )
 
