@@ -89,6 +89,11 @@ class Phase:
         """How often `array` may leave a site in one run of the phase."""
         return 1
 
+    @property
+    def readers(self) -> str:
+        """Who can read what a site sends, and what is made of it; empty where nothing leaves."""
+        return ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Agree(Phase):
@@ -100,6 +105,10 @@ class Agree(Phase):
     @property
     def leaves(self) -> Leaves | None:
         return Leaves.SCHEMA
+
+    @property
+    def readers(self) -> str:
+        return "the coordinator reads each site's; all sites read what is agreed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +151,12 @@ class Sum(Phase):
         return Leaves.PERSONAL if _personal(self.arrays) else Leaves.SUM
 
     @property
+    def readers(self) -> str:
+        if self.read_by == "holders":
+            return "the holders read the sum; the coordinator and other sites read nothing"
+        return "the coordinator reads each site's; all sites read what is concluded from the sum"
+
+    @property
     def releases(self) -> tuple[ArraySpec, ...]:
         return self.arrays
 
@@ -164,6 +179,13 @@ class Publish(Phase):
     @property
     def leaves(self) -> Leaves | None:
         return Leaves.PERSONAL if _personal(self.arrays) else Leaves.PUBLISHED
+
+    @property
+    def readers(self) -> str:
+        whom = str(self.to)
+        if self.sealed:
+            return f"{whom} reads it; the coordinator passes on what it cannot read"
+        return f"the coordinator and {whom} read it as it is"
 
     @property
     def releases(self) -> tuple[ArraySpec, ...]:
@@ -258,6 +280,10 @@ class Train(Phase):
     @property
     def leaves(self) -> Leaves | None:
         return Leaves.UPDATE
+
+    @property
+    def readers(self) -> str:
+        return "the coordinator reads each site's; all sites read the model made of all"
 
     def times(self, array: str) -> int:
         """Exchanges in which `array` leaves: those of its group, or all for a count."""

@@ -152,6 +152,11 @@ class Plan:
             "hash": self.hash,
             **self._hashed(),
             "schema": {"sha256": self.schema.digest, **self.schema.to_json()},
+            "readers": {
+                phase.name: phase.readers
+                for phase, _ in walk((*self.steps, *self.evaluation))
+                if phase.releases or phase.readers
+            },
         }
 
     def releases(self) -> Iterator[Release]:

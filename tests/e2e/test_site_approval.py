@@ -59,6 +59,28 @@ def test_from_the_question_to_the_word(asked: tuple[Path, Plan]) -> None:
     assert "is whole" in succeeded("site", "ledger", "verify", home)
 
 
+def test_one_page_for_the_ethics_board(asked: tuple[Path, Plan], tmp_path: Path) -> None:
+    """Catches a page without what leaves, who reads it, or what is not promised; longer than one;
+    and a file that is overwritten."""
+    home, plan = asked
+    file = tmp_path / "statement.md"
+    succeeded("site", "statement", home, plan.study, "--out", file)
+    text = file.read_text()
+    for words in (
+        "Johnson, Li, Rabinovic 2007",
+        "- sum: sums over people of this hospital",
+        "- moments: the coordinator reads each site's",
+        "- evaluation_probes: ",
+        "fewer than 10 people",
+        "Not promised",
+        plan.hash,
+    ):
+        assert words in text
+    assert len(text.splitlines()) < 60
+    assert all(name not in text for name in ("sub-", SITES[1]))
+    refused(motet("site", "statement", home, plan.study, "--out", file), "a file of this name")
+
+
 def test_settings_that_cannot_be(asked: tuple[Path, Plan]) -> None:
     """Catches a policy with a slip of the pen that is taken for the default."""
     home, _ = asked

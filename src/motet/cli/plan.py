@@ -54,9 +54,10 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
         "Each site would send, whatever the number of its people:",
         markup=False,
     )
+    readers = {phase.name: phase.readers for phase, _ in walk((*made.steps, *made.evaluation))}
     by_phase: dict[str, list[Release]] = {}
     for release in made.releases():
-        title = f"{release.phase}: {release.leaves}, {release.who}"
+        title = f"{release.phase}: {release.leaves}, {release.who}; {readers[release.phase]}"
         by_phase.setdefault(title, []).append(release)
     for title, releases in by_phase.items():
         table(

@@ -77,13 +77,11 @@ def preview(home: Home, study: Study) -> None:
         "The policy would refuse: " + "; ".join(why) if why else "The policy lets all of it leave.",
         markup=False,
     )
-    sums = sum(1 for phase, _ in walk((*plan.steps, *plan.evaluation)) if phase.releases)
-    console.print(
-        f"\nThe coordinator reads what this site sends in each of {sums} phases; the other sites "
-        "read what it makes of all sites' together.\nThe plan is "
-        f"{opened.approvals().state(plan.hash)}.",
-        markup=False,
-    )
+    console.print("\nWho reads it:", markup=False)
+    for phase, _ in walk((*plan.steps, *plan.evaluation)):
+        if phase.readers:
+            console.print(f"  {phase.name}: {phase.readers}", markup=False)
+    console.print(f"\nThe plan is {opened.approvals().state(plan.hash)}.", markup=False)
 
 
 def approve(

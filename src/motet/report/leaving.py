@@ -60,6 +60,7 @@ class Leaving:
     most: str
     fit: str
     evaluation: str
+    readers: tuple[tuple[str, str], ...]
 
 
 def leaving(study: StudyFiles) -> Leaving:
@@ -84,6 +85,7 @@ def leaving(study: StudyFiles) -> Leaving:
         most=size(max(whole.values(), default=0)),
         fit=size(max(parts["fit"].values(), default=0)),
         evaluation=size(max(parts["evaluation"].values())) if parts["evaluation"] else "",
+        readers=tuple(study.plan.get("readers", {}).items()) if received else (),
     )
 
 
