@@ -139,7 +139,7 @@ def test_apply_of_the_own_people(form: str, held_out: float, tmp_path: Path) -> 
             new = tmp_path / f"{site}{i}"
             data = tmp_path / "data" / site
             printed = succeeded("apply", data, new, "participant", "--model", model)
-            assert "as fitted in the study" in printed
+            assert "as adjusted in the study" in printed
             assert "24 people" in printed
             assert files(new) == files(harmonized(tmp_path / "out", site))
 
