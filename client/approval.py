@@ -130,8 +130,8 @@ class Approvals:
 
     def _last(self, plan: str, *kinds: str) -> dict[str, Any] | None:
         found = None
-        for entry in self.ledger.entries():
-            if entry.body.get("plan") == plan and entry.body["kind"] in kinds:
+        for entry in self.ledger.entries(*kinds):
+            if entry.body.get("plan") == plan:
                 found = entry.body
         return found
 

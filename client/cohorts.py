@@ -63,13 +63,12 @@ def too_close(
     found : sequence of str
         Marks.
     earlier : iterable of mapping
-        Entries of the ledger, of which those of cohorts count.
+        Entries of cohorts in the ledger.
     changed_by : int
         See :class:`motet.client.policy.SitePolicy`.
     """
     own = set(found)
     for entry in earlier:
-        if entry.get("kind") == "cohort":
-            apart = len(own ^ set(entry["marks"]))
-            if 0 < apart < changed_by:
-                yield apart
+        apart = len(own ^ set(entry["marks"]))
+        if 0 < apart < changed_by:
+            yield apart

@@ -141,7 +141,7 @@ class Gate:
         """
         if self._ledger is None:
             return
-        earlier = [entry.body for entry in self._ledger.entries()]
+        earlier = [entry.body for entry in self._ledger.entries("cohort")]
         apart = list(too_close(marks, earlier, changed_by=self._policy.changed_by))
         if apart and not self._overridden(plan):
             why = (

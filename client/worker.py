@@ -382,10 +382,9 @@ class SiteWorker:
         if self._ledger is None or not self._countersigned_by or not isinstance(own, dict):
             return
         number, head, signature = (own.get(name) for name in ("number", "head", "signature"))
-        kept = {entry.number: entry.hash for entry in self._ledger.entries()}
         if (
             type(number) is int
-            and kept.get(number) == head
+            and self._ledger.hash_of(number) == head
             and isinstance(signature, str)
             and is_signed(self._countersigned_by, self.name, number, str(head), signature)
         ):

@@ -15,6 +15,5 @@ def released(folder: Path, *, kind: str = "release") -> list[dict[str, Any]]:
     assert book.problems() == []
     return [
         {name: value for name, value in entry.body.items() if name not in ("at", "kind")}
-        for entry in book.entries()
-        if entry.body["kind"] == kind
+        for entry in book.entries(kind)
     ]

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,19 @@ def test_sqlite_itself_refuses(tmp_path: Path) -> None:
     assert phases == ["p0", "p1", "anchor", "p2", "p3", "anchor", "p4"]
     with pytest.raises(LedgerError, match="that of 'hull'"):
         Ledger(book.path, site="other")
+
+
+def test_some_of_a_large_ledger(tmp_path: Path) -> None:
+    """Catches approvals that are looked for among all releases of years, at every phase."""
+    book = filled(tmp_path / "ledger.sqlite", 3, anchored=3)
+    assert [e.body["kind"] for e in book.entries("anchor", "refusal")] == ["anchor", "anchor"]
+    assert [e.number for e in book.entries("release")] == [1, 3, 4]
+    assert book.hash_of(5) == next(e.hash for e in book.entries() if e.number == 5)
+    assert book.hash_of(99) == ""
+    with closing(sqlite3.connect(book.path)) as raw:
+        words = "SELECT * FROM entries WHERE json_extract(text, '$.kind') IN (?) ORDER BY number"
+        (plan,) = raw.execute(f"EXPLAIN QUERY PLAN {words}", ("approval",)).fetchall()[:1]
+    assert "by_kind" in str(plan)
 
 
 def test_many_write_at_once(tmp_path: Path) -> None:

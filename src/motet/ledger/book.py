@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS about (site TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS entries (
     number INTEGER PRIMARY KEY, text TEXT NOT NULL, hash TEXT NOT NULL
 );
+CREATE INDEX IF NOT EXISTS by_kind ON entries (json_extract(text, '$.kind'));
 """
 NEVER = "".join(
     f"CREATE TRIGGER IF NOT EXISTS no_{what}_{table} BEFORE {what} ON {table} "
@@ -123,9 +124,26 @@ class Ledger:
         except sqlite3.Error as error:
             raise self._unreadable(error) from error
 
-    def entries(self) -> Iterator[Entry]:
-        """All entries in their order."""
-        for number, text, value in self._rows("SELECT number, text, hash FROM entries"):
+    def hash_of(self, number: int) -> str:
+        """The hash of an entry; empty where there is none of this number."""
+        try:
+            with closing(self._open()) as book:
+                row = book.execute(
+                    "SELECT hash FROM entries WHERE number = ?", (number,)
+                ).fetchone()
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+        return "" if row is None else str(row[0])
+
+    def entries(self, *kinds: str) -> Iterator[Entry]:
+        """All entries in their order, or those of some kinds."""
+        where = ""
+        if kinds:
+            # The expression is that of the index, or all entries would be read.
+            marks = ", ".join("?" * len(kinds))
+            where = f" WHERE json_extract(text, '$.kind') IN ({marks})"
+        query = f"SELECT number, text, hash FROM entries{where}"  # noqa: S608 - no words of others
+        for number, text, value in self._rows(query, kinds):
             yield Entry(number, json.loads(text), value)
 
     def export(self) -> Iterator[str]:
@@ -138,10 +156,10 @@ class Ledger:
         """What is wrong with it; empty where nothing is."""
         return problems(self.export(), key=key, head=head)
 
-    def _rows(self, query: str) -> list[Any]:
+    def _rows(self, query: str, values: Sequence[str] = ()) -> list[Any]:
         try:
             with closing(self._open()) as book:
-                return book.execute(f"{query} ORDER BY number").fetchall()
+                return book.execute(f"{query} ORDER BY number", values).fetchall()
         except sqlite3.Error as error:
             raise self._unreadable(error) from error
 
