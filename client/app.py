@@ -73,7 +73,7 @@ def _agree(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
 
 def _prepare(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
     prepared = worker.prepare(body.document, envelope.plan)
-    return Body(document={**prepared, **worker.standing()})
+    return Body(document={**prepared, **worker.standing(body.document)})
 
 
 def _phase(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:

@@ -83,9 +83,19 @@ class Approvals:
         """Take an approval back. What has left has left."""
         return self._note("revocation", plan=plan, study=study, reason=reason, by=by)
 
-    def override(self, plan: str, *, study: str, reason: str, by: str) -> Entry:
-        """Let a plan pass the counts of the policy, for a reason that stays on record."""
-        return self._note("override", plan=plan, study=study, reason=reason, by=by)
+    def override(
+        self, plan: str, *, study: str, cohort: str, reason: str, until: date, by: str
+    ) -> Entry:
+        """Let the people of a cohort pass the policy in one plan; the reason is on record."""
+        return self._note(
+            "override",
+            plan=plan,
+            study=study,
+            cohort=cohort,
+            reason=reason,
+            until=until.isoformat(),
+            by=by,
+        )
 
     def state(self, plan: str) -> str:
         """``approved``, or in words why it is not."""
@@ -100,10 +110,29 @@ class Approvals:
             return f"approved until {last['until']}"
         return "approved"
 
-    def overridden(self, plan: str) -> bool:
-        """Whether a data manager lets this plan pass the counts of the policy."""
-        last = self._last(plan, "override", "revocation")
-        return last is not None and last["kind"] == "override"
+    def overridden(self, plan: str, cohort: str) -> bool:
+        """Whether a data manager lets these people pass the policy in this plan."""
+        found = False
+        for entry in self.ledger.entries("override", "revocation"):
+            body = entry.body
+            if body.get("plan") != plan:
+                continue
+            if body["kind"] == "revocation":
+                found = False
+            elif body["cohort"] == cohort:
+                found = self.now().date() <= date.fromisoformat(str(body["until"]))
+        return found
+
+    def refused_cohort(self, plan: str) -> str:
+        """The people whom the policy last refused in a plan; empty where it refused nobody.
+
+        Where the policy compares no cohorts, people have no name: then an override is of all.
+        """
+        found = ""
+        for entry in self.ledger.entries("refusal"):
+            if entry.body.get("plan") == plan and entry.body["phase"] != "approval":
+                found = str(entry.body.get("cohort", ""))
+        return found
 
     def check(self, plan: Plan) -> None:
         """Refuse a plan that nobody approved; a rule that covers it approves it.

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from motet.client.approval import Approvals
-from motet.client.cohorts import cohort_id, too_close
+from motet.client.cohorts import Marks, cohort_id, too_close
 from motet.client.counts import Counts
 from motet.client.policy import OPEN, SitePolicy
 from motet.errors import PolicyError, ReleaseRefusedError
@@ -16,7 +16,7 @@ from motet.ledger import Ledger
 from motet.phases import Phase
 from motet.plan import Plan
 from motet.releases import Arrays, violations
-from motet.store import json_hash, little_endian
+from motet.store import bytes_hash, json_hash, little_endian
 
 
 class Gate:
@@ -44,9 +44,19 @@ class Gate:
         self._approvals = approvals
 
     def release(
-        self, arrays: Arrays, *, plan: Plan, phase: Phase, path: str, sizes: Mapping[str, int]
+        self,
+        arrays: Arrays,
+        *,
+        plan: Plan,
+        phase: Phase,
+        path: str,
+        sizes: Mapping[str, int],
+        cohort: str = "",
+        shared: Arrays | None = None,
     ) -> Arrays:
         """Return `arrays` if they are exactly what `phase` declares.
+
+        `cohort` and what the coordinator had `shared` are noted with them.
 
         Raises
         ------
@@ -54,7 +64,7 @@ class Gate:
             Says which array departs from its declaration, and how.
         """
         if found := violations(arrays, phase.releases, sizes):
-            self._refuse(plan, path, found)
+            self.refused(plan, path, found)
             raise ReleaseRefusedError(
                 f"The phase '{path}' would send what its plan does not declare: "
                 f"{'; '.join(found)}. Nothing was sent.",
@@ -76,6 +86,7 @@ class Gate:
                     }
                     for name, array in sorted(arrays.items())
                 ],
+                **({"cohort": cohort, "shared": bytes_hash(shared or {}, "")} if cohort else {}),
                 **{"class": str(phase.leaves)},
             )
         return arrays
@@ -114,7 +125,15 @@ class Gate:
                 site=self._site,
             )
 
-    def check_people(self, groups: Iterable[Counts], *, plan: Plan, path: str) -> None:
+    def check_people(
+        self,
+        groups: Iterable[Counts],
+        *,
+        plan: Plan,
+        path: str,
+        cohort: str = "",
+        alone: bool = False,
+    ) -> None:
         """Refuse a phase behind whose sums too few people would stand.
 
         Raises
@@ -122,18 +141,12 @@ class Gate:
         PolicyError
             With all counts that are too small. Only its code leaves.
         """
-        why = [words for group in groups for words in self._policy.against(group)]
-        if why and not self._overridden(plan):
-            self._refuse(plan, path, why)
-            raise PolicyError(
-                f"The policy of this site refuses the phase '{path}': {'; '.join(why)}. Nothing "
-                "was sent.",
-                do="See policy in site.yaml; 'motet site override' lets it pass for a reason.",
-                site=self._site,
-            )
+        why = [words for group in groups for words in self._policy.against(group, alone=alone)]
+        if why:
+            self._stop(f"the phase '{path}'", why, plan=plan, path=path, cohort=cohort)
 
-    def check_cohort(self, marks: Sequence[str], *, plan: Plan) -> None:
-        """Note whose sums are going to leave; refuse people who are too nearly those of before.
+    def check_cohort(self, found: Marks, *, plan: Plan, cohort: str) -> None:
+        """Refuse people who are too nearly those of an earlier release, or one cohort too many.
 
         Raises
         ------
@@ -142,29 +155,60 @@ class Gate:
         if self._ledger is None:
             return
         earlier = [entry.body for entry in self._ledger.entries("cohort")]
-        apart = list(too_close(marks, earlier, changed_by=self._policy.changed_by))
-        if apart and not self._overridden(plan):
-            why = (
+        known = {str(body["cohort"]) for body in earlier}
+        why = []
+        if apart := list(too_close(found, earlier, changed_by=self._policy.changed_by)):
+            why.append(
                 f"these people differ from those of an earlier release by {min(apart)}, fewer "
                 f"than {self._policy.changed_by}: the difference of two sums would be theirs"
             )
-            self._refuse(plan, "cohort", [why])
-            raise PolicyError(
-                f"The policy of this site refuses the study '{plan.study}': {why}. Nothing was "
-                "sent.",
-                do="Use the same people as before; where somebody withdrew consent, 'motet site "
-                "override' lets it pass for that reason.",
-                site=self._site,
-            )
-        cohort = cohort_id(marks)
-        if not any(body.get("cohort") == cohort for body in earlier):
-            self._note("cohort", study=plan.study, plan=plan.hash, cohort=cohort, marks=list(marks))
+        if cohort_id(found) not in known and len(known) >= self._policy.most_cohorts:
+            why.append(f"{len(known)} different sets of people were summed already")
+        if why:
+            self._stop(f"the study '{plan.study}'", why, plan=plan, path="cohort", cohort=cohort)
 
-    def _overridden(self, plan: Plan) -> bool:
-        return self._approvals is not None and self._approvals.overridden(plan.hash)
+    def check_repeats(self, shared: Arrays, *, plan: Plan, path: str, cohort: str) -> None:
+        """Refuse to answer a phase again and again for other numbers of the coordinator.
 
-    def _refuse(self, plan: Plan, path: str, why: Sequence[str]) -> None:
-        self._note("refusal", study=plan.study, plan=plan.hash, phase=path, why=list(why))
+        Raises
+        ------
+        PolicyError
+        """
+        if self._ledger is None or not cohort:
+            return
+        asked = {
+            str(entry.body.get("shared"))
+            for entry in self._ledger.entries("release", plan=plan.hash)
+            if entry.body.get("phase") == path and entry.body.get("cohort") == cohort
+        }
+        if bytes_hash(shared, "") not in asked and len(asked) >= self._policy.repeats:
+            why = [f"it was answered for {len(asked)} different models already"]
+            self._stop(f"the phase '{path}'", why, plan=plan, path=path, cohort=cohort)
+
+    def note_cohort(self, found: Marks, *, plan: Plan) -> None:
+        """Write down whose sums are going to leave."""
+        if self._ledger is None:
+            return
+        cohort = cohort_id(found)
+        if not any(e.body["cohort"] == cohort for e in self._ledger.entries("cohort")):
+            self._note("cohort", study=plan.study, plan=plan.hash, cohort=cohort, marks=found)
+
+    def refused(self, plan: Plan, path: str, why: Sequence[str], *, cohort: str = "") -> None:
+        """Note a refusal."""
+        body = {"cohort": cohort} if cohort else {}
+        self._note("refusal", study=plan.study, plan=plan.hash, phase=path, why=list(why), **body)
+
+    def _stop(self, what: str, why: Sequence[str], *, plan: Plan, path: str, cohort: str) -> None:
+        """Refuse, unless a data manager lets these very people pass."""
+        if self._approvals is not None and self._approvals.overridden(plan.hash, cohort):
+            return
+        self.refused(plan, path, why, cohort=cohort)
+        raise PolicyError(
+            f"The policy of this site refuses {what}: {'; '.join(why)}. Nothing was sent.",
+            do="See policy in site.yaml. Where somebody withdrew consent, or the board agreed, "
+            "'motet site override' lets these people pass for that reason.",
+            site=self._site,
+        )
 
     def _note(self, kind: str, **body: Any) -> None:
         if self._ledger is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from motet.bids.table import Table
-from motet.client.counts import Counts, counts
+from motet.client.counts import Counts, groups
 from motet.client.opening import open_site
 from motet.cohort import seen_by_fit
 from motet.config import parse_study
@@ -62,14 +62,10 @@ class Pending:
             data, site=site, params=parse_params(study), biology=biology(study)
         )
         fit = seen_by_fit(table, held_out=plan.held_out, seed=plan.seed, needed=plan.params.needed)
-        groups = {"fit": fit & (site not in plan.unseen)}
+        masks = {"fit": fit & (site not in plan.unseen)}
         if plan.evaluation:
-            groups["held out"] = ~groups["fit"]
-        return [
-            counts(table.where(rows), plan.schema, group=group)
-            for group, rows in groups.items()
-            if rows.any()
-        ]
+            masks["held out"] = ~masks["fit"]
+        return groups(table, plan.schema, {name: m for name, m in masks.items() if m.any()})
 
 
 class PendingStudies:
@@ -102,7 +98,7 @@ class PendingStudies:
             yield Pending(plan=file.stem, study=str(document["name"]), document=document)
 
     def find(self, name: str) -> Pending:
-        """The plan of a hash or of its beginning, or the latest of a study.
+        """The plan of a hash or of its beginning, or the only one of a study.
 
         Raises
         ------
@@ -110,13 +106,16 @@ class PendingStudies:
             When there is none, or the beginning is that of several.
         """
         every = list(self.all())
-        named = [one for one in every if one.study == name][-1:]
-        found = named or [one for one in every if len(name) >= 6 and one.plan.startswith(name)]
+        # A study may be called as a plan's hash begins: what was typed is the hash.
+        found = [one for one in every if len(name) >= 6 and one.plan.startswith(name)]
+        found = found or [one for one in every if one.study == name]
         if len(found) != 1:
             there = listed(f"{one.plan[:12]} ({one.study})" for one in reversed(every))
             raise DeploymentError(
-                f"'{name}' is {'no plan' if not found else 'the beginning of several plans'} that "
+                f"'{name}' is {'no plan' if not found else 'what several plans are called'} that "
                 "was asked for.",
-                do=f"There is {there}." if every else "Nothing was asked for yet.",
+                do=f"Name it by its hash: there is {there}."
+                if every
+                else "Nothing was asked for yet.",
             )
         return found[0]

@@ -19,13 +19,20 @@ class SitePolicy(BaseModel):
     smallest_n : int
         People of the site who must stand behind a sum.
     smallest_cell : int
-        People of the site with a level of a categorical covariate; 0 of them is allowed.
+        People of the site with a level of a categorical covariate, of a batch, and who lack a
+        value where sums are made without them; 0 of them is allowed.
     leverage : float
         Largest leverage of a person in the site's design of batches and covariates: 1 where a
         person alone makes a sum, and the sum is that person's value.
     changed_by : int
         People who must have joined, left or changed between two releases: the difference of two
         sums is the sum of those. The same people may be summed as often as they like.
+    most_cohorts : int
+        Different sets of people who may be summed in the site's life: many overlapping sums are
+        equations, and enough of them have one solution.
+    repeats : int
+        Times that a phase of one plan may be asked with other numbers of the coordinator: a run
+        that starts over without a lost site asks again, and so does who probes people.
     methods : list of str
         Methods that this site takes part in; empty: all.
     """
@@ -36,33 +43,52 @@ class SitePolicy(BaseModel):
     smallest_cell: int = Field(default=5, ge=1)
     leverage: float = Field(default=0.5, gt=0.0, le=1.0)
     changed_by: int = Field(default=10, ge=0)
+    most_cohorts: int = Field(default=20, ge=1)
+    repeats: int = Field(default=3, ge=1)
     methods: tuple[str, ...] = ()
 
     def allows(self, method: str) -> bool:
         """Whether the site takes part in studies with this method."""
         return not self.methods or method in self.methods
 
-    def against(self, behind: Counts) -> Iterator[str]:
-        """Sentences, one for each count of a group that is too small."""
+    def against(self, behind: Counts, *, alone: bool = False) -> Iterator[str]:
+        """Sentences, one for each count of a group that is too small.
+
+        Parameters
+        ----------
+        behind : Counts
+        alone : bool
+            Whether what leaves is of single batches, which then count as the group does.
+        """
         whose = "" if behind.group == "fit" else f" {behind.group}"
         if behind.people < self.smallest_n:
             yield f"{behind.people} people{whose}, fewer than {self.smallest_n}"
         for (covariate, level), count in behind.cells.items():
-            if 0 < count < self.smallest_cell:
-                yield (
-                    f"{count}{whose} with {covariate} = {level}, fewer than {self.smallest_cell}"
-                )
+            least = self.smallest_n if alone and covariate == "batch" else self.smallest_cell
+            if 0 < count < least:
+                yield f"{count}{whose} with {covariate} = {level}, fewer than {least}"
         # Rounding: the two of a pair have a leverage of exactly one half.
         if behind.leverage >= self.leverage * (1 - 1e-9) and self.leverage < 1:
             yield (
                 f"a person{whose} has a leverage of {behind.leverage:.2f} in the design, "
                 f"{self.leverage:g} or more"
             )
+        if behind.observed is not None and behind.observed < self.smallest_n:
+            yield f"{behind.observed}{whose} with a feature's value, fewer than {self.smallest_n}"
+        if behind.missing is not None and behind.missing < self.smallest_cell:
+            yield f"{behind.missing}{whose} without it, fewer than {self.smallest_cell}"
 
     def refusals(self, table: Table, schema: Schema) -> tuple[str, ...]:
         """What stands against sums over the people of a table; empty where all may leave."""
         return tuple(self.against(counts(table, schema, group="fit")))
 
 
-OPEN = SitePolicy(smallest_n=1, smallest_cell=1, leverage=1.0, changed_by=0)
+OPEN = SitePolicy(
+    smallest_n=1,
+    smallest_cell=1,
+    leverage=1.0,
+    changed_by=0,
+    most_cohorts=1_000_000,
+    repeats=1_000_000,
+)
 """Everything may leave: of a simulation, whose data are in one place already."""

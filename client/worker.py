@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from motet.bids.table import Table
 from motet.client.apply import check_features, harmonized, joined
 from motet.client.approval import Approvals
-from motet.client.cohorts import marks
-from motet.client.counts import counts
 from motet.client.gate import Gate
 from motet.client.judging import judged_site
 from motet.client.keep import Keep
 from motet.client.local_site import LocalSite, silent
+from motet.client.permission import Permission
 from motet.client.policy import OPEN, SitePolicy
 from motet.cohort import seen_by_fit
 from motet.config import Study, parse_study
@@ -180,12 +179,9 @@ class SiteWorker:
         """
         done = self._planned(document, plan_hash)
         run = self._running(plan_hash)
-        self._allow(run)
-        if self._policy.changed_by:
-            for rows in (run.fit, ~run.fit) if run.plan.evaluation else (run.fit,):
-                if rows.any():
-                    found = marks(run.table.where(rows), self._secret)
-                    self._gate.check_cohort(found, plan=run.plan)
+        assert self._study is not None
+        self._asked(run.plan, self._study.public())
+        run.permission.approved()
         mine = [p for p in done if run.plan.takes_part(self.name, run.plan.phase_at(p))]
         if mine:
             return {"resumed": run.keep.resume(mine)}
@@ -240,7 +236,23 @@ class SiteWorker:
             keep=keep,
             say=self._say,
         )
-        self._run = _Run(plan=plan, keep=keep, site=site, table=self._table, fit=fit)
+        permission = Permission(
+            gate=self._gate,
+            policy=self._policy,
+            approvals=self._approvals,
+            plan=plan,
+            table=self._table,
+            fit=fit,
+            secret=self._secret,
+        )
+        self._run = _Run(
+            plan=plan,
+            keep=keep,
+            site=site,
+            table=self._table,
+            fit=fit,
+            permission=permission,
+        )
         self._finished = None
         return done
 
@@ -256,7 +268,7 @@ class SiteWorker:
             raise ProtocolError(f"The phase '{path}' is long done here.", site=self.name)
         arrays: Arrays = {}
         if isinstance(phase, Sum | Publish):
-            self._permit(run, phase, path)
+            run.permission.check(phase, path, shared)
             arrays = phase.at_site(run.site, shared)
         elif isinstance(phase, Local):
             phase.at_site(run.site, shared)
@@ -265,8 +277,7 @@ class SiteWorker:
         # State first, then the release: after a crash in between the phase is undone and done
         # again from the same state, and sends the same bytes.
         run.keep.commit(path)
-        sizes = run.plan.sizes(shared)
-        return self._gate.release(arrays, plan=run.plan, phase=phase, path=path, sizes=sizes)
+        return self._release(run, arrays, phase, path, shared)
 
     def finish(self, shared: Arrays, plan_hash: str) -> None:
         """Make the site model and harmonize everybody here. Nothing leaves."""
@@ -328,38 +339,24 @@ class SiteWorker:
             raise ProtocolError("The evaluation came before there was anything to judge.")
         if not isinstance(phase, Sum):
             raise PlanError(f"This version cannot run the phase '{path}'.", site=self.name)
-        self._permit(run, phase, path)
+        run.permission.check(phase, path, shared, self._finished)
         arrays = phase.at_site(self._finished, shared)
-        sizes = run.plan.sizes(shared)
-        return self._gate.release(arrays, plan=run.plan, phase=phase, path=path, sizes=sizes)
+        return self._release(run, arrays, phase, path, shared)
 
-    def _allow(self, run: _Run) -> None:
-        """Go on with a plan that the data manager approved, and with no other."""
-        assert self._study is not None
-        self._asked(run.plan, self._study.public())
-        if self._approvals is not None:
-            self._approvals.check(run.plan)
-
-    def _permit(self, run: _Run, phase: Sum | Publish, path: str) -> None:
-        """Refuse what is not approved any more, and sums over too few people.
-
-        Of an evaluation also over the people held out.
-        """
-        if self._approvals is not None:
-            self._approvals.check(run.plan)
-        if phase.leaves is Leaves.PERSONAL:
-            return  # one person's own, who consented: the method asks for that
-        groups = {"fit": run.fit}
-        if run.plan.judges(phase):
-            groups["held out"] = ~run.fit
-        self._gate.check_people(
-            (
-                counts(run.table.where(rows), run.plan.schema, group=group)
-                for group, rows in groups.items()
-                if rows.any()
-            ),
+    def _release(
+        self, run: _Run, arrays: Arrays, phase: Phase, path: str, shared: Arrays
+    ) -> Arrays:
+        """The last step before the transport."""
+        if arrays and phase.leaves is not Leaves.PERSONAL:
+            run.permission.note()
+        return self._gate.release(
+            arrays,
             plan=run.plan,
+            phase=phase,
             path=path,
+            sizes=run.plan.sizes(shared),
+            cohort=run.permission.cohort,
+            shared=shared,
         )
 
     def done(self) -> Done | None:
@@ -370,11 +367,17 @@ class SiteWorker:
         others = "unseen" if self.name in run.plan.unseen else "held_out"
         return Done(folder=self._folder, plan=run.plan, table=run.table, fit=run.fit, others=others)
 
-    def standing(self) -> dict[str, Any]:
-        """How far the ledger is, for the coordinator to put on record with a reply."""
+    def standing(self, asked: Any = None) -> dict[str, Any]:
+        """How far the ledger is, for the coordinator to put on record with a reply.
+
+        And what it was at the number that the coordinator has on record: it is the same ledger.
+        """
         if self._ledger is None or not self._countersigned_by:
             return {}
-        return {"ledger": list(self._ledger.head)}
+        last = asked.get("ledger_at") if isinstance(asked, dict) else None
+        number = last.get(self.name) if isinstance(last, dict) else None
+        was = {} if type(number) is not int else {"ledger_was": self._ledger.hash_of(number)}
+        return {"ledger": list(self._ledger.head), **was}
 
     def anchor(self, signed_heads: Any) -> None:
         """Keep the coordinator's countersignature of a head that this ledger has."""
@@ -428,6 +431,7 @@ class _Run:
     site: LocalSite
     table: Table
     fit: NDArray[np.bool_]
+    permission: Permission
 
 
 def _public(described: SiteSchema) -> dict[str, Any]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from motet.errors import DeploymentError
+from motet.errors import DeploymentError, ModelError
 from motet.flower.records import Body
 from motet.ledger.verify import signed
-from motet.store import OWNER, atomic, noted, write_json
+from motet.store import OWNER, atomic, read_json, write_json
 
 HASH = re.compile(r"[0-9a-f]{64}")
 KEPT = 1000
@@ -80,7 +81,10 @@ class Anchors:
         number, head = stated
         heads = on_record(self._file(site))
         last = max(heads, default=0)
-        if heads.get(number, head) != head or (fresh and number < last):
+        if heads.get(number, head) != head:
+            return "ledger"
+        # Longer is not enough: at the number on record it has to be what it was.
+        if fresh and last and body.document.get("ledger_was") != heads[last]:
             return "ledger"
         if number not in heads:
             kept = dict(sorted((heads | {number: head}).items())[-KEPT:])
@@ -88,6 +92,11 @@ class Anchors:
         if number >= self._heads.get(site, (0, ""))[0]:
             self._heads[site] = (number, head)
         return ""
+
+    def last(self, sites: Iterable[str]) -> dict[str, int]:
+        """Number of the last head on record, of sites that have one: its hash is asked for."""
+        found = {site: max(on_record(self._file(site)), default=0) for site in sites}
+        return {site: number for site, number in found.items() if number}
 
     def signed(self) -> dict[str, dict[str, Any]]:
         """The last heads of this run's sites, with a signature each."""
@@ -106,7 +115,17 @@ class Anchors:
 
 def on_record(file: Path) -> dict[int, str]:
     """Number -> hash, of the heads that a site stated."""
-    return {int(number): str(head) for number, head in noted(file).items()}
+    if not file.is_file():
+        return {}
+    try:
+        return {int(number): str(head) for number, head in read_json(file).items()}
+    except (ModelError, AttributeError, TypeError, ValueError) as error:
+        raise DeploymentError(
+            "The record of a site's ledger cannot be read: without it a ledger that was changed "
+            "would be taken for a new one.",
+            do="Restore it from the backup.",
+            file=file,
+        ) from error
 
 
 def public_of(file: Path) -> str:

@@ -291,7 +291,11 @@ class Coordinator:
         return fresh
 
     def _resumed(self, plan: Plan, sites: tuple[str, ...], progress: Progress) -> bool:
-        document = {"schema": plan.schema.without_features(), "done": phases_of(progress.done)}
+        document = {
+            "schema": plan.schema.without_features(),
+            "done": phases_of(progress.done),
+            **({} if self._anchors is None else {"ledger_at": self._anchors.last(sites)}),
+        }
         replies = self._exchange.ask(
             "query.prepare", sites, Body(document=document), plan=plan.hash, check=self._grown
         )

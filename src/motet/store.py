@@ -70,7 +70,8 @@ def sweep(*folders: Path) -> None:
     """Remove what killed processes left half-written below these folders."""
     for folder in folders:
         for partial in folder.rglob(f"*{PARTIAL}"):
-            partial.unlink(missing_ok=True)
+            if partial.is_file():  # a study may be called so, and has a folder
+                partial.unlink(missing_ok=True)
 
 
 EVERYBODY, OWNER = 0o644, 0o600

@@ -205,17 +205,49 @@ def test_override(tmp_path: Path) -> None:
     approved(tmp_path, plan)
     with pytest.raises(PolicyError, match="30 people, fewer than 40"):
         started(STUDY, worker(STUDY, tmp_path, policy=strict))
-    found = Approvals(Ledger(tmp_path / "ledger.sqlite", site="site-b0"))
-    found.override("0" * 64, study="made-up", reason="another plan's", by="me")
-    with pytest.raises(PolicyError):
-        started(STUDY, worker(STUDY, tmp_path, policy=strict))
-    found.override(plan.hash, study="made-up", reason="a pilot, ethics 12/2027", by="me")
+    found = Approvals(Ledger(tmp_path / "ledger.sqlite", site="site-b0"), now=lambda: TODAY)
+    why = {"study": "made-up", "reason": "a pilot, ethics 12/2027", "by": "me"}
+    refused = found.refused_cohort(plan.hash)
+    assert refused
+    late = {"until": date(2027, 2, 28), "cohort": refused}
+    for plans, given in (
+        ("0" * 64, {"until": date(2027, 6, 1), "cohort": refused}),
+        (plan.hash, late),
+        (plan.hash, {"until": date(2027, 6, 1), "cohort": "of others"}),
+    ):
+        found.override(plans, **why, **given)
+        with pytest.raises(PolicyError):
+            started(STUDY, worker(STUDY, tmp_path, policy=strict))
+    found.override(plan.hash, **why, until=date(2027, 6, 1), cohort=refused)
     assert started(STUDY, worker(STUDY, tmp_path, policy=strict))
-    assert released(tmp_path, kind="override")[1]["reason"] == "a pilot, ethics 12/2027"
+    assert released(tmp_path, kind="override")[-1]["reason"] == "a pilot, ethics 12/2027"
+    # The people are others now: the word was not for them.
+    fewer = replace(STUDY, evaluation={"metrics": "none", "held_out": 0.3})
+    approved(tmp_path, direct(fewer, fewer.tables()).plan)
+    with pytest.raises(PolicyError):
+        started(fewer, worker(fewer, tmp_path, policy=strict))
     home = tmp_path / "unapproved"
     home.mkdir()
-    Approvals(Ledger(home / "ledger.sqlite", site="site-b0")).override(
-        plan.hash, study="made-up", reason="a pilot, ethics 12/2027", by="me"
+    Approvals(Ledger(home / "ledger.sqlite", site="site-b0"), now=lambda: TODAY).override(
+        plan.hash, **why, until=date(2027, 6, 1), cohort=refused
     )
     with pytest.raises(NotApprovedError):
         started(STUDY, worker(STUDY, home, policy=strict))
+    assert released(home, kind="refusal")[-1]["phase"] == "approval"
+
+
+def test_names_of_plans(tmp_path: Path) -> None:
+    """Catches a study that is called as another's plan begins, and a name that means the newest
+    plan, which nobody looked at."""
+    pending = PendingStudies(tmp_path)
+    plan = direct(STUDY, STUDY.tables()).plan
+    pending.keep(plan, STUDY.study.public())
+    assert pending.find("made-up").plan == plan.hash
+    thief = replace(plan, study=plan.hash[:12])
+    pending.keep(thief, STUDY.study.public())
+    assert pending.find(plan.hash[:12]).plan == plan.hash
+    other = direct(replace(STUDY, seed=7), STUDY.tables()).plan
+    pending.keep(other, STUDY.study.public())
+    with pytest.raises(MotetError, match="what several plans are called"):
+        pending.find("made-up")
+    assert pending.find(other.hash[:10]).plan == other.hash

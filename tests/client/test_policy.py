@@ -18,8 +18,8 @@ from conformance.direct import direct
 from conformance.federation import Federation
 from conformance.ledgers import released
 from motet.bids.table import Table
-from motet.client.cohorts import marks
-from motet.client.counts import counts
+from motet.client.cohorts import apart, marks
+from motet.client.counts import counts, groups
 from motet.client.local_site import silent
 from motet.client.policy import OPEN, SitePolicy
 from motet.client.worker import SiteWorker
@@ -175,9 +175,15 @@ def test_marks_are_of_people_and_their_data() -> None:
     assert not set(marks(table, b"another")) & set(own)
     values = table.block(slice(None)).copy()
     values[3, 2] += 1e-9
-    assert len(set(own) - set(marks(replace(table, values=values, rows=None), SECRET))) == 1
+    assert apart(own, marks(replace(table, values=values, rows=None), SECRET)) == 1
     older = table.covariates.assign(age=table.covariates["age"] + np.eye(12)[5])
-    assert len(set(own) - set(marks(replace(table, covariates=older), SECRET))) == 1
+    assert apart(own, marks(replace(table, covariates=older), SECRET)) == 1
+    # A study of other covariates and features knows the same people again.
+    other = replace(table, covariates=table.covariates[["age"]])
+    assert apart(own, marks(other, SECRET)) == 0
+    assert apart(own, marks(other.where(np.arange(12) != 5), SECRET)) == 1
+    few = replace(table, values=values[:, :3], rows=None, features=table.features[:3])
+    assert apart(own, marks(few, SECRET)) == 0
 
 
 def test_counts() -> None:
@@ -188,7 +194,8 @@ def test_counts() -> None:
     table = rows_of(study)
     found = counts(table, schema, group="fit")
     assert found.people == 20
-    assert sum(found.cells.values()) == 20
+    assert sum(n for (name, _), n in found.cells.items() if name == "sex") == 20
+    assert found.cells["batch", "b0"] == 20
     X = np.column_stack(
         [np.ones(20), table.covariates["age"], table.covariates["sex"].to_numpy() == "M"]
     ).astype(float)
@@ -196,6 +203,10 @@ def test_counts() -> None:
     seconds = table.covariates.assign(age=table.covariates["age"] * 3e7)
     scaled = counts(replace(table, covariates=seconds), schema, group="fit")
     assert scaled.leverage == pytest.approx(found.leverage, rel=1e-6)
+    # A column of one person is found whatever is added to it.
+    one = table.covariates.assign(age=1e11 + np.eye(20)[3] * 50)
+    alone = counts(replace(table, covariates=one), schema, group="fit")
+    assert alone.leverage == pytest.approx(1.0, abs=1e-6)
     twice = replace(table, people=np.repeat(table.people[:10], 2))
     assert counts(twice, schema, group="fit").people == 10
 
@@ -215,6 +226,128 @@ def test_people_held_out_count_too(tmp_path: Path) -> None:
     assert min(few.values()) < 10
     assert outcome.unjudged == {site: "policy" for site, n in few.items() if n < 10}
     assert not outcome.missing
+
+
+def test_parts_of_groups_count(tmp_path: Path) -> None:
+    """Catches two sums that are each large enough and whose difference is one person's."""
+    study = case("combat", n=(30, 30), covariates=("age",))
+    schema = direct(study, study.tables()).plan.schema
+    table = rows_of(study)
+    judged = np.arange(30) < 20
+    read = judged & (np.arange(30) != 7)
+    found = groups(table, schema, {"judged": judged, "read": read})
+    assert {(part.group, part.people) for part in found} == {("judged", 1), ("judged and read", 19)}
+    assert any("1 people judged" in words for p in found for words in DEFAULT.against(p))
+
+
+def test_who_lacks_a_value_counts(tmp_path: Path) -> None:
+    """Catches sums over those who have a value beside sums over all: the difference is of the one
+    person who lacks it."""
+    study = case("combat", n=(30, 30), covariates=("age",))
+    schema = direct(study, study.tables()).plan.schema
+    table = rows_of(study)
+    values = table.block(slice(None)).copy()
+    values[4, 1] = np.nan
+    values[5:, 2] = np.nan
+    gaps = replace(table, values=values, rows=None)
+    found = counts(gaps, schema, group="fit", by_feature=True)
+    assert (found.observed, found.missing) == (5, 1)
+    assert list(DEFAULT.against(found)) == [
+        "5 with a feature's value, fewer than 10",
+        "1 without it, fewer than 5",
+    ]
+    assert counts(table, schema, group="fit", by_feature=True).missing is None
+
+
+def test_a_small_scanner_of_a_large_site(tmp_path: Path) -> None:
+    """Catches a batch of few people that hides behind the site's others, and one whose own
+    estimates are published."""
+    study = case("combat", n=(30, 3, 30), covariates=(), options={"reference": "b1"})
+    tables = study.tables({"b0": "x", "b1": "x", "b2": "y"})
+    schema = direct(study, tables).plan.schema
+    found = counts(tables["x"], schema, group="fit")
+    assert "3 with batch = b1, fewer than 5" in list(DEFAULT.against(found))
+    enough = replace(found, cells={("batch", "b1"): 7})
+    assert list(DEFAULT.against(enough)) == []
+    assert list(DEFAULT.against(enough, alone=True)) == ["7 with batch = b1, fewer than 10"]
+
+
+def test_a_probing_coordinator(tmp_path: Path) -> None:
+    """Catches a phase that is answered for as many models as somebody makes up."""
+    study = case("combat", n=(30, 30, 30), covariates=("age",), options={"reference": "b0"})
+    fit = direct(study, study.tables())
+    worker = SiteWorker(
+        name="site-b0",
+        open_table=lambda params, **asked: study.tables()["site-b0"],
+        sink=None,  # type: ignore[arg-type]
+        folder=tmp_path,
+        policy=DEFAULT,
+        secret=SECRET,
+    )
+    worker.agree({"study": study.study.public()})
+    document = {"schema": fit.plan.schema.to_json(), "done": []}
+    for turn in range(4):
+        worker.prepare(document, fit.plan.hash)
+        worker.phase("moments", {}, fit.plan.hash)
+        shared = {**fit.shared, "beta": fit.shared["beta"] + turn}
+        if turn < 3:
+            assert worker.phase("reference", shared, fit.plan.hash)
+            continue
+        with pytest.raises(PolicyError, match="answered for 3 different models"):
+            worker.phase("reference", shared, fit.plan.hash)
+        assert worker.phase("reference", {**fit.shared, "beta": fit.shared["beta"]}, fit.plan.hash)
+
+
+def test_as_many_cohorts_as_equations(tmp_path: Path) -> None:
+    """Catches overlapping halves of a site, summed until they have one solution."""
+    policy = SitePolicy(most_cohorts=3)
+    study = case("combat", n=(40, 30), covariates=())
+    for seed in range(3):
+        half = {"metrics": "none", "held_out": 0.5}
+        assert sums_of(replace(study, seed=seed, evaluation=half), tmp_path, policy=policy)
+    with pytest.raises(PolicyError, match="3 different sets of people were summed already"):
+        sums_of(replace(study, seed=9, evaluation=half), tmp_path, policy=policy)
+
+
+def test_data_changed_between_prepare_and_phase(tmp_path: Path) -> None:
+    """Catches a process that takes up a run after somebody has gone, and sums the others."""
+    study = case("combat", n=(30, 30, 30), covariates=("age",))
+    sums_of(study, tmp_path, policy=DEFAULT)
+    fit = direct(study, study.tables())
+    table = rows_of(study).where(np.arange(30) != 7)
+    worker = SiteWorker(
+        name="site-b0",
+        open_table=lambda params, **asked: table,
+        sink=None,  # type: ignore[arg-type]
+        folder=tmp_path,
+        policy=DEFAULT,
+        secret=SECRET,
+    )
+    asked = {"study": study.study.public()}
+    document = {"schema": fit.plan.schema.to_json(), "done": []}
+    worker.take_up(asked, document, fit.plan.hash, "moments")
+    with pytest.raises(PolicyError, match="by 1"):
+        worker.phase("moments", {}, fit.plan.hash)
+
+
+def test_a_refused_cohort_is_not_one_that_left(tmp_path: Path) -> None:
+    """Catches a study that is refused because too few came, and again when enough have."""
+    study = case("combat", n=(12, 30, 30), covariates=())
+    nine = study.tables()["site-b0"].where(np.arange(12) < 9)
+    fit = direct(study, {**study.tables(), "site-b0": nine})
+    worker = SiteWorker(
+        name="site-b0",
+        open_table=lambda params, **asked: nine,
+        sink=None,  # type: ignore[arg-type]
+        folder=tmp_path,
+        policy=DEFAULT,
+        secret=SECRET,
+    )
+    worker.agree({"study": study.study.public()})
+    worker.prepare({"schema": fit.plan.schema.to_json(), "done": []}, fit.plan.hash)
+    with pytest.raises(PolicyError, match="9 people, fewer than 10"):
+        worker.phase("moments", {}, fit.plan.hash)
+    assert sums_of(study, tmp_path, policy=DEFAULT)
 
 
 def test_methods(tmp_path: Path) -> None:

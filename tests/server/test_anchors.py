@@ -21,8 +21,8 @@ PUBLIC = KEY.public_key().public_bytes_raw().hex()
 STUDY = case("combat", n=(12, 12, 12), covariates=("age",), p=4)
 
 
-def stating(number: Any, head: Any) -> Body:
-    return Body(document={"ledger": [number, head]})
+def stating(number: Any, head: Any, was: str = "") -> Body:
+    return Body(document={"ledger": [number, head], **({"ledger_was": was} if was else {})})
 
 
 def test_a_ledger_only_grows(tmp_path: Path) -> None:
@@ -31,13 +31,16 @@ def test_a_ledger_only_grows(tmp_path: Path) -> None:
     one, two, three = ("ab" * 32, "cd" * 32, "ef" * 32)
     anchors = Anchors(KEY, tmp_path)
     assert anchors.take("hull", stating(3, one)) == ""
-    assert anchors.take("hull", stating(5, two), fresh=True) == ""
+    assert anchors.take("hull", stating(5, two, one), fresh=True) == ""
     again = Anchors(KEY, tmp_path)  # the coordinator was started again
     assert again.take("hull", stating(3, one)) == ""
     assert again.take("hull", stating(3, two)) == "ledger"
+    assert again.last(["hull", "new"]) == {"hull": 5}
     assert again.take("hull", stating(4, three), fresh=True) == "ledger"
-    assert again.take("hull", stating(5, three), fresh=True) == "ledger"
-    assert again.take("hull", stating(5, two), fresh=True) == ""
+    assert again.take("hull", stating(5, three, two), fresh=True) == "ledger"
+    assert again.take("hull", stating(9, three), fresh=True) == "ledger"
+    assert again.take("hull", stating(9, three, one), fresh=True) == "ledger"
+    assert again.take("hull", stating(5, two, two), fresh=True) == ""
     assert again.take("other", stating(1, three), fresh=True) == ""
     assert last_heads(tmp_path) == {"hull": f"5:{two}", "other": f"1:{three}"}
     for stated in ([1], [1, "x"], ["1", one], [True, one], {"number": 1}, "1"):
@@ -45,6 +48,9 @@ def test_a_ledger_only_grows(tmp_path: Path) -> None:
     assert again.take("hull", Body()) == ""
     signed = again.signed()
     assert set(signed) == {"hull", "other"}
+    (tmp_path / "damaged.json").write_text("{")
+    with pytest.raises(DeploymentError, match="taken for a new one"):
+        again.take("damaged", stating(1, one))
     assert is_signed(PUBLIC, "hull", 5, two, signed["hull"]["signature"])
     assert not is_signed(PUBLIC, "other", 5, two, signed["hull"]["signature"])
 
@@ -64,7 +70,11 @@ def test_every_study_is_anchored(tmp_path: Path) -> None:
         number, _, head = last_heads(tmp_path / "anchors")[site].partition(":")
         assert (anchor["number"], anchor["head"]) == (int(number), head) == (2, head)
         assert book.problems(key=PUBLIC, head=(int(number), head)) == []
+    # Made anew, and longer than it was.
     (tmp_path / "site-b0" / "ledger.sqlite").unlink()
+    forged = Ledger(tmp_path / "site-b0" / "ledger.sqlite", site="site-b0")
+    for _ in range(9):
+        forged.append({"kind": "release", "study": "another", "phase": "moments"})
     outcome = Federation(STUDY, **given).run()
     assert outcome.missing == {"site-b0": "ledger"}
 

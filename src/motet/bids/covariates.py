@@ -166,27 +166,25 @@ class _Column:
 
     def levels(self, request: CovariateRequest) -> list[str]:
         found = [level(value) for value in self.raw]
-        if not request.levels:
-            # People, not rows: a second session does not make a note a category.
-            of_person = dict(zip(self.people, found, strict=True))
-            refuse_telling(
-                list(of_person.values()),
-                self.name,
-                "covariate",
-                do="Write numbers with decimal points, list the levels in the study "
-                f"(covariates: {{{self.name}: [A, B]}}), or leave it out.",
-                place=self.place,
-            )
-        else:
-            for i, value in enumerate(found):
-                if value not in request.levels:
-                    raise self.place.error(
-                        f"'{value}' is not one of the levels {listed(request.levels)}.",
-                        do=nearest(value, request.levels)
-                        or "Correct the value: the study has these levels only.",
-                        column=self.name,
-                        person=self.people[i],
-                    )
+        for i, value in enumerate(found):
+            if request.levels and value not in request.levels:
+                raise self.place.error(
+                    f"'{value}' is not one of the levels {listed(request.levels)}.",
+                    do=nearest(value, request.levels)
+                    or "Correct the value: the study has these levels only.",
+                    column=self.name,
+                    person=self.people[i],
+                )
+        # People, not rows: a second session does not make a note a category. Levels that the study
+        # lists are looked at, too: a list of all ages would have everybody's told.
+        of_person = dict(zip(self.people, found, strict=True))
+        refuse_telling(
+            list(of_person.values()),
+            self.name,
+            "covariate",
+            do="Write numbers with decimal points, or leave it out.",
+            place=self.place,
+        )
         return found
 
     def _text_error(self, more: str) -> Exception:

@@ -46,7 +46,17 @@ def preview(home: Home, study: Study) -> None:
     opened = open_home(home)
     found = opened.pending.find(study)
     plan = found.build()
-    console.print(f"{plan.study}: {plan.method}; plan {plan.hash}\n", markup=False)
+    columns = ", ".join(c.name for c in plan.schema.covariates) or "none"
+    biology = ", ".join(c.name for c in plan.schema.biology) or "none"
+    console.print(
+        f"{plan.study}: {plan.method}; plan {plan.hash}\n"
+        f"sites: {', '.join(plan.schema.sites)}; not in the fit: "
+        f"{', '.join(plan.unseen) or 'none'}\n"
+        f"covariates: {columns}; read beside them: {biology}\n"
+        f"held out: {plan.held_out:.0%}, seed {plan.seed}; "
+        f"options: {plan.params.model_dump(mode='json', exclude_defaults=True)}\n",
+        markup=False,
+    )
     table(
         ("phase", "class", "array", "shape", "type", "at most", "behind it", "meaning"),
         [
@@ -95,10 +105,7 @@ def approve(
     """Allow one plan, as it is, for a purpose and a time. A changed plan is another plan."""
     opened, found = _named(home, study)
     plan = found.build()
-    today = datetime.now(UTC).date()
-    last = _day(until) if until else today + timedelta(days=DAYS)
-    if last < today:
-        raise DeploymentError(f"{last} is past: the approval would never hold.")
+    last = _last_day(until)
     opened.approvals().approve(
         plan.hash, study=plan.study, purpose=_said(purpose, "purpose"), until=last, by=_who()
     )
@@ -126,15 +133,25 @@ def override(
     home: Home,
     study: Study,
     reason: Annotated[str, typer.Option(help="Why; it stays in the ledger.")],
+    until: Annotated[
+        str, typer.Option(help=f"Last day, YYYY-MM-DD; default: {DAYS} days from today.")
+    ] = "",
 ) -> None:
-    """Let one plan pass the counts of the policy: for people who withdrew, for a pilot."""
+    """Let the people whom the policy refused pass in one plan: somebody withdrew, a pilot."""
     opened, found = _named(home, study)
-    opened.approvals().override(
-        found.plan, study=found.study, reason=_said(reason, "reason"), by=_who()
+    approvals = opened.approvals()
+    last = _last_day(until)
+    approvals.override(
+        found.plan,
+        study=found.study,
+        cohort=approvals.refused_cohort(found.plan),
+        reason=_said(reason, "reason"),
+        until=last,
+        by=_who(),
     )
     console.print(
-        f"The policy's counts do not stop {found.study}, plan {found.plan[:12]}, any more. It "
-        "needs an approval all the same.",
+        f"Until {last} the policy does not stop the people whom it refused in {found.study}, plan "
+        f"{found.plan[:12]}: these and no others. The plan needs an approval all the same.",
         markup=False,
     )
 
@@ -144,6 +161,14 @@ def _named(home: Path, study: str) -> tuple[SiteHome, Pending]:
 
     opened = open_home(home)
     return opened, opened.pending.find(study)
+
+
+def _last_day(until: str) -> date:
+    today = datetime.now(UTC).date()
+    last = _day(until) if until else today + timedelta(days=DAYS)
+    if last < today:
+        raise DeploymentError(f"{last} is past: it would never hold.")
+    return last
 
 
 def _day(text: str) -> date:

@@ -19,7 +19,8 @@ CREATE TABLE IF NOT EXISTS about (site TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS entries (
     number INTEGER PRIMARY KEY, text TEXT NOT NULL, hash TEXT NOT NULL
 );
-CREATE INDEX IF NOT EXISTS by_kind ON entries (json_extract(text, '$.kind'));
+CREATE INDEX IF NOT EXISTS by_kind
+    ON entries (json_extract(text, '$.kind'), json_extract(text, '$.plan'));
 """
 NEVER = "".join(
     f"CREATE TRIGGER IF NOT EXISTS no_{what}_{table} BEFORE {what} ON {table} "
@@ -135,15 +136,17 @@ class Ledger:
             raise self._unreadable(error) from error
         return "" if row is None else str(row[0])
 
-    def entries(self, *kinds: str) -> Iterator[Entry]:
-        """All entries in their order, or those of some kinds."""
-        where = ""
+    def entries(self, *kinds: str, plan: str = "") -> Iterator[Entry]:
+        """All entries in their order, or those of some kinds, or of these of a plan."""
+        where, values = "", kinds
         if kinds:
             # The expression is that of the index, or all entries would be read.
             marks = ", ".join("?" * len(kinds))
             where = f" WHERE json_extract(text, '$.kind') IN ({marks})"
+            if plan:
+                where, values = f"{where} AND json_extract(text, '$.plan') = ?", (*kinds, plan)
         query = f"SELECT number, text, hash FROM entries{where}"  # noqa: S608 - no words of others
-        for number, text, value in self._rows(query, kinds):
+        for number, text, value in self._rows(query, values):
             yield Entry(number, json.loads(text), value)
 
     def export(self) -> Iterator[str]:

@@ -97,6 +97,22 @@ def _problems(rows: list[Any], key: str, head: tuple[int, str] | None) -> list[s
     return found
 
 
+def beyond(lines: Iterable[str]) -> str:
+    """What no anchor covers, in words; empty where the last entry is the last anchor."""
+    numbers = [0, 0]
+    for line in lines:
+        row = json.loads(line) if line.strip() else {}
+        if "text" in row:
+            body = json.loads(row["text"])
+            numbers[0] = int(row["number"])
+            if body["kind"] == ANCHOR:
+                numbers[1] = max(numbers[1], int(body["number"]))
+    if not numbers[1]:
+        return "no entry is anchored: whether the chain was made anew shows by --head alone"
+    after = numbers[0] - numbers[1] - 1
+    return f"{after} entries are younger than the last anchor" if after > 0 else ""
+
+
 def ed25519(key: bytes, message: bytes, signature: bytes) -> bool:
     """Verify a signature: RFC 8032, section 5.1.7."""
     if len(key) != 32 or len(signature) != 64:
@@ -167,12 +183,15 @@ def main() -> int:
         number, _, value = asked.head.partition(":")
         head = (int(number), value)
     with open(asked.ledger, encoding="utf-8") as stream:
-        found = problems(stream, key=asked.key, head=head)
+        lines = stream.readlines()
+    found = problems(lines, key=asked.key, head=head)
     for problem in found:
         sys.stdout.write(f"NOT WHOLE: {problem}\n")
     if not found:
         unchecked = "" if asked.key else " (signatures were not checked: no --key)"
         sys.stdout.write(f"The ledger is whole{unchecked}.\n")
+        if head is None and (words := beyond(lines)):
+            sys.stdout.write(f"Note: {words}.\n")
     return 1 if found else 0
 
 

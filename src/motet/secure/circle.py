@@ -18,8 +18,9 @@ def threshold(members: int) -> int:
     """How many sites have to answer before masks come off: more than two thirds.
 
     With half of them a coordinator that tells one half that a site dropped out, and the other
-    that it did not, would get both of that site's masks. With two thirds it also needs a third of
-    the sites to help (Bonawitz 2017, section 6).
+    that it did not, would get both of that site's masks. With t of n it also needs c sites to help
+    it, where ``2 t <= n + c`` (Bonawitz 2017, section 6): for n = 4 and t = 3, two. Against a
+    coordinator that tells everybody the same, t - 1 sites that help it learn nothing.
     """
     return max(FEWEST, 2 * members // 3 + 1)
 

@@ -32,20 +32,29 @@ def exponents(bounds: Float, sites: int) -> NDArray[np.int64]:
     return np.asarray(np.clip(BITS - size, SMALLEST, -SMALLEST), dtype=np.int64)
 
 
-def to_ring(values: NDArray[np.generic], exponent: NDArray[np.int64] | int) -> Ring:
+def to_ring(values: NDArray[np.generic], exponent: NDArray[np.int64] | int, *, sites: int) -> Ring:
     """``round(value 2^exponent)`` modulo 2^64. Integers take the exponent 0 and stay exact.
+
+    Parameters
+    ----------
+    values : (...) float or int
+    exponent : (...) int64
+        Of :func:`exponents`.
+    sites : int
+        How many are summed at most: each has its part of the room.
 
     Raises
     ------
     SecureSumError
         When a value is beyond the bound from which the exponent was made.
     """
+    room = 2.0**BITS / sites
     if values.dtype.kind in "iub":
-        if values.dtype == np.uint64 and values.size and values.max() > np.uint64(2**BITS):
+        if values.size and float(np.abs(values.astype(np.float64)).max()) > room:
             raise SecureSumError("A count is too large for a secure sum.")
         return np.ascontiguousarray(values.astype(np.int64)).view(np.uint64)
     scaled = np.rint(np.ldexp(values.astype(np.float64), exponent))
-    if not (np.abs(scaled) <= 2.0**BITS).all():
+    if not (np.abs(scaled) <= room * (1 + 1e-12) + 1).all():
         raise SecureSumError("A value is beyond its public bound, or not finite.")
     return np.ascontiguousarray(scaled.astype(np.int64)).view(np.uint64)
 

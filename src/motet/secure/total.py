@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,9 @@ from motet.secure.circle import Circle
 from motet.secure.keys import commitment
 from motet.secure.masks import add
 from motet.secure.party import Masked, Revealed
+
+TRIES = 1000
+"""Sets of shares that are tried where some are wrong."""
 
 
 def total(
@@ -48,10 +51,10 @@ def total(
             so_far += values
     for name in names:
         committed = masked[name].committed
-        own = {site: said.own[name] for site, said in revealed.items()}
+        own = {site: said.own.get(name, b"") for site, said in revealed.items()}
         add(sums, _joined(circle, own, committed[name]), sign=-1)
         for other in dropped:
-            pair = {site: said.pairs[name, other] for site, said in revealed.items()}
+            pair = {site: said.pairs.get((name, other), b"") for site, said in revealed.items()}
             seed = _joined(circle, pair, committed[other])
             add(sums, seed, sign=-circle.sign(name, other))
     return sums
@@ -59,8 +62,8 @@ def total(
 
 def _joined(circle: Circle, shares: Mapping[str, bytes], committed: bytes) -> bytes:
     """The seed of which enough of these are shares; some may be wrong."""
-    points = {circle.point(site): share for site, share in shares.items()}
-    for some in combinations(sorted(points), circle.threshold):
+    points = {circle.point(site): share for site, share in shares.items() if share}
+    for some in islice(combinations(sorted(points), circle.threshold), TRIES):
         try:
             seed = shamir.join({x: points[x] for x in some}, circle.threshold)
         except ValueError:
