@@ -147,7 +147,10 @@ class Federation:
     def process_of(self, name: str) -> int:
         """Process number of ``superlink`` or ``superexec``."""
         status = json.loads(self.server.status.read_text())
-        return int(status["processes"][name]["pid"])
+        pid = status["processes"][name]["pid"]
+        if pid is None:
+            raise ProcessLookupError(f"{name} was killed, and is not there again yet")
+        return int(pid)
 
     def node_of(self, site: str) -> int:
         status = json.loads(self.sites[site].supervised.read_text())
