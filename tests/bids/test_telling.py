@@ -19,6 +19,7 @@ def written(folder: Path, column: str, cells: Sequence[object]) -> Path:
     """A site's folder with one column beside participant_id."""
     people = [f"sub-{i:03d}" for i in range(len(cells))]
     rows = [f"{who}\t{cell}" for who, cell in zip(people, cells, strict=True)]
+    folder.mkdir(exist_ok=True)
     (folder / "participants.tsv").write_text("\n".join([f"participant_id\t{column}", *rows]))
     (folder / "features.tsv").write_text(
         "\n".join(["participant_id\tlh", *(f"{who}\t1" for who in people)])
@@ -91,8 +92,13 @@ def test_real_categories_are_read(tmp_path: Path, cells: list[object]) -> None:
     assert read_site(folder, site="s", covariates={}, batch="dx").batches
 
 
-def test_levels_of_the_study_may_be_rare(tmp_path: Path) -> None:
-    """Catches a list of levels in the study file that is refused: it tells nothing new."""
-    folder = written(tmp_path, "dx", ["a", "b", "c", "d", "e"])
-    wanted = {"dx": CovariateRequest(levels=("a", "b", "c", "d", "e", "f"))}
-    assert len(read_site(folder, site="s", covariates=wanted).described.covariates[0].levels) == 5
+def test_a_list_of_levels_is_no_way_around(tmp_path: Path) -> None:
+    """Catches a coordinator that lists all ages there are as levels: which of them a site has, it
+    would say. A rare level among common ones may be told."""
+    ages = [f"{40 + i / 4:g}" for i in range(12)]
+    listed = {"age": CovariateRequest(levels=tuple(f"{40 + i / 4:g}" for i in range(100)))}
+    with pytest.raises(DataError, match="more like identifiers, notes or numbers"):
+        read_site(written(tmp_path / "a", "age", ages), site="s", covariates=listed)
+    folder = written(tmp_path / "b", "dx", ["a", "a", "a", "b", "b", "c"])
+    wanted = {"dx": CovariateRequest(levels=("a", "b", "c", "d"))}
+    assert len(read_site(folder, site="s", covariates=wanted).described.covariates[0].levels) == 3

@@ -97,7 +97,7 @@ def resolve(
     DataError
         Names the column and the person: missing column or value, text where numbers are needed,
         a value outside the levels, an infinite value; identifiers, and levels that tell of single
-        people where the study does not list the levels.
+        people.
     """
     frame = pd.DataFrame(index=pd.RangeIndex(len(people)))
     kinds: dict[str, Kind] = {}
