@@ -14,7 +14,7 @@ from motet.client.cohorts import Marks, cohort_id, marks
 from motet.client.counts import groups
 from motet.client.gate import Gate
 from motet.client.local_site import LocalSite
-from motet.client.policy import SitePolicy
+from motet.client.policy import OPEN, SitePolicy
 from motet.errors import NotApprovedError
 from motet.evaluation.rows import rows
 from motet.phases import Phase, Publish
@@ -84,7 +84,7 @@ class Permission:
         NotApprovedError, PolicyError
         """
         self.approved()
-        if phase.leaves is Leaves.PERSONAL:
+        if self.policy == OPEN or phase.leaves is Leaves.PERSONAL:
             return  # one person's own, who consented: the method asks for that
         self._check_cohorts()
         sizes = self.plan.sizes(shared)
