@@ -9,6 +9,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pytest
 from scipy import ndimage
 
 from motet.bids.table import Table
@@ -16,6 +17,7 @@ from motet.client.opening import open_site
 from motet.config import Study
 from motet.images.images import Images
 from motet.plan import parse_params
+from motet.registry import methods
 from motet.simulation import Result, run_sites
 
 SHAPE = (17, 20, 15)
@@ -39,6 +41,17 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "nyul": {"default": {}},
     "mica": {"default": {}, "travelers": {"to": "b0", "travelers": ["T1"]}},
 }
+
+
+METHODS = [n for n in methods().names() if methods().get(n).card.data != "table"]
+BATTERY = [
+    pytest.param(name, options, id=f"{name}-{variant}")
+    for name in METHODS
+    for variant, options in VARIANTS.get(name, {"default": {}}).items()
+    if "to" not in options
+]
+BATCHES = {"b0": 6, "b1": 5, "b2": 7}
+APART = {b: b for b in BATCHES}
 
 
 def brain(rng: np.random.Generator, *, age: float, gain: float, shift: float) -> np.ndarray:
@@ -83,8 +96,6 @@ def write_brains(
 
 
 def study_of(method: str, options: Mapping[str, Any], **evaluation: Any) -> Study:
-    from motet.registry import methods
-
     registered = methods().get(method).card.data == "registered images"
     params = {**({"registered": True} if registered else {}), **options}
     asked = {"metrics": "none", **evaluation}

@@ -6,33 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pytest
 
-from conformance.brains import AFFINE, SHAPE, VARIANTS, opened, run, sites, study_of, write_brains
-from conformance.ledgers import released
-from motet.apply import apply_model
+from conformance.brains import APART, BATCHES, BATTERY, opened, run, sites, study_of, write_brains
 from motet.client.apply import harmonized
 from motet.config import Study
-from motet.errors import ModelError
 from motet.harmonizers._images.alone import ImageByImage
 from motet.images.images import Images
-from motet.plan import build_plan, model_document
+from motet.plan import build_plan
 from motet.registry import methods
-from motet.releases import bind
-from motet.simulation import simulate
-from motet.store import load_model, save_model
 
-METHODS = [n for n in methods().names() if methods().get(n).card.data != "table"]
-BATTERY = [
-    pytest.param(name, options, id=f"{name}-{variant}")
-    for name in METHODS
-    for variant, options in VARIANTS.get(name, {"default": {}}).items()
-    if "to" not in options
-]
-BATCHES = {"b0": 6, "b1": 5, "b2": 7}
-APART = {b: b for b in BATCHES}
 TOGETHER = {"b0": "y", "b1": "x", "b2": "y"}
 ONE = dict.fromkeys(BATCHES, "one")
 RELATIVE = {"subspace": 1e-8}
@@ -107,7 +91,12 @@ def test_same_bytes_and_no_change_outside(
 
 @pytest.mark.parametrize(
     ("method", "options"),
-    [case for case in BATTERY if isinstance(methods().get(str(case.values[0])), ImageByImage)],
+    [
+        case
+        for case in BATTERY
+        if isinstance(methods().get(str(case.values[0])), ImageByImage)
+        and str(case.id).endswith(("default", "subspace"))
+    ],
 )
 def test_without_batches_any_split_is_the_same(
     method: str, options: dict[str, Any], folder: Path
@@ -128,125 +117,3 @@ def test_without_batches_any_split_is_the_same(
         np.testing.assert_allclose(array, expected, rtol=0, atol=near * scale, err_msg=name)
     for person, volume in volumes.items():
         np.testing.assert_allclose(volume, pooled[person], rtol=10 * near, atol=10 * near)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_a_batch_of_one_and_people_one_by_one(method: str, tmp_path: Path) -> None:
-    """Catches a division by n - 1, a site that is not told that its one person's anatomy is taken
-    for the scanner's effect, and a person who is harmonized otherwise beside others than alone."""
-    study = study_of(method, {})
-    images = opened(write_brains(tmp_path, batches={"b0": 5, "b1": 1, "b2": 6}), study)
-    result, volumes = run(study, sites(images, {b: b for b in ("b0", "b1", "b2")}))
-    assert all(np.isfinite(volume).all() for volume in volumes.values())
-    if not isinstance(methods().get(method), ImageByImage):
-        assert [site for site, words in result.warnings if "one person" in words] == ["b1"]
-    for site, table in sites(images, {b: b for b in ("b0", "b1", "b2")}).items():
-        for row in (0, len(table) - 1):
-            ((_, block),) = harmonized(
-                table.where(np.arange(len(table)) == row),
-                method=methods().get(method),
-                params=result.plan.params,
-                schema=result.schema,
-                shared=result.shared,
-                model=result.models[site],
-            )
-            assert np.array_equal(block[0], volumes[table.who(row)])
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_a_scanner_that_came_later(method: str, folder: Path, tmp_path: Path) -> None:
-    """Catches a new scanner of a known site that gets another scanner's effects, that moves the
-    people of known ones, or that is not told to be new."""
-    study = study_of(method, {})
-    images = opened(folder, study)
-    split = {b: images.where(images.batch == b).as_site(b) for b in ("b0", "b1")}
-    result, _ = run(study, split)
-    write_brains(tmp_path, batches={"b1": BATCHES["b1"], "later": 4}, seed=0)
-    new = opened(tmp_path, study).as_site("b1")
-    said: list[str] = []
-    made = {}
-    for rows, block in harmonized(
-        new,
-        method=methods().get(method),
-        params=result.plan.params,
-        schema=result.schema,
-        shared=result.shared,
-        model=result.models["b1"],
-        say=said.append,
-    ):
-        for row, volume in zip(np.arange(len(new))[rows], block, strict=True):
-            made[new.who(int(row))] = np.array(volume)
-    assert len(made) == BATCHES["b1"] + 4
-    assert all(np.isfinite(volume).all() for volume in made.values())
-    assert any("later" in words for words in said)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_an_edited_model_is_refused(method: str, folder: Path, tmp_path: Path) -> None:
-    """Catches images that are harmonized with numbers nobody agreed on."""
-    study = study_of(method, {})
-    result, _ = run(study, sites(opened(folder, study), APART))
-    save_model(tmp_path / "shared", result.shared, model_document(result.plan))
-    for name in (n for n, a in result.shared.items() if np.size(a)):
-        changed = {k: np.array(a) for k, a in result.shared.items()}
-        changed[name].reshape(-1).view(np.uint8)[0] ^= 1
-        np.savez(tmp_path / "shared" / "model.npz", **changed)
-        with pytest.raises(ModelError, match="SHA-256"):
-            apply_model(tmp_path, folder, tmp_path / "out", site="new")
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_files(method: str, folder: Path, tmp_path: Path) -> None:
-    """Catches a derivative without affine, header, mask or sources, a cast to integers, one that an
-    unseen site cannot be given, people in another order of threads, and an array that leaves and
-    is not in the ledger."""
-    study = study_of(method, {})
-    for k, site in enumerate(("b0", "b1", "new")):
-        dtype = (np.float64, np.int16, np.float32)[k]
-        write_brains(tmp_path / site, batches={site: 4}, seed=k, dtype=dtype)
-    paths = {site: tmp_path / site for site in ("b0", "b1")}
-    result = simulate(study.model_copy(update={"sites": paths}), out=tmp_path / "out")
-    applied = apply_model(tmp_path / "out", tmp_path / "new", tmp_path / "applied")
-    assert applied.people == 4
-    apply_model(tmp_path / "out", tmp_path / "new", tmp_path / "by two", workers=2)
-    for file in (tmp_path / "applied").rglob("*.nii.gz"):
-        other = tmp_path / "by two" / file.relative_to(tmp_path / "applied")
-        assert other.read_bytes() == file.read_bytes()
-    for home, source, stored in (
-        (tmp_path / "out/sites/b0/harmonized", tmp_path / "b0", np.float64),
-        (tmp_path / "out/sites/b1/harmonized", tmp_path / "b1", np.float32),
-        (tmp_path / "applied", tmp_path / "new", np.float32),
-    ):
-        (person, *_) = sorted(p.name for p in source.glob("sub-*"))
-        (file,) = (home / person / "anat").glob("*_T1w.nii.gz")
-        image, before = nib.load(file), nib.load(source / person / "anat" / f"{person}_T1w.nii.gz")
-        assert np.array_equal(image.affine, before.affine)
-        assert image.shape == SHAPE
-        assert image.get_data_dtype() == stored
-        about = (file.parent / file.name.replace(".nii.gz", ".json")).read_text()
-        assert f"bids:source:{person}/anat/{person}_T1w.nii.gz" in about
-        assert '"model"' in about
-        mask = nib.load(file.parent / f"{person}_desc-brain_mask.nii.gz")
-        assert mask.get_data_dtype() == np.uint8
-        assert np.array_equal(mask.affine, AFFINE)
-    arrays, _, sha256 = load_model(tmp_path / "out/shared")
-    assert sha256 == result.sha256
-    for home in (tmp_path / "out/sites/b0/harmonized", tmp_path / "applied"):
-        common = sorted(home.rglob("*_desc-common_mask.nii.gz"))
-        if methods().get(method).card.data != "registered images":
-            assert not common
-            continue
-        assert len(common) == len(list(home.glob("sub-*")))
-        inside = nib.as_closest_canonical(nib.load(common[0])).get_fdata()
-        assert np.array_equal(np.flatnonzero(inside), arrays["voxels"])
-        (file,) = common[0].parent.glob("*_T1w.json")
-        assert f"{common[0].parent.parent.name}/anat/{common[0].name}" in file.read_text()
-    for array in arrays.values():
-        assert array.dtype.kind in "fiub"
-    for phase in (p for p in result.plan.phases if p.releases):
-        lines = released(tmp_path / "out/sites/b0")
-        (entry,) = (line for line in lines if line["phase"] == phase.name)
-        left = {array["name"]: tuple(array["shape"]) for array in entry["arrays"]}
-        sizes = result.plan.sizes(result.shared)
-        assert left == {spec.name: bind(spec.shape, sizes) for spec in phase.releases}
