@@ -73,12 +73,12 @@ def _agree(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
 
 def _prepare(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
     prepared = worker.prepare(body.document, envelope.plan)
-    return Body(document={**prepared, **worker.standing(body.document)})
+    return Body(document={**prepared, **worker.anchoring.standing(body.document)})
 
 
 def _phase(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
     arrays = worker.phase(envelope.phase, body.arrays, envelope.plan)
-    return Body(document=worker.standing() or None, arrays=arrays)
+    return Body(document=worker.anchoring.standing() or None, arrays=arrays)
 
 
 def _finish(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
@@ -87,7 +87,7 @@ def _finish(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
 
 
 def _close(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
-    worker.anchor(body.document)
+    worker.anchoring.keep(body.document)
     worker.close()
     return Body()
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.bids.table import Table
+from motet.client.anchoring import Anchoring
 from motet.client.apply import check_features, harmonized, joined
 from motet.client.approval import Approvals
 from motet.client.gate import Gate
@@ -27,7 +28,6 @@ from motet.errors import MotetError, PlanError, ProtocolError
 from motet.harmonizer import SiteModel
 from motet.images.images import compared_in
 from motet.ledger import Ledger
-from motet.ledger.verify import is_signed
 from motet.phases import Local, Phase, Publish, Sum
 from motet.plan import AGREE_ON_GRID, Plan, biology, build_plan, model_document, parse_params
 from motet.releases import Arrays, Leaves
@@ -119,14 +119,9 @@ class SiteWorker:
         self._folder = folder
         self._fingerprint = fingerprint
         book = ledger or self._path(LEDGER)
-        self._ledger = None if book is None else Ledger(book, site=name)
-        self._countersigned_by = countersigned_by
-        self._gate = Gate(
-            name,
-            ledger=self._ledger,
-            policy=policy,
-            approvals=approvals,
-        )
+        own = None if book is None else Ledger(book, site=name)
+        self.anchoring = Anchoring(own, countersigned_by, say)
+        self._gate = Gate(name, ledger=own, policy=policy, approvals=approvals)
         self._policy, self._secret = policy, secret
         self._approvals, self._asked = approvals, asked
         self._study: Study | None = None
@@ -366,34 +361,6 @@ class SiteWorker:
             return None
         others = "unseen" if self.name in run.plan.unseen else "held_out"
         return Done(folder=self._folder, plan=run.plan, table=run.table, fit=run.fit, others=others)
-
-    def standing(self, asked: Any = None) -> dict[str, Any]:
-        """How far the ledger is, for the coordinator to put on record with a reply.
-
-        And what it was at the number that the coordinator has on record: it is the same ledger.
-        """
-        if self._ledger is None or not self._countersigned_by:
-            return {}
-        last = asked.get("ledger_at") if isinstance(asked, dict) else None
-        number = last.get(self.name) if isinstance(last, dict) else None
-        was = {} if type(number) is not int else {"ledger_was": self._ledger.hash_of(number)}
-        return {"ledger": list(self._ledger.head), **was}
-
-    def anchor(self, signed_heads: Any) -> None:
-        """Keep the coordinator's countersignature of a head that this ledger has."""
-        own = signed_heads.get(self.name) if isinstance(signed_heads, dict) else None
-        if self._ledger is None or not self._countersigned_by or not isinstance(own, dict):
-            return
-        number, head, signature = (own.get(name) for name in ("number", "head", "signature"))
-        if (
-            type(number) is int
-            and self._ledger.hash_of(number) == head
-            and isinstance(signature, str)
-            and is_signed(self._countersigned_by, self.name, number, str(head), signature)
-        ):
-            self._ledger.anchor(number, str(head), signature)
-        else:
-            self._say("The coordinator's signature is not of this site's ledger: it was not kept.")
 
     def close(self) -> None:
         """Forget what was kept: the coordinator has written the result."""

@@ -33,6 +33,19 @@ VICTIM = 4
 """Row of the first site's table."""
 
 
+def worker_of(table: Table, folder: Path, policy: SitePolicy = DEFAULT) -> SiteWorker:
+    """The side of the site that a table is of."""
+    return SiteWorker(
+        name=table.site,
+        open_table=lambda params, **asked: table,
+        sink=None,  # type: ignore[arg-type]
+        folder=folder,
+        policy=policy,
+        secret=SECRET,
+        say=silent,
+    )
+
+
 def sums_of(
     study: Case, folder: Path, *, policy: SitePolicy, site: str = "site-b0", drop: int | None = None
 ) -> Mapping[str, Any]:
@@ -42,15 +55,7 @@ def sums_of(
         kept = np.arange(len(tables[site])) != drop
         tables[site] = tables[site].where(kept)
     fit = direct(study, tables)
-    worker = SiteWorker(
-        name=site,
-        open_table=lambda params, **asked: tables[site],
-        sink=None,  # type: ignore[arg-type]
-        folder=folder,
-        policy=policy,
-        secret=SECRET,
-        say=silent,
-    )
+    worker = worker_of(tables[site], folder, policy)
     worker.agree({"study": study.study.public()})
     worker.prepare({"schema": fit.plan.schema.to_json(), "done": []}, fit.plan.hash)
     return worker.phase("moments", {}, fit.plan.hash)
@@ -276,14 +281,7 @@ def test_a_probing_coordinator(tmp_path: Path) -> None:
     """Catches a phase that is answered for as many models as somebody makes up."""
     study = case("combat", n=(30, 30, 30), covariates=("age",), options={"reference": "b0"})
     fit = direct(study, study.tables())
-    worker = SiteWorker(
-        name="site-b0",
-        open_table=lambda params, **asked: study.tables()["site-b0"],
-        sink=None,  # type: ignore[arg-type]
-        folder=tmp_path,
-        policy=DEFAULT,
-        secret=SECRET,
-    )
+    worker = worker_of(study.tables()["site-b0"], tmp_path)
     worker.agree({"study": study.study.public()})
     document = {"schema": fit.plan.schema.to_json(), "done": []}
     for turn in range(4):
@@ -315,14 +313,7 @@ def test_data_changed_between_prepare_and_phase(tmp_path: Path) -> None:
     sums_of(study, tmp_path, policy=DEFAULT)
     fit = direct(study, study.tables())
     table = rows_of(study).where(np.arange(30) != 7)
-    worker = SiteWorker(
-        name="site-b0",
-        open_table=lambda params, **asked: table,
-        sink=None,  # type: ignore[arg-type]
-        folder=tmp_path,
-        policy=DEFAULT,
-        secret=SECRET,
-    )
+    worker = worker_of(table, tmp_path)
     asked = {"study": study.study.public()}
     document = {"schema": fit.plan.schema.to_json(), "done": []}
     worker.take_up(asked, document, fit.plan.hash, "moments")
@@ -335,14 +326,7 @@ def test_a_refused_cohort_is_not_one_that_left(tmp_path: Path) -> None:
     study = case("combat", n=(12, 30, 30), covariates=())
     nine = study.tables()["site-b0"].where(np.arange(12) < 9)
     fit = direct(study, {**study.tables(), "site-b0": nine})
-    worker = SiteWorker(
-        name="site-b0",
-        open_table=lambda params, **asked: nine,
-        sink=None,  # type: ignore[arg-type]
-        folder=tmp_path,
-        policy=DEFAULT,
-        secret=SECRET,
-    )
+    worker = worker_of(nine, tmp_path)
     worker.agree({"study": study.study.public()})
     worker.prepare({"schema": fit.plan.schema.to_json(), "done": []}, fit.plan.hash)
     with pytest.raises(PolicyError, match="9 people, fewer than 10"):
