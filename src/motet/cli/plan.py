@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from motet.cli.show import console, size, table
+from motet.cli.show import console, released, size, table
 
 
 def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) -> None:
@@ -62,17 +62,7 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
     for title, releases in by_phase.items():
         table(
             ("array", "shape", "type", "at most", "supported by", "meaning"),
-            [
-                (
-                    r.spec.name,
-                    f"({', '.join(map(str, r.spec.shape))})",
-                    r.spec.dtype,
-                    size(r.bytes * r.times),
-                    r.spec.support,
-                    r.spec.meaning,
-                )
-                for r in releases
-            ],
+            [released(r) for r in releases],
             title=f"\n{title}",
         )
     total = sum(r.bytes * r.times for r in made.releases() if r.who == str(ALL))

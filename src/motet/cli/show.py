@@ -17,6 +17,7 @@ from motet.version import __version__
 
 if TYPE_CHECKING:
     from motet.evaluation.site_effect import SiteEffect
+    from motet.plan import Release
 
 console = Console(soft_wrap=True, highlight=False)
 if not console.is_terminal:
@@ -163,3 +164,16 @@ def warnings(found: Iterable[tuple[str, str]]) -> None:
     """Print what the sites warned of."""
     for site, words in found:
         console.print(f"warning: {site}: {words}" if site else f"warning: {words}", markup=False)
+
+
+def released(release: Release) -> tuple[str, ...]:
+    """An array that would leave: name, shape, type, the most bytes, what is behind it, meaning."""
+    spec = release.spec
+    return (
+        spec.name,
+        f"({', '.join(map(str, spec.shape))})",
+        spec.dtype,
+        size(release.bytes * release.times),
+        spec.support,
+        spec.meaning,
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from motet.cli.show import console, size, table
+from motet.cli.show import console, released, table
 from motet.errors import DeploymentError
 
 if TYPE_CHECKING:
@@ -59,19 +59,7 @@ def preview(home: Home, study: Study) -> None:
     )
     table(
         ("phase", "class", "array", "shape", "type", "at most", "behind it", "meaning"),
-        [
-            (
-                r.phase,
-                str(r.leaves),
-                r.spec.name,
-                f"({', '.join(map(str, r.spec.shape))})",
-                r.spec.dtype,
-                size(r.bytes * r.times),
-                r.spec.support,
-                r.spec.meaning,
-            )
-            for r in plan.releases()
-        ],
+        [(r.phase, str(r.leaves), *released(r)) for r in plan.releases()],
     )
     settings = opened.settings
     groups = found.behind(settings.data, settings.name)
