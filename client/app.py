@@ -77,8 +77,19 @@ def _prepare(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
 
 
 def _phase(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
-    arrays = worker.phase(envelope.phase, body.arrays, envelope.plan)
-    return Body(document=worker.anchoring.standing() or None, arrays=arrays)
+    keys = body.document.get("keys") if isinstance(body.document, dict) else None
+    if keys is None:
+        arrays = worker.phase(envelope.phase, body.arrays, envelope.plan)
+        return Body(document=worker.anchoring.standing() or None, arrays=arrays)
+    arrays, beside = worker.masked(
+        envelope.phase, body.arrays, envelope.plan, run=envelope.run, keys=keys
+    )
+    return Body(document={"masked": beside, **worker.anchoring.standing()}, arrays=arrays)
+
+
+def _reveal(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
+    shares = worker.reveal(body.document, envelope.plan, run=envelope.run, path=envelope.phase)
+    return Body(document={"shares": shares, **worker.anchoring.standing()})
 
 
 def _finish(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
@@ -97,6 +108,7 @@ ACTIONS: dict[str, Action] = {
     "query.agree": _agree,
     "query.prepare": _prepare,
     "train.phase": _phase,
+    "query.reveal": _reveal,
     "query.finish": _finish,
     "query.close": _close,
 }

@@ -10,12 +10,13 @@ from typing import Any
 from motet.client.approval import Approvals
 from motet.client.cohorts import Marks, cohort_id, too_close
 from motet.client.counts import Counts
+from motet.client.masking import Veil
 from motet.client.policy import OPEN, SitePolicy
-from motet.errors import PolicyError, ReleaseRefusedError
+from motet.errors import PolicyError, ReleaseRefusedError, SecureSumError
 from motet.ledger import Ledger
 from motet.phases import Phase
 from motet.plan import Plan
-from motet.releases import Arrays, violations
+from motet.releases import Arrays, Leaves, violations
 from motet.store import bytes_hash, json_hash, little_endian
 
 
@@ -53,17 +54,25 @@ class Gate:
         sizes: Mapping[str, int],
         cohort: str = "",
         shared: Arrays | None = None,
+        veil: Veil | None = None,
     ) -> Arrays:
-        """Return `arrays` if they are exactly what `phase` declares.
+        """Return `arrays` if they are exactly what `phase` declares, behind masks where asked.
 
-        `cohort` and what the coordinator had `shared` are noted with them.
+        `cohort` and what the coordinator had `shared` are noted with them. `veil` masks them.
 
         Raises
         ------
         ReleaseRefusedError
             Says which array departs from its declaration, and how.
         """
-        if found := violations(arrays, phase.releases, sizes):
+        found = violations(arrays, phase.releases, sizes)
+        circle = {} if veil is None else {"circle": veil.summing.about}
+        if not found and veil is not None:
+            try:
+                arrays = veil.hide(arrays)
+            except SecureSumError as error:
+                found = (error.what,)
+        if found:
             self.refused(plan, path, found)
             raise ReleaseRefusedError(
                 f"The phase '{path}' would send what its plan does not declare: "
@@ -87,6 +96,7 @@ class Gate:
                     for name, array in sorted(arrays.items())
                 ],
                 **({"cohort": cohort, "shared": bytes_hash(shared or {}, "")} if cohort else {}),
+                **circle,
                 **{"class": str(phase.leaves)},
             )
         return arrays
@@ -122,6 +132,25 @@ class Gate:
             raise PolicyError(
                 f"The study '{study}' wants '{method}', which this site does not take part in.",
                 do="Add it to policy.methods in site.yaml if the site should.",
+                site=self._site,
+            )
+
+    def check_plain(self, plan: Plan) -> None:
+        """Refuse a plan in which the coordinator would read this site's own sums.
+
+        Raises
+        ------
+        PolicyError
+        """
+        plain = [p.name for p in plan.phases if p.leaves is Leaves.SUM and not plan.masks(p)]
+        if plain and not self._policy.plain_sums:
+            self.refused(plan, plain[0], ["the coordinator would read this site's own sums"])
+            raise PolicyError(
+                f"In the study '{plan.study}' the coordinator would read this site's own sums: "
+                "they are masked only where three sites or more take part, and the study file "
+                "does not say otherwise.",
+                do="Wait for a third site; or, where the board agrees, set plain_sums: true under "
+                "policy in site.yaml.",
                 site=self._site,
             )
 

@@ -52,12 +52,13 @@ class Permission:
     _cohorts: list[Marks] | None = field(default=None, init=False)
 
     def approved(self) -> None:
-        """Refuse a plan that nobody approved, and note that it was refused.
+        """Refuse a plan that nobody approved, or whose sums would be read; note that it was.
 
         Raises
         ------
-        NotApprovedError
+        NotApprovedError, PolicyError
         """
+        self.gate.check_plain(self.plan)
         if self.approvals is None:
             return
         try:

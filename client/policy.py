@@ -33,6 +33,10 @@ class SitePolicy(BaseModel):
     repeats : int
         Times that a phase of one plan may be asked with other numbers of the coordinator: a run
         that starts over without a lost site asks again, and so does who probes people.
+    plain_sums : bool
+        Whether the coordinator may read this site's own sums: where two sites take part, where a
+        study asks for it, and where they follow from others by subtraction. Otherwise it reads
+        what sums come to over three sites or more.
     methods : list of str
         Methods that this site takes part in; empty: all.
     """
@@ -45,6 +49,7 @@ class SitePolicy(BaseModel):
     changed_by: int = Field(default=10, ge=0)
     most_cohorts: int = Field(default=20, ge=1)
     repeats: int = Field(default=3, ge=1)
+    plain_sums: bool = False
     methods: tuple[str, ...] = ()
 
     def allows(self, method: str) -> bool:
@@ -90,5 +95,6 @@ OPEN = SitePolicy(
     changed_by=0,
     most_cohorts=1_000_000,
     repeats=1_000_000,
+    plain_sums=True,
 )
 """Everything may leave: of a simulation, whose data are in one place already."""

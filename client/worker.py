@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from motet.client.gate import Gate
 from motet.client.judging import judged_site
 from motet.client.keep import Keep
 from motet.client.local_site import LocalSite, silent
+from motet.client.masking import Masking, Summing, Veil, bounds_of
 from motet.client.permission import Permission
 from motet.client.policy import OPEN, SitePolicy
 from motet.cohort import seen_by_fit
@@ -32,7 +34,8 @@ from motet.phases import Local, Phase, Publish, Sum
 from motet.plan import AGREE_ON_GRID, Plan, biology, build_plan, model_document, parse_params
 from motet.releases import Arrays, Leaves
 from motet.schema import Schema, SiteSchema, names_digest
-from motet.store import OWNER, content_hash, read_arrays, save_model, write_arrays
+from motet.secure.keys import SumKey, derived
+from motet.store import OWNER, bytes_hash, content_hash, read_arrays, save_model, write_arrays
 from motet.version import __version__
 
 log = logging.getLogger("motet.site")
@@ -80,7 +83,8 @@ class SiteWorker:
         The site's ledger; default: one in the folder.
     policy : SitePolicy
     secret : bytes
-        The site's own, by which people are marked in its ledger.
+        The site's own, by which people are marked in its ledger, and of which its key for secure
+        sums is made. Empty: one for the life of this object.
     approvals : Approvals, optional
         Who has to have approved a plan before it starts; None: nobody.
     countersigned_by : str
@@ -122,7 +126,14 @@ class SiteWorker:
         own = None if book is None else Ledger(book, site=name)
         self.anchoring = Anchoring(own, countersigned_by, say)
         self._gate = Gate(name, ledger=own, policy=policy, approvals=approvals)
-        self._policy, self._secret = policy, secret
+        self._policy, self._secret = policy, secret or secrets.token_bytes(32)
+        self._masking = Masking(
+            site=name,
+            key=SumKey(derived(self._secret, "key of secure sums")),
+            ledger=own,
+            alone=policy.plain_sums,
+            say=say,
+        )
         self._approvals, self._asked = approvals, asked
         self._study: Study | None = None
         self._table: Table | None = None
@@ -166,11 +177,12 @@ class SiteWorker:
         self._table = self._open_table(parse_params(study), **asked)
         return study, self._table
 
-    def prepare(self, document: Any, plan_hash: str) -> dict[str, bool]:
+    def prepare(self, document: Any, plan_hash: str) -> dict[str, Any]:
         """Build the plan from this site's own package; refuse one that differs.
 
         Take up what was kept after the phases that the coordinator has recorded (``done``), and
-        say whether that could be done. Without any, begin with nothing kept.
+        say whether that could be done. Without any, begin with nothing kept. Where sums are to be
+        masked, tell the public key for them, and whether this site's own may be read.
         """
         done = self._planned(document, plan_hash)
         run = self._running(plan_hash)
@@ -178,10 +190,12 @@ class SiteWorker:
         self._asked(run.plan, self._study.public())
         run.permission.approved()
         mine = [p for p in done if run.plan.takes_part(self.name, run.plan.phase_at(p))]
+        masking = self._masking
+        told = {"sum_key": masking.key.public.hex(), "alone": masking.alone}
         if mine:
-            return {"resumed": run.keep.resume(mine)}
+            return {"resumed": run.keep.resume(mine), **(told if run.plan.secure else {})}
         run.keep.begin()
-        return {"resumed": True}
+        return {"resumed": True, **(told if run.plan.secure else {})}
 
     def take_up(self, agreed: Any, prepared: Any, plan_hash: str, path: str) -> None:
         """Go on in the middle of a run that another process of this site began.
@@ -253,12 +267,58 @@ class SiteWorker:
 
     def phase(self, path: str, shared: Arrays, plan_hash: str) -> Arrays:
         """Do one phase and return what may leave."""
+        phase = self._running(plan_hash).plan.phase_at(path)
+        if self._running(plan_hash).plan.masks(phase):
+            raise ProtocolError(f"The sum '{path}' is masked by the plan.", site=self.name)
+        return self._do(phase, path, shared, plan_hash)
+
+    def masked(
+        self, path: str, shared: Arrays, plan_hash: str, *, run: str, keys: Any
+    ) -> tuple[Arrays, Mapping[str, Any]]:
+        """Do one phase and return what may leave, behind masks, and what goes with them.
+
+        Parameters
+        ----------
+        path, shared, plan_hash
+            As for :meth:`phase`.
+        run : str
+            Name of the run.
+        keys : Any
+            Public keys of the sites of the sum, as the coordinator says.
+        """
+        summing = self._summing(path, bytes_hash(shared, ""), plan_hash, run=run, keys=keys)
+        plan, phase = summing.plan, summing.phase
+        veil = Veil(masking=self._masking, summing=summing, bounds=bounds_of(phase, plan, shared))
+        return self._do(phase, path, shared, plan_hash, veil), veil.beside
+
+    def reveal(self, document: Any, plan_hash: str, *, run: str, path: str) -> dict[str, Any]:
+        """Let masks of a sum come off, for the sites whose arrays arrived."""
+        try:
+            shared, keys, sealed = (document[key] for key in ("shared", "keys", "sealed"))
+        except (KeyError, TypeError) as error:
+            raise ProtocolError("A request to take masks off says not of which sum.") from error
+        summing = self._summing(path, str(shared), plan_hash, run=run, keys=keys)
+        permission = self._running(plan_hash).permission
+        permission.approved()
+        return self._masking.reveal(sealed, summing, cohort=permission.cohort)
+
+    def _summing(self, path: str, shared: str, plan_hash: str, *, run: str, keys: Any) -> Summing:
+        plan = self._running(plan_hash).plan
+        phase = plan.phase_at(path)
+        if not plan.masks(phase):
+            raise ProtocolError(f"The phase '{path}' is not masked by the plan.", site=self.name)
+        return self._masking.summing(
+            keys, run=run, plan=plan, phase=phase, path=path, shared=shared
+        )
+
+    def _do(
+        self, phase: Phase, path: str, shared: Arrays, plan_hash: str, veil: Veil | None = None
+    ) -> Arrays:
         run = self._running(plan_hash)
-        phase = run.plan.phase_at(path)
         if not run.plan.takes_part(self.name, phase):
             raise PlanError(f"The phase '{path}' is not for this site.", site=self.name)
         if run.plan.judges(phase):
-            return self._judged(phase, path, shared, plan_hash)
+            return self._judged(phase, path, shared, plan_hash, veil)
         if path in run.keep.done and not run.keep.undo(path):
             raise ProtocolError(f"The phase '{path}' is long done here.", site=self.name)
         arrays: Arrays = {}
@@ -272,7 +332,7 @@ class SiteWorker:
         # State first, then the release: after a crash in between the phase is undone and done
         # again from the same state, and sends the same bytes.
         run.keep.commit(path)
-        return self._release(run, arrays, phase, path, shared)
+        return self._release(run, arrays, phase, path, shared, veil)
 
     def finish(self, shared: Arrays, plan_hash: str) -> None:
         """Make the site model and harmonize everybody here. Nothing leaves."""
@@ -327,7 +387,9 @@ class SiteWorker:
             run.table, fit=run.fit, plan=run.plan, shared=shared, model=model, say=self._say
         )
 
-    def _judged(self, phase: Phase, path: str, shared: Arrays, plan_hash: str) -> Arrays:
+    def _judged(
+        self, phase: Phase, path: str, shared: Arrays, plan_hash: str, veil: Veil | None
+    ) -> Arrays:
         """Do one phase of the evaluation. It changes nothing: it can be done again at any time."""
         run = self._running(plan_hash)
         if self._finished is None:
@@ -336,10 +398,16 @@ class SiteWorker:
             raise PlanError(f"This version cannot run the phase '{path}'.", site=self.name)
         run.permission.check(phase, path, shared, self._finished)
         arrays = phase.at_site(self._finished, shared)
-        return self._release(run, arrays, phase, path, shared)
+        return self._release(run, arrays, phase, path, shared, veil)
 
     def _release(
-        self, run: _Run, arrays: Arrays, phase: Phase, path: str, shared: Arrays
+        self,
+        run: _Run,
+        arrays: Arrays,
+        phase: Phase,
+        path: str,
+        shared: Arrays,
+        veil: Veil | None,
     ) -> Arrays:
         """The last step before the transport."""
         if arrays and phase.leaves is not Leaves.PERSONAL:
@@ -352,6 +420,7 @@ class SiteWorker:
             sizes=run.plan.sizes(shared),
             cohort=run.permission.cohort,
             shared=shared,
+            veil=veil,
         )
 
     def done(self) -> Done | None:

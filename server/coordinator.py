@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,16 @@ from motet.flower.records import Body
 from motet.plan import Plan, biology, build_plan, parse_params
 from motet.releases import Arrays
 from motet.schema import SiteSchema
+from motet.secure.circle import FEWEST
 from motet.server.agreement import features_digest, read_site_schema
 from motet.server.anchors import Anchors
+from motet.server.asking import SitesLostError
 from motet.server.checkpoint import Checkpoint, Progress
 from motet.server.events import Event, Kind, Observer, unobserved
 from motet.server.exchange import Exchange
 from motet.server.received import Received
-from motet.server.runner import Runner, SitesLostError
+from motet.server.runner import Runner
+from motet.server.summed import Summed
 from motet.strategies import check_runnable
 from motet.version import __version__
 
@@ -123,6 +127,7 @@ class Coordinator:
         self._received = Received()
         self._present: tuple[str, ...] = ()
         self._comebacks: Counter[str] = Counter()
+        self._summed = Summed()
 
     def run(self) -> Outcome:
         """Run the study.
@@ -143,6 +148,7 @@ class Coordinator:
                 back = self._back(error.lost)
                 sites = tuple(site for site in sites if site not in error.lost or site in back)
                 self._check_quorum(self._fitting(sites))
+                self._summed.check_without([s for s in error.lost if s not in back], "fit")
                 self._observe(Event(kind=Kind.RESTARTED))
 
     def finished(self) -> None:
@@ -184,16 +190,7 @@ class Coordinator:
         plan = build_plan(study, schema)
         check_runnable(plan)
         progress = self._prepare(plan, sites)
-        runner = Runner(
-            self._exchange,
-            self._checkpoint,
-            plan,
-            progress,
-            self._received,
-            self._observe,
-            self._anchors,
-        )
-        runner.run(plan.steps[1:])
+        self._runner(self._checkpoint, plan, progress).run(plan.steps[1:])
         self._store(plan, progress.shared)
         self._observe(Event(kind=Kind.HARMONIZING))
         replies = self._exchange.ask(
@@ -219,25 +216,19 @@ class Coordinator:
         if not plan.evaluation:
             return outcome
         self._observe(Event(kind=Kind.EVALUATING))
-        while len(sites) >= 2:
+        while len(sites) >= (FEWEST if plan.secure else 2):
             progress = Progress(plan=plan.hash, sites=sites)
-            runner = Runner(
-                self._exchange,
-                Checkpoint(None),
-                plan,
-                progress,
-                self._received,
-                self._observe,
-                self._anchors,
-            )
             try:
-                runner.run(plan.evaluation)
+                self._runner(Checkpoint(None), plan, progress).run(plan.evaluation)
                 found = judgement(plan.schema, progress.shared, left_out=unjudged)
             except SitesLostError as error:
                 unjudged |= error.lost
                 sites = tuple(site for site in sites if site not in error.lost)
                 for site, code in sorted(error.lost.items()):
                     self._observe(Event(kind=Kind.UNJUDGED, site=site, code=code))
+                if self._summed.exposes(error.lost, "evaluation"):
+                    self._observe(Event(kind=Kind.UNJUDGED, code="subtraction"))
+                    break
                 continue
             except (MotetError, ArithmeticError, ValueError, np.linalg.LinAlgError):
                 # Absurd numbers of a site: the model is made, and stands without a judgement.
@@ -248,6 +239,19 @@ class Coordinator:
             )
             break
         return replace(outcome, unjudged=unjudged, received=self._received.to_json())
+
+    def _runner(self, checkpoint: Checkpoint, plan: Plan, progress: Progress) -> Runner:
+        return Runner(
+            self._exchange,
+            checkpoint,
+            plan,
+            progress,
+            self._received,
+            self._observe,
+            self._anchors,
+            self._summed.keys,
+            partial(self._summed.opened, plan),
+        )
 
     def _describe(self, sites: Sequence[str]) -> list[SiteSchema]:
         """Every site's schema. One that cannot describe its data is left out."""
@@ -301,6 +305,8 @@ class Coordinator:
         )
         if replies.failed:
             raise SitesLostError(replies.failed)
+        if plan.secure:
+            self._summed.told({site: body.document for site, body in replies.accepted.items()})
         return all(
             isinstance(body.document, dict) and body.document.get("resumed") is True
             for body in replies.accepted.values()

@@ -73,6 +73,11 @@ class Exchange:
         self._nodes: dict[str, int] = {}
         self._round = 0
 
+    @property
+    def run(self) -> str:
+        """Name of the run."""
+        return self._run
+
     def hello(self) -> Replies:
         """Ask every connected node for its site's name and version."""
         names = self._connected()
@@ -130,7 +135,7 @@ class Exchange:
         self,
         action: str,
         sites: Iterable[str],
-        body: Body,
+        body: Body | Mapping[str, Body],
         *,
         plan: str = "",
         phase: str = "",
@@ -139,6 +144,7 @@ class Exchange:
     ) -> Replies:
         """Send `body` to `sites` and return their replies, each accepted by `check` or failed.
 
+        Where they are asked different things, `body` has one for each.
         `timeout`, seconds, where another than the run's is wanted.
         """
         self._round += 1
@@ -151,7 +157,7 @@ class Exchange:
         action: str,
         nodes: Mapping[str, int],
         envelope: Envelope,
-        body: Body,
+        body: Body | Mapping[str, Body],
         check: Check | None,
         timeout: float | None,
     ) -> Replies:

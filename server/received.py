@@ -9,6 +9,9 @@ from motet.phases import Phase
 from motet.releases import Arrays
 from motet.store import canonical_json
 
+MASKED = "masked"
+"""What is noted in the place of the class of sums that only their total over sites reads."""
+
 
 class Received:
     """Counts arrays and descriptions that were accepted."""
@@ -26,9 +29,11 @@ class Received:
         size = len(canonical_json(document).encode())
         self._add(_entry(site, "schema", "schema", "description", "json", (), size), 1)
 
-    def arrays(self, site: str, phase: Phase, path: str, arrays: Arrays) -> None:
-        """Note what a site sent in a phase."""
-        leaves = str(phase.leaves)
+    def arrays(
+        self, site: str, phase: Phase, path: str, arrays: Arrays, *, masked: bool = False
+    ) -> None:
+        """Note what a site sent in a phase; what is masked says nothing of that site."""
+        leaves = MASKED if masked else str(phase.leaves)
         for name, array in arrays.items():
             dtype, shape = array.dtype.name, array.shape
             self._add(_entry(site, path, leaves, name, dtype, shape, array.nbytes), 1)

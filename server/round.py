@@ -44,7 +44,7 @@ class Round:
         action: str,
         nodes: Mapping[str, int],
         envelope: Envelope,
-        body: Body,
+        body: Body | Mapping[str, Body],
         check: Check | None,
         timeout: float,
         ping: float | None,
@@ -86,12 +86,15 @@ class Round:
         self,
         action: str,
         envelope: Envelope,
-        body: Body,
+        body: Body | Mapping[str, Body],
         sites: Iterable[str],
         ttl: float | None = None,
     ) -> dict[str, str]:
         """Send to sites; message id -> site."""
-        content = encode(envelope, body)
+        if isinstance(body, Body):
+            contents = dict.fromkeys(sites, encode(envelope, body))
+        else:
+            contents = {site: encode(envelope, body[site]) for site in sites}
         messages = {
             site: Message(
                 content,
@@ -100,7 +103,7 @@ class Round:
                 ttl=ttl or self._timeout,
                 group_id=str(envelope.round),
             )
-            for site in sites
+            for site, content in contents.items()
         }
         identifiers = list(self._grid.push_messages(messages.values()))
         return dict(zip(identifiers, messages, strict=True))

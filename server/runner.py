@@ -8,23 +8,21 @@ import numpy as np
 
 from motet.errors import DesignError
 from motet.evaluation.steps import PRIVATE
-from motet.flower.records import Body
 from motet.phases import Phase, Repeat, Step
 from motet.plan import Plan
-from motet.releases import Arrays, violations
+from motet.releases import Arrays
+from motet.secure.circle import Circle
 from motet.server.anchors import Anchors
+from motet.server.asking import Asking, Opened
 from motet.server.checkpoint import Checkpoint, Progress
 from motet.server.events import Event, Kind, Observer
-from motet.server.exchange import Exchange, Replies
+from motet.server.exchange import Exchange
 from motet.server.received import Received
 from motet.strategies import strategy_for
 
 
-class SitesLostError(Exception):
-    """Sites dropped out of a phase: what they gave before must not count."""
-
-    def __init__(self, lost: Mapping[str, str]) -> None:
-        self.lost = dict(lost)
+def unread(phase: Phase, circle: Circle) -> None:
+    """Remember nothing of secure sums."""
 
 
 def _check_finite(additions: Arrays, path: str) -> None:
@@ -52,6 +50,10 @@ class Runner:
     received : Received
     observe : Observer
     anchors : Anchors, optional
+    keys : mapping of str to bytes
+        Public keys of the sites, where sums are masked.
+    opened : callable
+        Told of every secure sum before its masks come off.
     """
 
     def __init__(
@@ -63,10 +65,12 @@ class Runner:
         received: Received,
         observe: Observer,
         anchors: Anchors | None = None,
+        keys: Mapping[str, bytes] | None = None,
+        opened: Opened = unread,
     ) -> None:
         self._exchange, self._checkpoint, self._plan = exchange, checkpoint, plan
         self._progress, self._received, self._observe = progress, received, observe
-        self._anchors = anchors
+        self._anchors, self._keys, self._opened = anchors, keys or {}, opened
         self._count = 0
 
     def run(self, steps: Sequence[Step], within: str = "") -> None:
@@ -96,35 +100,22 @@ class Runner:
         if phase.when and not sizes[phase.when]:
             return
         self._observe(Event(kind=Kind.PHASE, phase=path, step=self._count))
-        strategy = strategy_for(phase)
-
-        def ask(phase: Phase, shared: Arrays) -> Mapping[str, Arrays]:
-            return self._ask(phase, shared, path, sizes)
-
-        additions = strategy(phase, ask, self._progress.shared)
+        asking = Asking(
+            exchange=self._exchange,
+            plan=self._plan,
+            path=path,
+            sites=tuple(s for s in self._progress.sites if self._plan.takes_part(s, phase)),
+            sizes=sizes,
+            keys=self._keys,
+            received=self._received,
+            anchors=self._anchors,
+            opened=self._opened,
+        )
+        additions = strategy_for(phase, self._plan)(phase, asking, self._progress.shared)
         _check_finite(additions, path)
         self._progress.shared |= additions
         self._done(path)
         self._observe(Event(kind=Kind.DONE, phase=path, step=self._count))
-
-    def _ask(
-        self, phase: Phase, shared: Arrays, path: str, sizes: Mapping[str, int]
-    ) -> Mapping[str, Arrays]:
-        def check(site: str, body: Body) -> str:
-            if violations(body.arrays, phase.releases, sizes):
-                return "invalid-reply"
-            return "" if self._anchors is None else self._anchors.take(site, body)
-
-        sites = [s for s in self._progress.sites if self._plan.takes_part(s, phase)]
-        told = {name: array for name, array in shared.items() if not name.startswith(PRIVATE)}
-        replies: Replies = self._exchange.ask(
-            "train.phase", sites, Body(arrays=told), plan=self._plan.hash, phase=path, check=check
-        )
-        for site, body in replies.accepted.items():
-            self._received.arrays(site, phase, path, body.arrays)
-        if replies.failed:
-            raise SitesLostError(replies.failed)
-        return {site: body.arrays for site, body in replies.accepted.items()}
 
     def _done(self, path: str) -> None:
         self._progress.done.append(path)

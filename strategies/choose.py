@@ -9,13 +9,14 @@ from motet.strategies.local import local
 from motet.strategies.plain_sum import plain_sum
 from motet.strategies.publish import publish
 from motet.strategies.rounds import Strategy
+from motet.strategies.secure_sum import secure_sum
 
 STRATEGIES: dict[type[Phase], Strategy] = {Local: local, Publish: publish, Sum: plain_sum}
 
 
-def strategy_for(phase: Phase) -> Strategy:
-    """The strategy of a phase, by its kind."""
-    return STRATEGIES[type(phase)]
+def strategy_for(phase: Phase, plan: Plan) -> Strategy:
+    """The strategy of a phase, by its kind and by who may read what it sums."""
+    return secure_sum if plan.masks(phase) else STRATEGIES[type(phase)]
 
 
 def check_runnable(plan: Plan) -> None:

@@ -3,13 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from motet.phases import Phase
 from motet.releases import Arrays
+from motet.scale import Magnitudes
+from motet.secure.circle import Circle
+from motet.secure.party import Masked, Revealed
 
-Ask = Callable[[Phase, Arrays], Mapping[str, Arrays]]
-"""``(phase, shared) -> {site: arrays}``: one round; every reply has passed the validator."""
+
+class Ask(Protocol):
+    """The sites of a phase, as a strategy reaches them. Every reply has passed the validator."""
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The public sizes that shapes name."""
+        ...
+
+    @property
+    def size(self) -> Magnitudes:
+        """How large numbers can be, where sums are masked."""
+        ...
+
+    def __call__(self, phase: Phase, shared: Arrays, /) -> Mapping[str, Arrays]:
+        """One round: site -> its arrays."""
+        ...
+
+    def masked(self, phase: Phase, shared: Arrays, /) -> tuple[Circle, Mapping[str, Masked]]:
+        """One round: site -> its arrays behind masks; arrays in the order of their names."""
+        ...
+
+    def revealed(self, circle: Circle, masked: Mapping[str, Masked], /) -> Mapping[str, Revealed]:
+        """One round: site -> shares of the masks of these arrays; of some that is enough."""
+        ...
+
 
 Strategy = Callable[[Any, Ask, Arrays], Arrays]
 """``(phase, ask, shared) -> additions`` to the shared model."""

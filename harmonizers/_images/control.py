@@ -16,6 +16,7 @@ from motet.images.tissues import order_of, segment
 from motet.images.voxels import Voxels, voxels_of
 from motet.phases import Repeat, Step, Sum
 from motet.releases import Arrays, ArraySpec, Size
+from motet.scale import UNITS, Bounds, Magnitudes
 from motet.site import Site, draw
 
 Float = NDArray[np.float64]
@@ -41,6 +42,10 @@ class Units:
 
     contrast: str
     white_stripe: bool
+
+    def largest(self, size: Magnitudes) -> float:
+        """What no voxel exceeds in these units."""
+        return UNITS if self.white_stripe else size.voxels
 
     def change(self, image: Image) -> Image:
         """The image in these units."""
@@ -124,6 +129,7 @@ class Control:
             ),
             at_site=self.send_mean,
             at_coordinator=self.take_mean,
+            bounds=self.bounds_of_mean,
         )
         return (mask, mean, self._patterns())
 
@@ -140,6 +146,7 @@ class Control:
                 ),
                 at_site=self.send_gram,
                 at_coordinator=self.take_gram,
+                bounds=self.bounds_of_gram,
             )
         product = Sum(
             name="subspace",
@@ -152,6 +159,7 @@ class Control:
             ),
             at_site=self.send_product,
             at_coordinator=self.take_product,
+            bounds=self.bounds_of_product,
         )
         return Repeat(
             name="iterations", steps=(product,), at_most=self.iterations, until=self.settled
@@ -200,6 +208,15 @@ class Control:
         n = np.asarray(len(values), dtype=np.int64)
         return {"images": n, "sum_control": values.sum(axis=0)}
 
+    def bounds_of_mean(self, size: Magnitudes, shared: Arrays) -> Bounds:
+        """What no site's sum exceeds."""
+        return {"sum_control": size.rows * self.units.largest(size)}
+
+    def _largest(self, size: Magnitudes, shared: Arrays) -> Float:
+        """What no control voxel exceeds, (c,), centred where asked."""
+        mean = np.abs(shared["control_mean"]) * float(self.center)
+        return np.asarray(self.units.largest(size) + mean)
+
     def take_mean(self, sums: Arrays, shared: Arrays) -> Arrays:
         """Their mean, and the first directions of an iteration."""
         k = self.components + OVERSAMPLE
@@ -214,6 +231,11 @@ class Control:
         own = self._own(site.data, shared)
         return {"gram": own.T @ own}
 
+    def bounds_of_gram(self, size: Magnitudes, shared: Arrays) -> Bounds:
+        """What no site's products exceed."""
+        largest = self._largest(size, shared)
+        return {"gram": size.rows * largest[:, None] * largest}
+
     def take_gram(self, sums: Arrays, shared: Arrays) -> Arrays:
         """U and S of the leading components."""
         values, vectors = np.linalg.eigh(sums["gram"])
@@ -224,6 +246,18 @@ class Control:
         """``Vc_s (Vc_s' Q)``."""
         own = self._own(site.data, shared)
         return {"product": own.T @ (own @ shared["directions"])}
+
+    def bounds_of_product(self, size: Magnitudes, shared: Arrays) -> Bounds:
+        """What no site's products exceed: directions have length 1."""
+        largest = self._largest(size, shared)
+        return {"product": size.rows * largest[:, None] * float(np.linalg.norm(largest))}
+
+    def bounds_of_scores(self) -> Float:
+        """What no score of a person of the fit exceeds, (k,).
+
+        Everybody's scores of one pattern are a vector of length 1; rounding has room.
+        """
+        return np.full(self.components, 2.0)
 
     def take_product(self, sums: Arrays, shared: Arrays) -> Arrays:
         """The next directions; U and S; how far the wanted ones moved."""

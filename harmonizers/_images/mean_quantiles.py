@@ -11,6 +11,7 @@ from motet.harmonizers._images.quantiles import quantile_function
 from motet.images.images import Images
 from motet.phases import Sum
 from motet.releases import Arrays, ArraySpec
+from motet.scale import Bounds, Magnitudes
 from motet.site import Site
 
 Float = NDArray[np.float64]
@@ -44,6 +45,7 @@ class MeanQuantiles:
             ),
             at_site=self.send,
             at_coordinator=self.conclude,
+            bounds=self.bounds,
         )
 
     def send(self, site: Site, shared: Arrays) -> Arrays:
@@ -53,6 +55,10 @@ class MeanQuantiles:
             site.keep[f"quantiles.{batch}"] = mean
             n, total = n + count, total + count * mean
         return {"images": np.asarray(n, dtype=np.int64), "sum_q": total}
+
+    def bounds(self, size: Magnitudes, shared: Arrays) -> Bounds:
+        """What no site's sum exceeds."""
+        return {"sum_q": size.rows * size.voxels}
 
     def conclude(self, sums: Arrays, shared: Arrays) -> Arrays:
         """The mean."""

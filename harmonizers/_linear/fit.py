@@ -20,6 +20,7 @@ from motet.harmonizers._linear.moments import Moments, batch_moments, observed_m
 from motet.harmonizers._linear.options import Options
 from motet.phases import Publish, Step, Who
 from motet.releases import Arrays, ArraySpec
+from motet.scale import Bounds, Magnitudes
 from motet.schema import Batch, Schema
 from motet.site import Site
 
@@ -133,6 +134,24 @@ def _summed(m: Moments) -> dict[str, NDArray[Any]]:
     }
 
 
+def bounds_of_moments(rows: float, columns: Float, features: Float) -> Bounds:
+    """What a site's sums cannot exceed; what is centred is no larger than what is not.
+
+    Parameters
+    ----------
+    rows : float
+    columns : (q,), features : (p,)
+        Largest absolute values.
+    """
+    return {
+        "sum_y": rows * features,
+        "sum_w": rows * columns,
+        "ww": rows * columns[:, None] * columns,
+        "wy": rows * columns[:, None] * features,
+        "yy": rows * features**2,
+    }
+
+
 def estimates_in(shared: Arrays) -> Estimates:
     """The estimates of the shared model."""
     return Estimates(
@@ -175,6 +194,15 @@ class Fit:
             **{k: np.asarray(v[0]) if k in SAME_PEOPLE else v for k, v in sums.items()},
             "missing": incomplete.astype(np.int32),
         }
+
+    def bounds(self, size: Magnitudes, shared: Arrays) -> Bounds:
+        """What no site's sums over all features exceed."""
+        return bounds_of_moments(size.rows, size.columns, size.features)
+
+    def bounds_of_incomplete(self, size: Magnitudes, shared: Arrays) -> Bounds:
+        """What no site's sums over the incomplete features exceed."""
+        features = size.features[shared["incomplete"].astype(np.intp)]
+        return bounds_of_moments(size.rows, size.columns, features)
 
     def estimate(self, sums: Arrays, shared: Arrays) -> Arrays:
         """alpha, beta and var_pooled of the complete features; which features are incomplete."""

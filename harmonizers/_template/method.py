@@ -16,6 +16,7 @@ from motet.bids.table import Table
 from motet.harmonizer import Card, Params, SiteModel
 from motet.phases import Step, Sum
 from motet.releases import Arrays, ArraySpec
+from motet.scale import Bounds, Magnitudes
 from motet.schema import Schema
 from motet.site import Site
 
@@ -43,6 +44,10 @@ class Mean:
             "people": np.asarray(len(values), dtype=np.int64),
             "sum_y": values.sum(axis=0),
         }
+
+    def bounds(self, size: Magnitudes, shared: Arrays) -> Bounds:
+        """What no site's sum exceeds: public, so that sums can be masked."""
+        return {"sum_y": size.rows * size.features}
 
     def conclude(self, sums: Arrays, shared: Arrays) -> Arrays:
         """At the coordinator: what joins the shared model."""
@@ -76,6 +81,7 @@ class Template:
                 ),
                 at_site=mean.send,
                 at_coordinator=mean.conclude,
+                bounds=mean.bounds,
             ),
         )
 

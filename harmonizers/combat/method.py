@@ -52,6 +52,7 @@ class ComBat:
                 arrays=MOMENTS,
                 at_site=fit.send_moments,
                 at_coordinator=fit.estimate,
+                bounds=fit.bounds,
                 sets=(Size(name="incomplete", at_most="p"),),
             ),
             Sum(
@@ -60,6 +61,7 @@ class ComBat:
                 arrays=MOMENTS_OF_INCOMPLETE,
                 at_site=fit.send_incomplete,
                 at_coordinator=fit.estimate_incomplete,
+                bounds=fit.bounds_of_incomplete,
             ),
             *reference_steps(fit, "p"),
         )

@@ -21,6 +21,7 @@ from motet.images.images import Image, Images
 from motet.images.params import RegisteredParams
 from motet.phases import Step, Sum
 from motet.releases import Arrays, ArraySpec
+from motet.scale import Bounds, Magnitudes
 from motet.schema import Schema
 from motet.site import Site
 
@@ -89,6 +90,7 @@ class Fit:
             ),
             at_site=self.send,
             at_coordinator=self.conclude,
+            bounds=self.bounds,
         )
 
     def send(self, site: Site, shared: Arrays) -> Arrays:
@@ -98,6 +100,12 @@ class Fit:
         own = [quantile_function(image.brain, self.params.points) for image in site.data.each()]
         Q = np.reshape(own, (len(D), self.params.points))
         return {"dd": D.T @ D, "dq": D.T @ Q}
+
+    def bounds(self, size: Magnitudes, shared: Arrays) -> Bounds:
+        """What no site's sums exceed."""
+        scores = self.params.control.bounds_of_scores()
+        D = np.hstack([1.0, scores])
+        return {"dd": size.rows * D[:, None] * D, "dq": size.rows * D[:, None] * size.voxels}
 
     def conclude(self, sums: Arrays, shared: Arrays) -> Arrays:
         """beta, (k, points)."""

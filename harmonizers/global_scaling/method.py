@@ -18,6 +18,7 @@ from motet.images.params import RegisteredParams
 from motet.images.voxels import voxels_of
 from motet.phases import Step, Sum
 from motet.releases import Arrays, ArraySpec
+from motet.scale import Bounds, Magnitudes
 from motet.schema import Schema
 from motet.site import Site
 
@@ -40,6 +41,10 @@ class Mean:
             site.keep[f"mean.{batch}"] = mean
             n, total = n + count, total + count * mean
         return {"images": np.asarray(n, dtype=np.int64), "sum_y": total}
+
+    def bounds(self, size: Magnitudes, shared: Arrays) -> Bounds:
+        """What no site's sum exceeds."""
+        return {"sum_y": size.rows * size.voxels}
 
     def conclude(self, sums: Arrays, shared: Arrays) -> Arrays:
         """The mean image."""
@@ -77,7 +82,13 @@ class GlobalScaling:
         mean = Mean()
         return (
             CommonMask(params.coverage).step(),
-            Sum(name="mean", arrays=MEAN, at_site=mean.send, at_coordinator=mean.conclude),
+            Sum(
+                name="mean",
+                arrays=MEAN,
+                at_site=mean.send,
+                at_coordinator=mean.conclude,
+                bounds=mean.bounds,
+            ),
         )
 
     def join(self, params: Any, schema: Schema) -> Sequence[Step]:

@@ -17,6 +17,7 @@ from motet.images.images import Images
 from motet.images.params import ImageParams
 from motet.phases import Step, Sum
 from motet.releases import Arrays, ArraySpec
+from motet.scale import Bounds, Magnitudes
 from motet.schema import Schema
 from motet.site import Site
 
@@ -42,6 +43,10 @@ class Scale:
             "people": np.asarray(len(found), dtype=np.int64),
             "landmarks": np.sum(found, axis=0, initial=0.0) if found else np.zeros(len(LANDMARKS)),
         }
+
+    def bounds(self, size: Magnitudes, shared: Arrays) -> Bounds:
+        """What no site's sum exceeds: landmarks of an image end at 100."""
+        return {"landmarks": size.rows * 100.0}
 
     def conclude(self, sums: Arrays, shared: Arrays) -> Arrays:
         """The standard scale."""
@@ -75,6 +80,7 @@ class Nyul(ImageByImage):
                 arrays=ARRAYS,
                 at_site=scale.send,
                 at_coordinator=scale.conclude,
+                bounds=scale.bounds,
             ),
         )
 

@@ -26,6 +26,7 @@ from motet.harmonizers.ravel.params import RavelParams
 from motet.images.images import Image, Images
 from motet.phases import Step, Sum
 from motet.releases import Arrays, ArraySpec
+from motet.scale import Bounds, Magnitudes
 from motet.schema import Schema
 from motet.site import Site
 
@@ -67,6 +68,7 @@ class Fit:
             ),
             at_site=self.send,
             at_coordinator=self.conclude,
+            bounds=self.bounds,
         )
 
     def _design(self, images: Images, shared: Arrays) -> Float:
@@ -86,6 +88,17 @@ class Fit:
             for j, value in enumerate(D[row]):
                 dv[j] += value * own
         return {"dd": D.T @ D, "dv": dv, "sum_v": total}
+
+    def bounds(self, size: Magnitudes, shared: Arrays) -> Bounds:
+        """What no site's sums exceed."""
+        voxel = self.params.units.largest(size)
+        scores = self.params.control.bounds_of_scores()
+        D = np.hstack([scores, size.columns, np.ones(int(self.params.center))])
+        return {
+            "dd": size.rows * D[:, None] * D,
+            "dv": size.rows * D[:, None] * voxel,
+            "sum_v": size.rows * voxel,
+        }
 
     def conclude(self, sums: Arrays, shared: Arrays) -> Arrays:
         """gamma, (k, voxels), and what is added back."""

@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from motet.harmonizer import Card, Params, SiteModel
 from motet.harmonizers._images.common import CommonMask
-from motet.harmonizers._linear.fit import Fit, complete_moments, reference_steps
+from motet.harmonizers._linear.fit import (
+    Fit,
+    bounds_of_moments,
+    complete_moments,
+    reference_steps,
+)
 from motet.harmonizers._linear.model import harmonized_rows, site_model
 from motet.harmonizers._linear.options import Adjust, reference_batch
 from motet.images.images import Images
@@ -19,6 +24,7 @@ from motet.images.params import RegisteredParams
 from motet.images.voxels import voxels_of
 from motet.phases import Step, Sum
 from motet.releases import Arrays
+from motet.scale import Bounds, Magnitudes
 from motet.schema import Schema
 from motet.site import Site
 
@@ -51,6 +57,10 @@ class VoxelFit:
         sums = dict(self.fit.send_moments(_over_voxels(site, shared), shared))
         del sums["missing"]
         return sums
+
+    def bounds(self, size: Magnitudes, shared: Arrays) -> Bounds:
+        """What no site's sums exceed: any voxel can be as bright as the brightest."""
+        return bounds_of_moments(size.rows, size.columns, np.array([size.voxels]))
 
     def conclude(self, sums: Arrays, shared: Arrays) -> Arrays:
         """alpha, beta and var_pooled of every voxel."""
@@ -96,6 +106,7 @@ class VoxelwiseComBat:
                 arrays=complete_moments("voxels"),
                 at_site=voxels.send,
                 at_coordinator=voxels.conclude,
+                bounds=voxels.bounds,
             ),
             *reference_steps(fit, "voxels"),
         )

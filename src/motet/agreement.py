@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from motet.errors import SchemaError, listed
+from motet.scale import Scale, largest
 from motet.schema import Batch, Covariate, Schema, SiteCovariate, SiteSchema
 
 GRID_ROUNDING = 2e-4
@@ -55,7 +56,19 @@ def agree(
     for site in newcomers:
         _check_newcomer(site, sites, schema)
     of_newcomers = tuple(sorted(Batch(s.site, name) for s in newcomers for name in s.batches))
-    return replace(schema, unseen=of_newcomers)
+    return replace(schema, unseen=of_newcomers, scale=_common_scale(everybody, schema, number))
+
+
+def _common_scale(
+    sites: Sequence[SiteSchema], schema: Schema, number: Mapping[str, int]
+) -> Scale | None:
+    """What bounds the numbers of all; None where there are too few sites to mask anything."""
+    scales = [site.scale for site in sites if site.scale is not None]
+    if len(scales) < len(sites):
+        return None
+    found = largest(scales)
+    order = [number[c.name] for c in (*schema.covariates, *schema.biology)]
+    return replace(found, covariates=tuple(found.covariates[i] for i in order))
 
 
 def _check_newcomer(site: SiteSchema, sites: Sequence[SiteSchema], schema: Schema) -> None:

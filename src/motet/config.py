@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from motet.errors import StudyFileError, nearest
 
 LATER = {
     "train": "No method of this version is trained.",
-    "privacy": "Secure sums and differential privacy are not part of this version.",
 }
 
 
@@ -67,6 +66,26 @@ class Federation(_Section):
     timeout: float = Field(default=600.0, gt=0)
 
 
+class Privacy(_Section):
+    """Who can read what sites send.
+
+    Parameters
+    ----------
+    secure_sum : bool, optional
+        Whether the coordinator reads sums over sites only, and no site's own. Default: wherever
+        there are three sites or more; with ``true`` fewer are refused.
+    """
+
+    secure_sum: bool | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _later(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and value.get("dp"):
+            raise ValueError("differential privacy is not part of this version: take 'dp' out")
+        return value
+
+
 class Study(_Section):
     """A study file. ``sites`` (name -> folder) is read in simulation only."""
 
@@ -77,6 +96,7 @@ class Study(_Section):
     sites: dict[str, Path] = Field(default_factory=dict)
     evaluation: Evaluation = Evaluation()
     federation: Federation = Federation()
+    privacy: Privacy = Privacy()
     seed: int = Field(default=0, ge=0)
 
     @field_validator("sites", mode="before")

@@ -116,6 +116,12 @@ class SecureSumError(MotetError):
     code = "secure-sum"
 
 
+class SubtractionError(SecureSumError):
+    """With sums that were read before, another one would give single sites away."""
+
+    code = "subtraction"
+
+
 class ConnectionFailedError(MotetError):
     """A site and the coordinator cannot talk: address, certificate, key, clock or network."""
 

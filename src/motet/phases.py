@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from motet.errors import PlanError
 from motet.releases import Arrays, ArraySpec, Leaves, Size
+from motet.scale import Bounds, Magnitudes
 from motet.site import Site
 
 Keeper = Literal["shared", "owned", "local"]
@@ -137,6 +138,10 @@ class Sum(Phase):
         ``"holders"``: the coordinator adds what it cannot read.
     sets : tuple of Size
         Sizes known after this phase: the lengths of shared arrays of the same names.
+    bounds : callable, optional
+        ``(magnitudes, shared) -> {array: bound}``: what no site's entry exceeds in absolute value,
+        public, broadcast to the array. Every floating-point array needs one to be summed where
+        nobody can read it; integers do not.
     """
 
     arrays: tuple[ArraySpec, ...]
@@ -145,6 +150,7 @@ class Sum(Phase):
     key: str = ""
     read_by: Literal["coordinator", "holders"] = "coordinator"
     sets: tuple[Size, ...] = ()
+    bounds: Callable[[Magnitudes, Arrays], Bounds] | None = None
 
     @property
     def leaves(self) -> Leaves | None:

@@ -17,6 +17,7 @@ from motet.phases import Agree, Phase, Publish, Repeat, Step, Sum, walk
 from motet.registry import methods
 from motet.releases import Arrays, ArraySpec, Leaves, bind, nbytes
 from motet.schema import Schema
+from motet.secure.circle import FEWEST
 from motet.store import json_hash
 from motet.version import __version__
 
@@ -59,6 +60,8 @@ class Plan:
         The platform's, after the sites have harmonized; unseen sites take part in them.
     unseen : tuple of str
         Sites that take no part in the fit.
+    secure : bool
+        Whether sums are masked: the coordinator reads what they come to over sites.
     """
 
     study: str
@@ -71,6 +74,7 @@ class Plan:
     steps: tuple[Step, ...]
     evaluation: tuple[Step, ...] = ()
     unseen: tuple[str, ...] = ()
+    secure: bool = False
 
     @property
     def harmonizer(self) -> Harmonizer:
@@ -92,6 +96,24 @@ class Plan:
         if phase.who.site:
             return phase.who.site == site
         return site not in self.unseen or self.judges(phase)
+
+    def participants(self, phase: Phase) -> tuple[str, ...]:
+        """The sites that are asked in a phase, sorted."""
+        sites = {*self.schema.sites, *self.unseen}
+        return tuple(sorted(site for site in sites if self.takes_part(site, phase)))
+
+    def masks(self, phase: Phase) -> bool:
+        """Whether what sites send in a phase is masked."""
+        return self.secure and isinstance(phase, Sum) and phase.leaves is Leaves.SUM
+
+    def readers(self, phase: Phase) -> str:
+        """Who can read what a site sends in a phase, and what is made of it."""
+        if self.masks(phase) and isinstance(phase, Sum) and phase.read_by == "coordinator":
+            return (
+                "the coordinator reads the sum over sites, and no site's own; all sites read what "
+                "is concluded from it"
+            )
+        return phase.readers
 
     def judges(self, phase: Phase) -> bool:
         """Whether a phase belongs to the evaluation."""
@@ -141,6 +163,7 @@ class Plan:
             "target": self.target,
             "seed": self.seed,
             "held_out": self.held_out,
+            "secure_sum": self.secure,
             "schema": self.schema.digest,
             "steps": [describe(step) for step in self.steps],
             "evaluation": [describe(step) for step in self.evaluation],
@@ -153,7 +176,7 @@ class Plan:
             **self._hashed(),
             "schema": {"sha256": self.schema.digest, **self.schema.to_json()},
             "readers": {
-                phase.name: phase.readers
+                phase.name: self.readers(phase)
                 for phase, _ in walk((*self.steps, *self.evaluation))
                 if phase.releases or phase.readers
             },
@@ -224,9 +247,38 @@ def build_plan(study: Study, schema: Schema) -> Plan:
         steps=(AGREE_ON_GRID if schema.grid else AGREE, *harmonizer.plan(params, schema)),
         evaluation=tuple(evaluation_steps(schema, study.evaluation, seed=study.seed)),
         unseen=study.evaluation.unseen,
+        secure=_secure(study, schema),
     )
     check_steps((*plan.steps, *plan.evaluation), schema)
+    if plan.secure:
+        _check_bounds(plan)
     return plan
+
+
+def _secure(study: Study, schema: Schema) -> bool:
+    """Whether sums are masked: where nobody says otherwise, from three sites on."""
+    asked, enough = study.privacy.secure_sum, len(schema.sites) >= FEWEST
+    if asked and not enough:
+        raise StudyFileError(
+            f"Secure sums need {FEWEST} sites in the fit; there are {len(schema.sites)}: of two, "
+            "each could subtract itself.",
+            do="Wait for a third site, or take 'secure_sum: true' out.",
+            key="privacy.secure_sum",
+        )
+    return enough and asked is not False
+
+
+def _check_bounds(plan: Plan) -> None:
+    """Refuse a method that does not say how large its sums can become."""
+    for phase, _ in walk((*plan.steps, *plan.evaluation)):
+        if not plan.masks(phase) or not isinstance(phase, Sum) or phase.bounds is not None:
+            continue
+        if wide := [spec.name for spec in phase.arrays if spec.dtype.startswith("float")]:
+            raise PlanError(
+                f"The phase '{phase.name}' of '{plan.method}' does not bound "
+                f"{', '.join(wide)}, so it cannot be summed where nobody reads single sites.",
+                do="Give the phase 'bounds', or set privacy: {secure_sum: false}.",
+            )
 
 
 def model_document(plan: Plan) -> dict[str, Any]:

@@ -20,7 +20,10 @@ from motet.errors import PlanError
 
 Arrays = Mapping[str, NDArray[Any]]
 Dim = int | str
-DTYPES = ("float64", "float32", "float16", "int64", "int32", "int8", "uint64", "uint8", "bool")
+DTYPES = (
+    *("float64", "float32", "float16", "int64", "int32", "int8"),
+    *("uint64", "uint32", "uint8", "bool"),
+)
 
 
 LARGEST = 1e120

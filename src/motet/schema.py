@@ -16,6 +16,7 @@ from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from motet.errors import SchemaError
+from motet.scale import Magnitudes, Scale, magnitudes
 
 Kind = Literal["continuous", "categorical"]
 
@@ -38,7 +39,7 @@ class SiteSchema:
     """One site's public description of its data.
 
     ``grid`` is given where images of all sites have to lie on one: shape (3), then the affine's
-    three rows (12), canonical axes, mm.
+    three rows (12), canonical axes, mm. ``scale`` is told where sums are to be masked.
     """
 
     site: str
@@ -47,6 +48,7 @@ class SiteSchema:
     covariates: tuple[SiteCovariate, ...]
     batches: tuple[str, ...]
     grid: tuple[float, ...] = ()
+    scale: Scale | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,9 @@ class Schema:
         Batches of sites that take no part in the fit and are judged all the same.
     grid : tuple of float
         The grid of all images, where they have to lie on one: see :class:`SiteSchema`.
+    scale : Scale, optional
+        What bounds everybody's numbers, where sums are masked. Who takes part changes it, so no
+        digest covers it; all sites of a sum have to have the same.
     """
 
     features: tuple[str, ...]
@@ -107,6 +112,7 @@ class Schema:
     biology: tuple[Covariate, ...] = ()
     unseen: tuple[Batch, ...] = ()
     grid: tuple[float, ...] = ()
+    scale: Scale | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -138,13 +144,30 @@ class Schema:
 
     @property
     def of_the_fit(self) -> Schema:
-        """What the method and its model know: no biology columns, no unseen sites."""
-        return replace(self, biology=(), unseen=())
+        """What the method and its model know: no biology columns, no unseen sites, no scale."""
+        return replace(self, biology=(), unseen=(), scale=None)
 
     @property
     def with_biology(self) -> Schema:
         """The schema with the biology columns among the covariates."""
         return replace(self, covariates=self.covariates + self.biology, biology=())
+
+    @property
+    def magnitudes(self) -> Magnitudes:
+        """How large numbers can be.
+
+        Raises
+        ------
+        SchemaError
+            When nobody was asked.
+        """
+        if self.scale is None:
+            raise SchemaError("The sites did not say how large their numbers are.")
+        return magnitudes(
+            self.scale,
+            covariates=[covariate.columns for covariate in self.covariates],
+            biology=[covariate.columns for covariate in self.biology],
+        )
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -168,6 +191,7 @@ class Schema:
             **({"biology": _plain(self.biology)} if self.biology else {}),
             **({"unseen": [[b.site, b.name] for b in self.unseen]} if self.unseen else {}),
             **({"grid": list(self.grid)} if self.grid else {}),
+            **({"scale": self.scale.to_json()} if self.scale else {}),
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -186,6 +210,7 @@ class Schema:
                 biology=_read(document.get("biology", ())),
                 unseen=tuple(Batch(str(s), str(b)) for s, b in document.get("unseen", ())),
                 grid=tuple(map(float, document.get("grid", ()))),
+                scale=Scale.from_json(document["scale"]) if "scale" in document else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise SchemaError(f"A schema cannot be read: {error!r}.") from error

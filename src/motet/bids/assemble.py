@@ -14,6 +14,7 @@ from motet.bids.checks import Place, check_finite, check_name
 from motet.bids.covariates import describe
 from motet.bids.table import Table
 from motet.bids.travelers import Travelers
+from motet.scale import Scale, power, powers
 from motet.schema import Kind, SiteSchema
 
 T = TypeVar("T", bound=Table)
@@ -37,13 +38,14 @@ def assembled(
     participants: pd.DataFrame | None = None,
     travelers: Travelers | None = None,
     grid: tuple[float, ...] = (),
+    largest: float = 0.0,
     **others: Any,
 ) -> T:
     """Check values and batch names, describe the site, and make the table; no value is copied.
 
     The arguments are the fields of :class:`~motet.bids.table.Table`; `place` names the site and
-    the file of the values, `kinds` says what each covariate is, and `kind` and `others` make
-    another class of table.
+    the file of the values, `kinds` says what each covariate is, `largest` bounds the intensities
+    of images, and `kind` and `others` make another class of table.
     """
     for name in sorted(set(batch)):
         check_name(name, "batch", place=place)
@@ -70,6 +72,15 @@ def assembled(
             covariates=describe(covariates, kinds, batch_of),
             batches=tuple(sorted(set(batch))),
             grid=grid,
+            scale=Scale(
+                rows=power(len(people)),
+                features=powers(values),
+                covariates=tuple(
+                    power(covariates[name]) if sort == "continuous" else 0
+                    for name, sort in kinds.items()
+                ),
+                voxels=power(largest),
+            ),
         ),
         **others,
     )

@@ -54,7 +54,7 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
         "Each site would send, whatever the number of its people:",
         markup=False,
     )
-    readers = {phase.name: phase.readers for phase, _ in walk((*made.steps, *made.evaluation))}
+    readers = {phase.name: made.readers(phase) for phase in made.phases}
     by_phase: dict[str, list[Release]] = {}
     for release in made.releases():
         title = f"{release.phase}: {release.leaves}, {release.who}; {readers[release.phase]}"

@@ -78,7 +78,7 @@ def preview(home: Home, study: Study) -> None:
     console.print("\nWho reads it:", markup=False)
     for phase, _ in walk((*plan.steps, *plan.evaluation)):
         if phase.readers:
-            console.print(f"  {phase.name}: {phase.readers}", markup=False)
+            console.print(f"  {phase.name}: {plan.readers(phase)}", markup=False)
     console.print(f"\nThe plan is {opened.approvals().state(plan.hash)}.", markup=False)
 
 

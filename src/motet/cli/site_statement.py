@@ -90,7 +90,7 @@ def statement(
                 features=count(len(plan.schema.features), "measure"),
                 kept=", ".join(c.name for c in plan.schema.covariates) or "none",
                 leaves="\n".join(said),
-                readers="\n".join(f"- {phase.name}: {phase.readers}" for phase in steps),
+                readers="\n".join(f"- {phase.name}: {plan.readers(phase)}" for phase in steps),
                 n=settings.policy.smallest_n,
                 cell=settings.policy.smallest_cell - 1,
                 leverage=settings.policy.leverage,

@@ -60,6 +60,11 @@ class Projection:
             part = order[start : start + self.dimensions]
             onto[..., : len(part)] += weighted[..., part]
 
+    def bound(self, values: Float) -> Float:
+        """What bounds projections, (V, d), of values that these, (V, p), bound."""
+        sizes = values * np.abs(self._weight)
+        return np.array([np.bincount(self._group, of, self.dimensions) for of in sizes])
+
 
 def probed(site: Site, shared: Arrays, *, seed: int) -> NDArray[np.float64]:
     """What the probes see of everybody, (V, n, d): features standardized as in the fit, projected.

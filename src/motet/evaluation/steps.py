@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.config import Evaluation
-from motet.evaluation import declared
+from motet.evaluation import bounds, declared
 from motet.evaluation.declared import V
 from motet.evaluation.moments import send_moments, send_people
 from motet.evaluation.predictors import discriminant, ridge
@@ -27,6 +27,7 @@ from motet.evaluation.variance import Moments, Variance, brown_forsythe, varianc
 from motet.images.measures import contrast_of
 from motet.phases import Step, Sum
 from motet.releases import Arrays, Size
+from motet.scale import Bounds, Magnitudes
 from motet.schema import Schema
 from motet.site import Site
 
@@ -60,6 +61,7 @@ def evaluation_steps(schema: Schema, settings: Evaluation, *, seed: int) -> Sequ
             arrays=declared.people(),
             at_site=sums.send_people,
             at_coordinator=sums.centre,
+            bounds=sums.bounds_of_people,
             sets=(Size(name="judged_incomplete", at_most="p"),),
         ),
         Sum(
@@ -69,6 +71,7 @@ def evaluation_steps(schema: Schema, settings: Evaluation, *, seed: int) -> Sequ
             arrays=declared.moments(),
             at_site=sums.send_moments,
             at_coordinator=sums.analyse,
+            bounds=sums.bounds_of_moments,
         ),
         Sum(
             name="evaluation_probes",
@@ -77,6 +80,7 @@ def evaluation_steps(schema: Schema, settings: Evaluation, *, seed: int) -> Sequ
             arrays=declared.probes(dimensions(len(schema.features)), len(chosen)),
             at_site=sums.send_probes,
             at_coordinator=sums.make_probes,
+            bounds=sums.bounds_of_probes,
         ),
         Sum(
             name="evaluation_readings",
@@ -85,6 +89,7 @@ def evaluation_steps(schema: Schema, settings: Evaluation, *, seed: int) -> Sequ
             arrays=declared.readings(len(chosen), scored),
             at_site=sums.send_readings,
             at_coordinator=sums.take_readings,
+            bounds=sums.bounds_of_readings,
         ),
     )
 
@@ -106,6 +111,22 @@ class Sums:
 
     def _rows(self, site: Site, *, everybody: bool) -> Rows:
         return rows(site, everybody=everybody, held_out=self.held_out, seed=self.seed)
+
+    def bounds_of_people(self, size: Magnitudes, shared: Arrays) -> Bounds:
+        """Of round 1."""
+        return bounds.of_people(size, self.schema)
+
+    def bounds_of_moments(self, size: Magnitudes, shared: Arrays) -> Bounds:
+        """Of round 2."""
+        return bounds.of_moments(size, self.schema, shared)
+
+    def bounds_of_probes(self, size: Magnitudes, shared: Arrays) -> Bounds:
+        """Of round 3."""
+        return bounds.of_probes(size, self.schema, shared, seed=self.seed)
+
+    def bounds_of_readings(self, size: Magnitudes, shared: Arrays) -> Bounds:
+        """Of round 4."""
+        return bounds.of_readings(size, self.schema, shared)
 
     def send_people(self, site: Site, shared: Arrays) -> Arrays:
         """Round 1 at a site."""
@@ -208,6 +229,8 @@ class Sums:
         # site solve for the others' means of these columns. A simulation has that probe.
         distances = {name: sums[name] for name in ("z", "zz", "zz_within")}
         varies = np.isfinite(shared["judged/eta2"][0])
+        people = max(float(n.sum()), 1.0)
+        mean = sums["t"] / people
         p = brown_forsythe(
             distances,
             n=sums["n_spread"].astype(np.float64),
@@ -222,7 +245,8 @@ class Sums:
             "ridge": np.array([probe.weights for probe in biology_probes]),
             "ridge_offset": np.array([probe.offset for probe in biology_probes])
             + shared["centre_t"],
-            "target_mean": sums["t"] / max(float(n.sum()), 1.0) + shared["centre_t"],
+            "target_mean": mean + shared["centre_t"],
+            "target_sd": np.sqrt(np.maximum(sums["tt"] / people - mean**2, 0.0)),
         }
 
     def _intensities(self, sums: Arrays, shared: Arrays, n: NDArray[np.float64]) -> Arrays:

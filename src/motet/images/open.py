@@ -76,13 +76,14 @@ def open_images(
     if isinstance(params, RegisteredParams):
         _refuse_unregistered(found, params)
     scratch = _Scratch()
-    scans, rows, grids = [], [], []
+    scans, rows, grids, sizes = [], [], [], []
     with ThreadPoolExecutor(workers) as pool:
         looked = pool.map(lambda one: _look(one, folder, params, scratch, site), found)
-        for scan, grid, row in looked:
+        for scan, grid, row, size in looked:
             scans.append(scan)
             grids.append(grid)
             rows.append(row)
+            sizes.append(size)
     common: tuple[float, ...] = ()
     if isinstance(params, RegisteredParams):
         _refuse_other_grids(found, grids, site)
@@ -112,6 +113,7 @@ def open_images(
         participants=here.participants,
         travelers=here.travelers,
         grid=common,
+        largest=max(sizes),
         scans=tuple(scans),
         contrast=params.contrast,
         preparation=said(params),
@@ -150,14 +152,15 @@ class _Scratch:
 
 def _look(
     one: Found, folder: Path, params: ImageParams, scratch: _Scratch, site: str
-) -> tuple[Scan, Grid, NDArray[np.float64]]:
-    """Prepare, check and measure an image."""
+) -> tuple[Scan, Grid, NDArray[np.float64], float]:
+    """Prepare, check and measure an image; and its largest intensity."""
     scan = Scan(found=one, mask=find_mask(folder, one))
     scan = prepared(scan, params, into=scratch.path, site=site)
     image = read_image(scan, site=site, person=one.person)
     if scan.mask is not None and not params.unusual_contrast:
         check_contrast(image, params.contrast, place=Place(site=site, file=one.file))
-    return scan, image.volume.grid, measured(image, contrast=params.contrast)
+    size = float(np.abs(image.data).max())
+    return scan, image.volume.grid, measured(image, contrast=params.contrast), size
 
 
 def described(grid: Grid) -> tuple[float, ...]:

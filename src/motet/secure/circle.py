@@ -8,7 +8,26 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from motet.errors import SecureSumError
+from motet.schema import Schema
 from motet.store import canonical_json
+
+
+def what_is_summed(
+    *, run: str, plan: str, path: str, shared: str, schema: Schema
+) -> dict[str, object]:
+    """What no two sums have in common; what sites do not agree on comes out as noise.
+
+    Parameters
+    ----------
+    run, plan, path : str
+    shared : str
+        Hash of the shared model that the sites were given.
+    schema : Schema
+        Its scale says how numbers become integers.
+    """
+    scale = None if schema.scale is None else schema.scale.to_json()
+    return {"run": run, "plan": plan, "phase": path, "shared": shared, "scale": scale}
+
 
 FEWEST = 3
 """Of two sites each could subtract itself from the sum and read the other."""

@@ -17,6 +17,8 @@ from motet.secure.keys import SumKey, commitment, tag
 from motet.secure.masks import add
 
 SALT = 16
+WORD = 1
+"""Bytes."""
 NONCE = bytes(12)
 """Each key seals one message."""
 
@@ -83,13 +85,15 @@ class Party:
                 site=self.name,
             )
 
-    def mask(self, arrays: Sequence[NDArray[Any]]) -> Masked:
+    def mask(self, arrays: Sequence[NDArray[Any]], *, word: bytes = b"\x00") -> Masked:
         """Hide arrays, which are changed in place.
 
         Parameters
         ----------
         arrays : sequence of (m,) uint32 or uint64
             In the ring.
+        word : bytes
+            One byte that the other members read, and that nobody else can change.
         """
         secret = self.key.own("salt", self.circle.about)
         for values in arrays:
@@ -104,9 +108,16 @@ class Party:
         return Masked(
             arrays=tuple(arrays),
             salt=salt,
-            sealed=self._sealed(salt, seeds),
+            sealed=self._sealed(salt, seeds, word),
             committed={member: commitment(seed) for member, seed in seeds.items()},
         )
+
+    def words(self, received: Mapping[str, tuple[bytes, bytes]]) -> dict[str, bytes]:
+        """What members said to all others, beside their shares."""
+        return {
+            member: self._unsealed(member, salt, sealed)[-WORD:]
+            for member, (salt, sealed) in received.items()
+        }
 
     def reveal(
         self, survivors: Sequence[str], received: Mapping[str, tuple[bytes, bytes]]
@@ -148,7 +159,7 @@ class Party:
     def _pair(self, other: str) -> bytes:
         return self.key.shared(self.circle.keys[other], "mask", self.circle.about)
 
-    def _sealed(self, salt: bytes, seeds: Mapping[str, bytes]) -> dict[str, bytes]:
+    def _sealed(self, salt: bytes, seeds: Mapping[str, bytes], word: bytes) -> dict[str, bytes]:
         """For every member, its shares of this site's masks in the order of the members."""
         points = range(1, len(self.circle.members) + 1)
 
@@ -162,13 +173,17 @@ class Party:
         dealt = [shares(of, seeds[of]) for of in self.circle.members]
         return {
             member: ChaCha20Poly1305(self._seal(self.name, member, salt)).encrypt(
-                NONCE, b"".join(of[self.circle.point(member)] for of in dealt), None
+                NONCE, b"".join(of[self.circle.point(member)] for of in dealt) + word, None
             )
             for member in self.circle.members
         }
 
     def _opened(self, member: str, salt: bytes, sealed: bytes) -> dict[str, bytes]:
         """A member's shares by whose mask they are of."""
+        content, size = self._unsealed(member, salt, sealed), shamir.SHARE
+        return {of: content[k * size : (k + 1) * size] for k, of in enumerate(self.circle.members)}
+
+    def _unsealed(self, member: str, salt: bytes, sealed: bytes) -> bytes:
         try:
             content = ChaCha20Poly1305(self._seal(member, self.name, salt)).decrypt(
                 NONCE, sealed, None
@@ -179,8 +194,7 @@ class Party:
                 "sum.",
                 site=self.name,
             ) from error
-        size = shamir.SHARE
-        return {of: content[k * size : (k + 1) * size] for k, of in enumerate(self.circle.members)}
+        return content
 
     def _seal(self, sender: str, recipient: str, salt: bytes) -> bytes:
         """The key of what one member seals for another."""

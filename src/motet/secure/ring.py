@@ -1,13 +1,16 @@
-"""Numbers as integers modulo 2^64, which masks can hide and sums keep exact."""
+"""Numbers as integers modulo 2^64 (counts: 2^32), which masks can hide and sums keep exact."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motet.errors import SecureSumError
 
-Ring = NDArray[np.uint64]
+Ring = NDArray[Any]
+"""uint64, or uint32 for counts of 32 bits."""
 Float = NDArray[np.float64]
 
 BITS = 62
@@ -32,7 +35,13 @@ def exponents(bounds: Float, sites: int) -> NDArray[np.int64]:
     return np.asarray(np.clip(BITS - size, SMALLEST, -SMALLEST), dtype=np.int64)
 
 
-def to_ring(values: NDArray[np.generic], exponent: NDArray[np.int64] | int, *, sites: int) -> Ring:
+def to_ring(
+    values: NDArray[np.generic],
+    exponent: NDArray[np.int64] | int,
+    *,
+    sites: int,
+    dtype: str = "uint64",
+) -> Ring:
     """``round(value 2^exponent)`` modulo 2^64. Integers take the exponent 0 and stay exact.
 
     Parameters
@@ -42,21 +51,25 @@ def to_ring(values: NDArray[np.generic], exponent: NDArray[np.int64] | int, *, s
         Of :func:`exponents`.
     sites : int
         How many are summed at most: each has its part of the room.
+    dtype : {"uint64", "uint32"}
+        ``uint32`` for integers.
 
     Raises
     ------
     SecureSumError
         When a value is beyond the bound from which the exponent was made.
     """
-    room = 2.0**BITS / sites
+    width = np.dtype(dtype)
+    room = 2.0 ** (BITS - 64 + 8 * width.itemsize) / sites
     if values.dtype.kind in "iub":
         if values.size and float(np.abs(values.astype(np.float64)).max()) > room:
             raise SecureSumError("A count is too large for a secure sum.")
-        return np.ascontiguousarray(values.astype(np.int64)).view(np.uint64)
+        # A new array: what is masked is changed in place.
+        return np.array(values, dtype=np.int64, order="C").astype(width)
     scaled = np.rint(np.ldexp(values.astype(np.float64), exponent))
     if not (np.abs(scaled) <= room * (1 + 1e-12) + 1).all():
         raise SecureSumError("A value is beyond its public bound, or not finite.")
-    return np.ascontiguousarray(scaled.astype(np.int64)).view(np.uint64)
+    return np.array(scaled.astype(np.int64), order="C").view(np.uint64)
 
 
 def from_ring(total: Ring, exponent: NDArray[np.int64] | int) -> Float:
@@ -66,4 +79,4 @@ def from_ring(total: Ring, exponent: NDArray[np.int64] | int) -> Float:
 
 def counts(total: Ring) -> NDArray[np.int64]:
     """The sum of integers."""
-    return total.view(np.int64)
+    return total.view(np.dtype(f"int{8 * total.dtype.itemsize}")).astype(np.int64)

@@ -1,0 +1,167 @@
+"""One phase as a strategy sees it: asks its sites over the exchange, and validates what comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from motet.errors import ProtocolError
+from motet.evaluation.steps import PRIVATE
+from motet.flower.records import Body
+from motet.phases import Phase
+from motet.plan import Plan
+from motet.releases import Arrays, ArraySpec, violations
+from motet.scale import Magnitudes
+from motet.secure.circle import Circle, what_is_summed
+from motet.secure.declared import masked_specs
+from motet.secure.party import Masked, Revealed
+from motet.secure.wire import (
+    keys_document,
+    read_masked,
+    read_revealed,
+    relayed_document,
+)
+from motet.server.anchors import Anchors
+from motet.server.exchange import Exchange
+from motet.server.received import Received
+from motet.store import bytes_hash
+
+
+class SitesLostError(Exception):
+    """Sites dropped out of a phase: what they gave before must not count."""
+
+    def __init__(self, lost: Mapping[str, str]) -> None:
+        self.lost = dict(lost)
+
+
+Opened = Callable[[Phase, Circle], None]
+"""Told of every sum that was read."""
+
+
+@dataclass(kw_only=True)
+class Asking:
+    """The sites of one phase (:class:`motet.strategies.rounds.Ask`).
+
+    Parameters
+    ----------
+    exchange : Exchange
+    plan : Plan
+    path : str
+    sites : tuple of str
+        Those that take part in the phase.
+    sizes : mapping of str to int
+    keys : mapping of str to bytes
+        Public keys for secure sums.
+    received : Received
+    anchors : Anchors or None
+    opened : callable
+        Told of every secure sum before masks come off.
+    """
+
+    exchange: Exchange
+    plan: Plan
+    path: str
+    sites: tuple[str, ...]
+    sizes: Mapping[str, int]
+    keys: Mapping[str, bytes]
+    received: Received
+    anchors: Anchors | None
+    opened: Opened
+
+    @property
+    def size(self) -> Magnitudes:
+        """How large numbers can be."""
+        return self.plan.schema.magnitudes
+
+    def __call__(self, phase: Phase, shared: Arrays) -> Mapping[str, Arrays]:
+        """Every site's arrays."""
+
+        def check(site: str, body: Body) -> str:
+            return self._check(site, body, phase.releases)
+
+        accepted = self._ask("train.phase", Body(arrays=_told(shared)), check)
+        for site, body in accepted.items():
+            self.received.arrays(site, phase, self.path, body.arrays)
+        return {site: body.arrays for site, body in accepted.items()}
+
+    def masked(self, phase: Phase, shared: Arrays) -> tuple[Circle, Mapping[str, Masked]]:
+        """Every site's arrays behind masks."""
+        told = _told(shared)
+        circle = self._circle(bytes_hash(told, ""))
+        specs, found = masked_specs(phase.releases), dict[str, Masked]()
+
+        def check(site: str, body: Body) -> str:
+            if code := self._check(site, body, specs):
+                return code
+            try:
+                found[site] = read_masked(_part(body, "masked"), body.arrays, circle)
+            except ProtocolError:
+                return "invalid-reply"
+            return ""
+
+        document = {"keys": keys_document(circle.keys)}
+        accepted = self._ask("train.phase", Body(document=document, arrays=told), check)
+        for site, body in accepted.items():
+            self.received.arrays(site, phase, self.path, body.arrays, masked=True)
+        self.opened(phase, circle)
+        return circle, found
+
+    def revealed(self, circle: Circle, masked: Mapping[str, Masked]) -> Mapping[str, Revealed]:
+        """What survivors say of masks. One that says nothing now is missed in the next phase."""
+        found = dict[str, Revealed]()
+
+        def check(site: str, body: Body) -> str:
+            if self.anchors is not None and (code := self.anchors.take(site, body)):
+                return code
+            try:
+                found[site] = read_revealed(_part(body, "shares"))
+            except ProtocolError:
+                return "invalid-reply"
+            return ""
+
+        common = {"keys": keys_document(circle.keys), "shared": circle.what["shared"]}
+        bodies = {
+            site: Body(document={**common, "sealed": relayed_document(masked, site)})
+            for site in masked
+        }
+        replies = self.exchange.ask(
+            "query.reveal", masked, bodies, plan=self.plan.hash, phase=self.path, check=check
+        )
+        if len(found) < circle.threshold:
+            raise SitesLostError(replies.failed)
+        return found
+
+    def _circle(self, shared: str) -> Circle:
+        what = what_is_summed(
+            run=self.exchange.run,
+            plan=self.plan.hash,
+            path=self.path,
+            shared=shared,
+            schema=self.plan.schema,
+        )
+        return Circle(what, {site: self.keys[site] for site in self.sites})
+
+    def _check(self, site: str, body: Body, specs: tuple[ArraySpec, ...]) -> str:
+        if violations(body.arrays, specs, self.sizes):
+            return "invalid-reply"
+        return "" if self.anchors is None else self.anchors.take(site, body)
+
+    def _ask(
+        self, action: str, body: Body, check: Callable[[str, Body], str]
+    ) -> Mapping[str, Body]:
+        replies = self.exchange.ask(
+            action, self.sites, body, plan=self.plan.hash, phase=self.path, check=check
+        )
+        if replies.failed:
+            raise SitesLostError(replies.failed)
+        return replies.accepted
+
+
+def _told(shared: Arrays) -> Arrays:
+    """What sites need of what the coordinator knows."""
+    return {name: array for name, array in shared.items() if not name.startswith(PRIVATE)}
+
+
+def _part(body: Body, name: str) -> Any:
+    return body.document.get(name) if isinstance(body.document, dict) else None

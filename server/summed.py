@@ -1,0 +1,72 @@
+"""Secure sums of a run: the sites' keys, and whom a sum without somebody would give away."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from motet.errors import ProtocolError, SubtractionError, listed
+from motet.phases import Phase
+from motet.plan import Plan
+from motet.secure.circle import Circle
+from motet.secure.wire import read_key
+from motet.server.asking import SitesLostError
+
+
+@dataclass(kw_only=True)
+class Summed:
+    """Secure sums of one run.
+
+    Attributes
+    ----------
+    keys : dict of str to bytes
+        Site -> its public key.
+    """
+
+    keys: dict[str, bytes] = field(default_factory=dict)
+    _alone: dict[str, bool] = field(default_factory=dict)
+    _read: dict[str, set[str]] = field(default_factory=dict)
+
+    def told(self, documents: Mapping[str, Any]) -> None:
+        """Take what sites say of themselves when a plan is prepared.
+
+        Raises
+        ------
+        SitesLostError
+            With the sites whose key is none.
+        """
+        failed = {}
+        for site, document in documents.items():
+            try:
+                self.keys[site] = read_key(document["sum_key"])
+                self._alone[site] = document.get("alone") is True
+            except (ProtocolError, KeyError, TypeError, AttributeError):
+                failed[site] = "invalid-reply"
+        if failed:
+            raise SitesLostError(failed)
+
+    def opened(self, plan: Plan, phase: Phase, circle: Circle) -> None:
+        """Remember whose numbers are in a sum that is read."""
+        kind = "evaluation" if plan.judges(phase) else "fit"
+        self._read.setdefault(kind, set()).update(circle.members)
+
+    def exposes(self, lost: Collection[str], kind: str) -> list[str]:
+        """Of lost sites, those whose numbers would follow from a sum without them."""
+        read = self._read.get(kind, set())
+        return sorted(site for site in lost if site in read and not self._alone.get(site, False))
+
+    def check_without(self, lost: Collection[str], kind: str) -> None:
+        """Refuse to start over without sites whose numbers are in a sum that was read.
+
+        Raises
+        ------
+        SubtractionError
+        """
+        if found := self.exposes(lost, kind):
+            raise SubtractionError(
+                f"{listed(found)} was lost after a sum with its numbers had been read. A sum "
+                "without it would give them away by subtraction, so the study stops here.",
+                do=f"Have {listed(found)} started again, then run the study again: it goes on "
+                "where it stopped.",
+            )
