@@ -106,6 +106,7 @@ class Desk:
             policy=self._settings.policy,
             secret=self._home.secret(),
             approvals=self._home.approvals(),
+            peers=self._home.peers(self._say),
             countersigned_by=self._settings.ledger_key,
             asked=self._home.pending.keep,
             fingerprint=fingerprint(data),

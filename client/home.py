@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from motet.address import checked_address
 from motet.client.approval import Approvals, Rule
+from motet.client.local_site import silent
+from motet.client.peers import Peers
 from motet.client.pending import PendingStudies
 from motet.client.policy import SitePolicy
 from motet.config import checked, parse_yaml
 from motet.errors import DeploymentError, is_plain_name
 from motet.ledger import Ledger
+from motet.secure.keys import SumKey
 from motet.store import EVERYBODY, OWNER, atomic
 
 PUBLIC = (serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
@@ -130,6 +134,14 @@ class SiteHome:
         settings = self.settings
         ledger = Ledger(self.ledger, site=settings.name)
         return Approvals(ledger, settings.approve_automatically)
+
+    def peers(self, say: Callable[[str], None] = silent) -> Peers:
+        """The other sites' keys for secure sums."""
+        return Peers(Ledger(self.ledger, site=self.settings.name), say)
+
+    def sum_key(self) -> SumKey:
+        """The site's own key for secure sums."""
+        return SumKey.of(self.secret())
 
     def study(self, name: str) -> Path:
         """Folder of one study: model, harmonized data, report."""

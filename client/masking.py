@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -72,15 +72,15 @@ class Masking:
         Has whom this site summed with. None: that is remembered as long as the process lives.
     alone : bool
         Whether this site's own sums may be read.
-    say : callable
-        The site's own log.
+    peers : Peers, optional
+        Has the others' keys. None: whatever keys there are, since all sites are one person's.
     """
 
     site: str
     key: SumKey
     ledger: Ledger | None
     alone: bool
-    say: Callable[[str], None]
+    peers: Peers | None = None
     _noted: list[dict[str, Any]] = field(default_factory=list, init=False)
 
     def summing(
@@ -116,9 +116,8 @@ class Masking:
             )
         what = what_is_summed(run=run, plan=plan.hash, path=path, shared=shared, schema=plan.schema)
         circle = Circle(what, keys)
-        Peers(self.ledger, self.say).check(
-            {site: key for site, key in keys.items() if site != self.site}
-        )
+        if self.peers is not None:
+            self.peers.check({site: key for site, key in keys.items() if site != self.site})
         return Summing(plan=plan, phase=phase, path=path, circle=circle)
 
     def hide(self, arrays: Arrays, summing: Summing, bounds: Bounds) -> tuple[Arrays, Masked]:

@@ -20,26 +20,24 @@ class Peers:
 
     Parameters
     ----------
-    ledger : Ledger or None
-        Where keys stand. None: every key is taken.
+    ledger : Ledger
+        Where keys stand.
     say : callable
         The site's own log.
     """
 
-    ledger: Ledger | None
+    ledger: Ledger
     say: Callable[[str], None]
 
     def known(self) -> dict[str, bytes]:
         """Site -> key; the last word counts."""
-        if self.ledger is None:
-            return {}
         found = [entry.body for entry in self.ledger.entries("peer")]
         return {str(body["peer"]): bytes.fromhex(str(body["key"])) for body in found}
 
     def compared(self) -> dict[str, str]:
         """Site -> who compared the fingerprint of its present key; empty where nobody has."""
         found: dict[str, str] = {}
-        for entry in () if self.ledger is None else self.ledger.entries("peer"):
+        for entry in self.ledger.entries("peer"):
             found[str(entry.body["peer"])] = str(entry.body.get("by", ""))
         return found
 
@@ -70,7 +68,6 @@ class Peers:
 
     def note(self, site: str, key: bytes, *, by: str = "") -> None:
         """Write a key down, and who compared it."""
-        if self.ledger is not None:
-            now = datetime.now(UTC).isoformat(timespec="milliseconds")
-            body = {"kind": "peer", "at": now, "peer": site, "key": key.hex()}
-            self.ledger.append({**body, **({"by": by} if by else {})})
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        body = {"kind": "peer", "at": now, "peer": site, "key": key.hex()}
+        self.ledger.append({**body, **({"by": by} if by else {})})

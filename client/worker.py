@@ -22,6 +22,7 @@ from motet.client.judging import judged_site
 from motet.client.keep import Keep
 from motet.client.local_site import LocalSite, silent
 from motet.client.masking import Masking, Summing, Veil, bounds_of
+from motet.client.peers import Peers
 from motet.client.permission import Permission
 from motet.client.policy import OPEN, SitePolicy
 from motet.cohort import seen_by_fit
@@ -34,13 +35,15 @@ from motet.phases import Local, Phase, Publish, Sum
 from motet.plan import AGREE_ON_GRID, Plan, biology, build_plan, model_document, parse_params
 from motet.releases import Arrays, Leaves
 from motet.schema import Schema, SiteSchema, names_digest
-from motet.secure.keys import SumKey, derived
+from motet.secure.keys import SumKey
 from motet.store import OWNER, bytes_hash, content_hash, read_arrays, save_model, write_arrays
 from motet.version import __version__
 
 log = logging.getLogger("motet.site")
 
 LEDGER = "ledger.sqlite"
+DESCRIBED = (*AGREE_ON_GRID.equal, *AGREE_ON_GRID.union, *AGREE_ON_GRID.largest)
+"""What a description may hold."""
 FINISHED = ".shared.npz"
 """The shared model, kept until the coordinator has written the result: for the evaluation."""
 
@@ -87,6 +90,8 @@ class SiteWorker:
         sums is made. Empty: one for the life of this object.
     approvals : Approvals, optional
         Who has to have approved a plan before it starts; None: nobody.
+    peers : Peers, optional
+        The other sites' keys for secure sums; None: whichever the coordinator gives.
     countersigned_by : str
         Public key of the coordinator, hexadecimal: then replies state the head of the ledger, and
         what the coordinator signs of it is kept.
@@ -111,6 +116,7 @@ class SiteWorker:
         policy: SitePolicy = OPEN,
         secret: bytes = b"",
         approvals: Approvals | None = None,
+        peers: Peers | None = None,
         countersigned_by: str = "",
         asked: Callable[[Plan, Mapping[str, Any]], None] = forgotten,
         fingerprint: str = "",
@@ -129,10 +135,10 @@ class SiteWorker:
         self._policy, self._secret = policy, secret or secrets.token_bytes(32)
         self._masking = Masking(
             site=name,
-            key=SumKey(derived(self._secret, "key of secure sums")),
+            key=SumKey.of(self._secret),
             ledger=own,
             alone=policy.plain_sums,
-            say=say,
+            peers=peers,
         )
         self._approvals, self._asked = approvals, asked
         self._study: Study | None = None
@@ -157,14 +163,12 @@ class SiteWorker:
         """
         study, table = self._opened(document)
         self._gate.check_method(study.method, study=study.study)
-        described = _public(table.described)
+        described = _public(table.described, scaled=_masked(study, document))
         own = names_digest((*table.features, *table.units))
         if document.get("same_as") == own:
             described = {k: v for k, v in described.items() if k not in ("features", "units")}
             described["same_as"] = own
-        return self._gate.describe(
-            described, (*AGREE_ON_GRID.equal, *AGREE_ON_GRID.union, "same_as"), study=study.study
-        )
+        return self._gate.describe(described, (*DESCRIBED, "same_as"), study=study.study)
 
     def _opened(self, document: Any) -> tuple[Study, Table]:
         """Read the study and open the data as it wants them."""
@@ -470,7 +474,13 @@ class _Run:
     permission: Permission
 
 
-def _public(described: SiteSchema) -> dict[str, Any]:
+def _masked(study: Study, document: Any) -> bool:
+    """Whether sums are going to be masked, so that it has to be known how large numbers are."""
+    return study.privacy.secure_sum is not False and document.get("masked") is True
+
+
+def _public(described: SiteSchema, *, scaled: bool) -> dict[str, Any]:
+    scale = described.scale if scaled else None
     return {
         "features": list(described.features),
         "units": list(described.units),
@@ -480,4 +490,5 @@ def _public(described: SiteSchema) -> dict[str, Any]:
         ],
         "batches": list(described.batches),
         **({"grid": list(described.grid)} if described.grid else {}),
+        **({"scale": scale.to_json()} if scale else {}),
     }

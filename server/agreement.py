@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from motet.errors import SchemaError, is_plain_name
+from motet.scale import Scale
 from motet.schema import Kind, SiteCovariate, SiteSchema, names_digest
 
 
@@ -30,6 +31,7 @@ class _Described(BaseModel):
     covariates: tuple[_Covariate, ...]
     batches: tuple[str, ...] = Field(min_length=1)
     grid: tuple[float, ...] = ()
+    scale: dict[str, Any] | None = None
 
 
 def features_digest(described: SiteSchema) -> str:
@@ -78,6 +80,9 @@ def read_site_schema(
         raise SchemaError("A batch has a name that cannot be used.", site=site)
     if described.grid and not _is_grid(described.grid):
         raise SchemaError("It describes a grid that is none.", site=site)
+    scale = None if described.scale is None else Scale.from_json(described.scale)
+    if scale and (len(scale.features), len(scale.covariates)) != (len(features), len(covariates)):
+        raise SchemaError("It describes the scale of other features or covariates.", site=site)
     return SiteSchema(
         site=site,
         features=features,
@@ -88,6 +93,7 @@ def read_site_schema(
         ),
         batches=described.batches,
         grid=described.grid,
+        scale=scale,
     )
 
 

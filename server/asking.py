@@ -80,7 +80,7 @@ class Asking:
         def check(site: str, body: Body) -> str:
             return self._check(site, body, phase.releases)
 
-        accepted = self._ask("train.phase", Body(arrays=_told(shared)), check)
+        accepted = self._ask(Body(arrays=_told(shared)), check)
         for site, body in accepted.items():
             self.received.arrays(site, phase, self.path, body.arrays)
         return {site: body.arrays for site, body in accepted.items()}
@@ -101,7 +101,7 @@ class Asking:
             return ""
 
         document = {"keys": keys_document(circle.keys)}
-        accepted = self._ask("train.phase", Body(document=document, arrays=told), check)
+        accepted = self._ask(Body(document=document, arrays=told), check)
         for site, body in accepted.items():
             self.received.arrays(site, phase, self.path, body.arrays, masked=True)
         self.opened(phase, circle)
@@ -147,11 +147,9 @@ class Asking:
             return "invalid-reply"
         return "" if self.anchors is None else self.anchors.take(site, body)
 
-    def _ask(
-        self, action: str, body: Body, check: Callable[[str, Body], str]
-    ) -> Mapping[str, Body]:
+    def _ask(self, body: Body, check: Callable[[str, Body], str]) -> Mapping[str, Body]:
         replies = self.exchange.ask(
-            action, self.sites, body, plan=self.plan.hash, phase=self.path, check=check
+            "train.phase", self.sites, body, plan=self.plan.hash, phase=self.path, check=check
         )
         if replies.failed:
             raise SitesLostError(replies.failed)

@@ -264,6 +264,7 @@ class Coordinator:
             request = {
                 "study": self._study.public(),
                 "same_as": "" if first is None else features_digest(first),
+                "masked": len(self._fitting(sites)) >= FEWEST,
             }
             replies = self._exchange.ask("query.agree", asked, Body(document=request))
             failed |= replies.failed

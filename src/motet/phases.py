@@ -98,10 +98,14 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True)
 class Agree(Phase):
-    """Public schema that must be equal at all sites, or of which the sorted union is taken."""
+    """Public schema that must be equal at all sites, or of which the sorted union is taken.
+
+    Of `largest` the largest is: powers of 4 that bound numbers, where sums are to be masked.
+    """
 
     equal: tuple[str, ...] = ()
     union: tuple[str, ...] = ()
+    largest: tuple[str, ...] = ()
 
     @property
     def leaves(self) -> Leaves | None:

@@ -26,6 +26,7 @@ AGREE = Agree(
     name="schema",
     equal=("features", "units", "covariates", "kinds"),
     union=("levels", "varies", "batches"),
+    largest=("scale",),
 )
 AGREE_ON_GRID = replace(AGREE, equal=(*AGREE.equal, "grid"))
 """Where the voxels of different people are compared."""

@@ -200,7 +200,7 @@ def test_rules(tmp_path: Path) -> None:
 def test_override(tmp_path: Path) -> None:
     """Catches an override that covers another plan, that is not on record, or that stands in for
     an approval."""
-    strict = SitePolicy(smallest_n=40)
+    strict = SitePolicy(smallest_n=40, plain_sums=True)
     plan = direct(STUDY, STUDY.tables()).plan
     approved(tmp_path, plan)
     with pytest.raises(PolicyError, match="30 people, fewer than 40"):

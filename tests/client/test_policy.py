@@ -26,7 +26,7 @@ from motet.client.worker import SiteWorker
 from motet.cohort import in_fit
 from motet.errors import PolicyError
 
-DEFAULT = SitePolicy()
+DEFAULT = SitePolicy(plain_sums=True)
 SECRET = b"the site's own"
 SITES = ("site-b0", "site-b1", "site-b2")
 VICTIM = 4
@@ -298,7 +298,7 @@ def test_a_probing_coordinator(tmp_path: Path) -> None:
 
 def test_as_many_cohorts_as_equations(tmp_path: Path) -> None:
     """Catches overlapping halves of a site, summed until they have one solution."""
-    policy = SitePolicy(most_cohorts=3)
+    policy = SitePolicy(most_cohorts=3, plain_sums=True)
     study = case("combat", n=(40, 30), covariates=())
     for seed in range(3):
         half = {"metrics": "none", "held_out": 0.5}
@@ -338,6 +338,6 @@ def test_methods(tmp_path: Path) -> None:
     """Catches a study that begins with a method which the hospital does not take part in."""
     study = case("combat", n=(30, 30), covariates=())
     with pytest.raises(PolicyError, match="does not take part"):
-        sums_of(study, tmp_path, policy=SitePolicy(methods=("nyul",)))
+        sums_of(study, tmp_path, policy=SitePolicy(methods=("nyul",), plain_sums=True))
     assert released(tmp_path) == []
-    assert sums_of(study, tmp_path, policy=SitePolicy(methods=("nyul", "combat")))
+    assert sums_of(study, tmp_path, policy=SitePolicy(methods=("nyul", "combat"), plain_sums=True))

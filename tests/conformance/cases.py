@@ -12,7 +12,7 @@ import pandas as pd
 from motet.bids.memory import from_arrays
 from motet.bids.table import Table
 from motet.client.opening import requests
-from motet.config import Evaluation, Federation, Study
+from motet.config import Evaluation, Federation, Privacy, Study
 from motet.plan import biology, parse_params
 from motet.registry import methods
 
@@ -47,7 +47,11 @@ def battery_id(value: Any) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A pooled table (n, p), with the batch and the covariates of every row."""
+    """A pooled table (n, p), with the batch and the covariates of every row.
+
+    `secure`: as a study file has it. Most tests look at what single sites send, or compare to the
+    last bits, so that they sum plainly.
+    """
 
     values: np.ndarray
     batch: np.ndarray
@@ -57,6 +61,7 @@ class Case:
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     evaluation: Mapping[str, Any] = field(default_factory=lambda: {"metrics": "none"})
+    secure: bool | None = False
 
     @property
     def batches(self) -> list[str]:
@@ -75,6 +80,7 @@ class Case:
             params={"covariates": self.kept, **self.options},
             evaluation=Evaluation(**self.evaluation),
             seed=self.seed,
+            privacy=Privacy(secure_sum=self.secure),
             federation=Federation(timeout=60.0),
         )
 

@@ -85,6 +85,14 @@ class Toy:
     def gather(self, sums: Any, shared: Any) -> Any:
         return {"far": sums["far"]}
 
+    def bounds(self, size: Any, shared: Any) -> Any:
+        memory = self.params.momentum * self.params.turns * 2.0 * size.features
+        return {"pull": size.rows * (size.features + np.abs(shared.get("centre", 0.0))) + memory}
+
+    def bounds_of_far(self, size: Any, shared: Any) -> Any:
+        centred = size.features + np.abs(shared["centre"])
+        return {"far": size.rows * centred[shared["left"]]}
+
     def largest(self, site: Any, shared: Any) -> Any:
         return {"largest": site.data.block(slice(None)).max(axis=0)}
 
@@ -105,6 +113,7 @@ class ToyMethod:
             arrays=PULL,
             at_site=toy.pull,
             at_coordinator=toy.move,
+            bounds=toy.bounds,
             sets=(Size(name="left", at_most="p"),),
         )
         inner = Repeat(name="inner", steps=(pull,), at_most=params.inner)
@@ -112,7 +121,14 @@ class ToyMethod:
         return (
             Local(name="start", at_site=start),
             Repeat(name="outer", steps=(inner, count), at_most=params.turns, until=converged),
-            Sum(name="far", when="left", arrays=LEFT, at_site=toy.far, at_coordinator=toy.gather),
+            Sum(
+                name="far",
+                when="left",
+                arrays=LEFT,
+                at_site=toy.far,
+                at_coordinator=toy.gather,
+                bounds=toy.bounds_of_far,
+            ),
             Publish(
                 name="largest", arrays=LARGEST, at_site=toy.largest, at_coordinator=publish_all
             ),

@@ -64,7 +64,8 @@ CASES = {
     "section is a word": (GOOD.replace("{quorum: 3, timeout: 600}", "fast"), "federation", "fast"),
     "empty name": (GOOD.replace("study: ixi", "study: ''"), "study", "''"),
     "later section": (GOOD + "train: {rounds: 3}\n", "train", "Take 'train' out"),
-    "later privacy": (GOOD + "privacy: {secure_sum: true}\n", "privacy", "Take 'privacy' out"),
+    "later privacy": (GOOD + "privacy: {dp: {epsilon: 3}}\n", "privacy", "take 'dp' out"),
+    "privacy of a kind": (GOOD + "privacy: {secure: true}\n", "privacy.secure", "secure_sum"),
 }
 
 

@@ -68,6 +68,7 @@ def test_a_study_file_leads_to_the_plan(name: str, monkeypatch: pytest.MonkeyPat
         params=PARAMS.get(name, {}),
         seed=1,
         evaluation={"held_out": 0.2, "metrics": "none"},  # type: ignore[arg-type]
+        privacy={"secure_sum": False},  # type: ignore[arg-type]
     )
     assert build_plan(study, SCHEMA).hash == plan_of(name).hash
 

@@ -17,8 +17,9 @@ from motet.phases import Agree, Phase, Publish, Sum, Who
 from motet.plan import build_plan
 from motet.releases import ArraySpec
 from motet.strategies import check_runnable, strategy_for
-from motet.strategies.plain_sum import add
+from motet.strategies.plain_sum import add, plain_sum
 from motet.strategies.publish import publish
+from motet.strategies.secure_sum import secure_sum
 
 SPEC = ArraySpec(name="x", shape=("p",), meaning="a made-up sum")
 
@@ -66,7 +67,18 @@ def test_published_arrays_carry_their_site() -> None:
     replies = {"b": {"x": np.ones(1)}, "a": {"x": np.zeros(1)}}
     shared = publish(phase, lambda phase, shared: replies, {})
     assert {name: float(array[0]) for name, array in shared.items()} == {"a/x": 0.0, "b/x": 1.0}
-    assert strategy_for(phase) is publish
+
+
+def test_each_phase_has_its_strategy() -> None:
+    """Catches a sum that goes out unmasked where the plan says that nobody reads it."""
+    for secure in (True, False):
+        study = case("combat", n=(12, 12, 12), secure=secure)
+        plan = build_plan(
+            study.study, agree([table.described for table in study.tables().values()])
+        )
+        chosen = strategy_for(plan.phase_at("moments"), plan)
+        assert chosen is (secure_sum if secure else plain_sum)
+        assert strategy_for(Publish(name="p", arrays=(SPEC,), at_site=nothing), plan) is publish
 
 
 SUM = Sum(name="s", arrays=(SPEC,), at_site=nothing, at_coordinator=nothing)

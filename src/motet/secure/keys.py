@@ -36,6 +36,11 @@ class SumKey:
         """A key from the operating system's entropy."""
         return cls(X25519PrivateKey.generate().private_bytes_raw())
 
+    @classmethod
+    def of(cls, secret: bytes) -> SumKey:
+        """The key that a site makes of a secret which it has anyway."""
+        return cls(derived(secret, "key of secure sums"))
+
     @property
     def public(self) -> bytes:
         """What others pin."""
