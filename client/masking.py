@@ -114,6 +114,12 @@ class Masking:
                 f"plan it is over {listed(expected)}.",
                 site=self.site,
             )
+        if keys[self.site] != self.key.public:
+            raise SecureSumError(
+                "The coordinator gives the others another key for this site than its own.",
+                do="Compare fingerprints with the other sites: 'motet site peers'.",
+                site=self.site,
+            )
         what = what_is_summed(run=run, plan=plan.hash, path=path, shared=shared, schema=plan.schema)
         circle = Circle(what, keys)
         if self.peers is not None:

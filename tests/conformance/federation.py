@@ -91,6 +91,7 @@ class Federation:
                 folder=None if folder is None else folder / site,
                 fingerprint=(fingerprints or {}).get(site, ""),
                 policy=(policies or {}).get(site, OPEN),
+                secret=f"the secret of {site}".encode(),
                 countersigned_by=countersigned_by,
                 say=lambda text, site=site: self.warnings.append((site, text)),
                 failed=lambda site, error: self.errors.append((site, error)),

@@ -72,7 +72,7 @@ def test_published_arrays_carry_their_site() -> None:
 def test_each_phase_has_its_strategy() -> None:
     """Catches a sum that goes out unmasked where the plan says that nobody reads it."""
     for secure in (True, False):
-        study = case("combat", n=(12, 12, 12), secure=secure)
+        study = replace(case("combat", n=(12, 12, 12)), secure=secure)
         plan = build_plan(
             study.study, agree([table.described for table in study.tables().values()])
         )
