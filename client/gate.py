@@ -16,7 +16,7 @@ from motet.errors import PolicyError, ReleaseRefusedError, SecureSumError
 from motet.ledger import Ledger
 from motet.phases import Phase
 from motet.plan import Plan
-from motet.releases import Arrays, Leaves, violations
+from motet.releases import Arrays, violations
 from motet.store import bytes_hash, json_hash, little_endian
 
 
@@ -142,9 +142,8 @@ class Gate:
         ------
         PolicyError
         """
-        plain = [p.name for p in plan.phases if p.leaves is Leaves.SUM and not plan.masks(p)]
-        if plain and not self._policy.plain_sums:
-            self.refused(plan, plain[0], ["the coordinator would read this site's own sums"])
+        if why := self._policy.against_plan(plan):
+            self.refused(plan, "sums", [why])
             raise PolicyError(
                 f"In the study '{plan.study}' the coordinator would read this site's own sums: "
                 "they are masked only where three sites or more take part, and the study file "

@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from motet.errors import SecureSumError
+from motet.errors import SecureSumError, listed
 from motet.ledger import Ledger
 from motet.secure.keys import fingerprint
+
+SHOWN = 16
+"""Characters of a fingerprint that are shown, and that people compare at least."""
 
 
 @dataclass(frozen=True)
@@ -51,20 +54,51 @@ class Peers:
         known = self.known()
         for site, key in sorted(keys.items()):
             if site in known and known[site] != key:
+                self._offered(site, key)
                 raise SecureSumError(
                     f"The coordinator gives another key for '{site}' (fingerprint "
-                    f"{fingerprint(key)[:16]}) than the one that is known here "
-                    f"({fingerprint(known[site])[:16]}).",
+                    f"{fingerprint(key)[:SHOWN]}) than the one that is known here "
+                    f"({fingerprint(known[site])[:SHOWN]}).",
                     do=f"Ask '{site}' by telephone for its fingerprint ('motet site peers'); if it "
                     f"has a new key, take it with 'motet site peers HOME --accept {site} "
-                    "FINGERPRINT'.",
+                    "--fingerprint …'.",
                 )
             if site not in known:
                 self.say(
                     f"'{site}' is new here: its key for secure sums has the fingerprint "
-                    f"{fingerprint(key)[:16]}; compare it by telephone."
+                    f"{fingerprint(key)[:SHOWN]}; compare it by telephone."
                 )
                 self.note(site, key)
+
+    def accept(self, site: str, said: str, *, by: str) -> None:
+        """Take the key that has the fingerprint which a site read out.
+
+        Raises
+        ------
+        SecureSumError
+            When no key that the coordinator gave for the site has it.
+        """
+        keys = [*self._keys("peer", site), *self._keys("peer-offered", site)]
+        asked = said.strip().lower()
+        found = [key for key in keys if len(asked) >= SHOWN and fingerprint(key).startswith(asked)]
+        if not found:
+            raise SecureSumError(
+                f"No key that came for '{site}' has the fingerprint '{said}': "
+                f"{listed(sorted({fingerprint(key)[:SHOWN] for key in keys})) or 'none came'}.",
+                do=f"Read at least {SHOWN} characters. If '{site}' reads out another one, the "
+                "coordinator gave a key of its own: take part in nothing.",
+            )
+        self.note(site, found[-1], by=by)
+
+    def _keys(self, kind: str, site: str) -> list[bytes]:
+        bodies = [entry.body for entry in self.ledger.entries(kind)]
+        return [bytes.fromhex(str(b["key"])) for b in bodies if b["peer"] == site]
+
+    def _offered(self, site: str, key: bytes) -> None:
+        if key not in self._keys("peer-offered", site):
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")
+            body = {"kind": "peer-offered", "at": now, "peer": site, "key": key.hex()}
+            self.ledger.append(body)
 
     def note(self, site: str, key: bytes, *, by: str = "") -> None:
         """Write a key down, and who compared it."""

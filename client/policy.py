@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from motet.bids.table import Table
 from motet.client.counts import Counts, counts
+from motet.errors import listed
+from motet.plan import Plan
+from motet.releases import Leaves
 from motet.schema import Schema
 
 
@@ -55,6 +58,13 @@ class SitePolicy(BaseModel):
     def allows(self, method: str) -> bool:
         """Whether the site takes part in studies with this method."""
         return not self.methods or method in self.methods
+
+    def against_plan(self, plan: Plan) -> str:
+        """What stands against the sums of a plan, whoever is behind them; empty: nothing."""
+        plain = [p.name for p in plan.phases if p.leaves is Leaves.SUM and not plan.masks(p)]
+        if self.plain_sums or not plain:
+            return ""
+        return f"the coordinator would read this site's own sums ({listed(plain)})"
 
     def against(self, behind: Counts, *, alone: bool = False) -> Iterator[str]:
         """Sentences, one for each count of a group that is too small.

@@ -10,12 +10,13 @@ import typer
 from motet.cli.show import console
 from motet.cli.site_approval import approve, override, preview, revoke, studies
 from motet.cli.site_ledger import ledger
+from motet.cli.site_peers import peers
 from motet.cli.site_statement import statement
 
 site = typer.Typer(no_args_is_help=True, help="Run a hospital's site daemon.")
 
 site.add_typer(ledger, name="ledger")
-for command in (studies, preview, statement, approve, revoke, override):
+for command in (studies, preview, statement, approve, revoke, override, peers):
     site.command()(command)
 
 Home = Annotated[Path, typer.Argument(help="The site's folder.")]

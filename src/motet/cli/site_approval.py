@@ -69,6 +69,8 @@ def preview(home: Home, study: Study) -> None:
         words = [f"{group.people} people", *cells, f"largest leverage {group.leverage:.2f}"]
         console.print(f"  {group.group}: {', '.join(words)}", markup=False)
     why = [words for group in groups for words in settings.policy.against(group)]
+    if said := settings.policy.against_plan(plan):
+        why.append(said)
     if not settings.policy.allows(plan.method):
         why.append(f"{plan.method} is not among the policy's methods")
     console.print(
@@ -95,7 +97,7 @@ def approve(
     plan = found.build()
     last = _last_day(until)
     opened.approvals().approve(
-        plan.hash, study=plan.study, purpose=_said(purpose, "purpose"), until=last, by=_who()
+        plan.hash, study=plan.study, purpose=_said(purpose, "purpose"), until=last, by=who()
     )
     console.print(
         f"Approved until {last}: {plan.study}, plan {plan.hash[:12]}. The coordinator may run it "
@@ -112,7 +114,7 @@ def revoke(
     """Take an approval or override back. What has left has left; nothing more will."""
     opened, found = _named(home, study)
     opened.approvals().revoke(
-        found.plan, study=found.study, reason=_said(reason, "reason"), by=_who()
+        found.plan, study=found.study, reason=_said(reason, "reason"), by=who()
     )
     console.print(f"Revoked: {found.study}, plan {found.plan[:12]}.", markup=False)
 
@@ -135,7 +137,7 @@ def override(
         cohort=approvals.refused_cohort(found.plan),
         reason=_said(reason, "reason"),
         until=last,
-        by=_who(),
+        by=who(),
     )
     console.print(
         f"Until {last} the policy does not stop the people whom it refused in {found.study}, plan "
@@ -172,7 +174,7 @@ def _said(text: str, what: str) -> str:
     return text.strip()
 
 
-def _who() -> str:
+def who() -> str:
     """The account that gives the word."""
     try:
         return getpass.getuser()

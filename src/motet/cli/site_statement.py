@@ -17,6 +17,10 @@ SAID = {
     "published": "this hospital's own estimates, as they are",
     "personal": "quantiles or anatomy of single people who consented to that",
 }
+MASKED = """\
+Sums are masked: the coordinator reads what they come to over three hospitals or more. If it works
+together with all other hospitals but this one, it can subtract theirs."""
+PLAIN = "The coordinator reads this hospital's own sums: they are not masked."
 PAGE = """\
 # {study}: what leaves {site}
 
@@ -48,8 +52,8 @@ left cannot be called back. Who withdraws consent is left out of all later compu
 **Record.** Every release, approval and refusal stands in a ledger that shows any later change,
 and that an auditor can check without the software.
 
-**Not promised.** The coordinator reads this hospital's sums: they are not masked, and no noise
-is added. Several sums of many features can tell more together than each alone.
+**Not promised.** {masked} No noise is added. Several sums of many features can tell more
+together than each alone.
 
 Plan {plan}
 State: {state}
@@ -90,6 +94,7 @@ def statement(
                 features=count(len(plan.schema.features), "measure"),
                 kept=", ".join(c.name for c in plan.schema.covariates) or "none",
                 leaves="\n".join(said),
+                masked=MASKED if plan.secure else PLAIN,
                 readers="\n".join(f"- {phase.name}: {plan.readers(phase)}" for phase in steps),
                 n=settings.policy.smallest_n,
                 cell=settings.policy.smallest_cell - 1,

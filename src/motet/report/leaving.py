@@ -16,6 +16,9 @@ CLASSES = {
     "sum": "Sums over a hospital's people: counts, totals, products. Only the total over hospitals "
     "is used and only what is concluded from it is shared; the coordinator receives each "
     "hospital's own part and does not pass it on.",
+    "masked": "Sums over a hospital's people behind masks that come off together only: the "
+    "coordinator received numbers that say nothing of one hospital, and read what they come to "
+    "over all of them.",
     "update": "Changes of a model after training at the hospital. Weaker than a sum: weights can "
     "reflect single people.",
     "published": "A hospital's own estimates, sent on as they are, such as those of a scanner that "
@@ -74,7 +77,9 @@ def leaving(study: StudyFiles) -> Leaving:
     whole = {site: sum(of_site.values()) for site, of_site in sums.items()}
     parts = _parts(received, {str(step["name"]) for step in study.plan.get("evaluation", ())})
     return Leaving(
-        classes=tuple((c, CLASSES[c] + (PROBE if c == "sum" and probed else "")) for c in present),
+        classes=tuple(
+            (c, CLASSES[c] + (PROBE if c in ("sum", "masked") and probed else "")) for c in present
+        ),
         arrays=_arrays(received, study.plan),
         header=tuple(present),
         by_site=tuple(

@@ -11,7 +11,16 @@ from motet.harmonizer import Card
 from motet.report.leaving import leaving
 from motet.report.participation import covariates_in_full
 from motet.report.read import StudyFiles
-from motet.report.references import FLOWER, NUMPY, SCIPY, SKLEARN, Citations, Reference, of_paper
+from motet.report.references import (
+    FLOWER,
+    NUMPY,
+    SCIPY,
+    SECURE_SUM,
+    SKLEARN,
+    Citations,
+    Reference,
+    of_paper,
+)
 from motet.report.words import count, joined, percent
 
 PLATFORM = ("covariates", "batch")
@@ -113,7 +122,12 @@ def _federated(study: StudyFiles, cited: Citations) -> Iterator[str]:
     account = leaving(study)
     version = study.run.get("versions", {}).get("flwr", "")
     kinds = [leaves for leaves, _ in account.classes if leaves != "schema"]
-    classes = {"sum": "sums", "update": "updates", "published": "published estimates"}
+    classes = {
+        "sum": "sums",
+        "masked": "masked sums",
+        "update": "updates",
+        "published": "published estimates",
+    }
     sent = joined([classes.get(kind, kind) for kind in kinds])
     what = f" ({sent}, declared beforehand; at most {account.fit} a hospital" if sent else ""
     if what and account.evaluation:
@@ -123,6 +137,11 @@ def _federated(study: StudyFiles, cited: Citations) -> Iterator[str]:
         f"Individual data stayed at the hospitals, which exchanged summaries{what} over "
         f"Flower {version}{' ' if version else ''}{cited.cite(FLOWER)}."
     )
+    if "masked" in kinds:
+        yield (
+            "Sums were masked, so that the coordinator read what they came to over all hospitals "
+            f"and no single one's {cited.cite(SECURE_SUM)}."
+        )
     if study.simulated:
         yield (
             "The federation was simulated on one machine, with the code that a deployed one runs."

@@ -113,6 +113,15 @@ FLOWER = Reference(
     pages="2007.14390",
     doi="10.48550/arXiv.2007.14390",
 )
+SECURE_SUM = Reference(
+    key="bonawitz2017practical",
+    authors=("Bonawitz, K.", "Ivanov, V.", "Kreuter, B.", "Marcedone, A.", "others"),
+    title="Practical secure aggregation for privacy-preserving machine learning",
+    journal="Proceedings of the 2017 ACM SIGSAC Conference on Computer and Communications Security",
+    year="2017",
+    pages="1175–1191",
+    doi="10.1145/3133956.3133982",
+)
 SKLEARN = Reference(
     key="pedregosa2011sklearn",
     authors=("Pedregosa, F.", "Varoquaux, G.", "Gramfort, A.", "Michel, V.", "others"),
