@@ -18,6 +18,7 @@ from motet.registry import methods
 from motet.releases import Arrays, ArraySpec, Leaves, bind, nbytes
 from motet.schema import Schema
 from motet.secure.circle import FEWEST
+from motet.secure.declared import masked_specs
 from motet.store import json_hash
 from motet.version import __version__
 
@@ -34,7 +35,10 @@ AGREE_ON_GRID = replace(AGREE, equal=(*AGREE.equal, "grid"))
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """One array of one phase, with its sizes filled in as far as they are known."""
+    """One array of one phase, with its sizes filled in as far as they are known.
+
+    ``dtype`` is that of what is sent: of masked arrays another than the declared one.
+    """
 
     phase: str
     spec: ArraySpec
@@ -42,6 +46,7 @@ class Release:
     who: str
     bytes: int
     times: int
+    dtype: str
     key: str = ""
 
 
@@ -188,13 +193,15 @@ class Plan:
         sizes = dict(self.schema.sizes)
         for phase, times in walk((*self.steps, *self.evaluation)):
             for spec in phase.releases:
+                sent = masked_specs((spec,))[0] if self.masks(phase) else spec
                 yield Release(
                     phase=phase.name,
                     spec=spec,
                     leaves=phase.leaves or Leaves.SUM,
                     who=str(phase.who),
-                    bytes=nbytes(spec, sizes),
+                    bytes=nbytes(sent, sizes),
                     times=times * phase.times(spec.name),
+                    dtype=sent.dtype,
                     key=phase.key if isinstance(phase, Sum) else "",
                 )
             sizes |= largest_sizes(phase, sizes)

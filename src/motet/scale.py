@@ -20,12 +20,17 @@ from motet.errors import SchemaError
 Float = NDArray[np.float64]
 
 SMALLEST, LARGEST = -64, 99
-"""Powers of 4. What is smaller than the first is rounded to it; 4^99 is half of what a release may
-hold at most (:data:`motet.releases.LARGEST`, as a power of 2)."""
+"""Powers of 4. What is smaller than the first counts as that; the squares of what is larger than
+the last could not be summed either."""
 
 UNITS = 4096.0
 """What a method makes of images is in units of its own (standard deviations, shares of the scale
 of another image). None known goes beyond this."""
+
+
+EVERYBODY = slice(None)
+AT_ONCE = 128
+"""Columns looked at at a time: large tables lie on a disk."""
 
 
 def power(values: Any) -> int:
@@ -35,12 +40,15 @@ def power(values: Any) -> int:
     return _power(largest)
 
 
-def powers(values: NDArray[Any]) -> tuple[int, ...]:
-    """:func:`power` of every column."""
+def powers(values: NDArray[Any], rows: NDArray[np.intp] | slice = EVERYBODY) -> tuple[int, ...]:
+    """:func:`power` of every column, over some rows."""
     size = np.zeros(values.shape[1])
-    for start in range(0, values.shape[1], 1024):
-        part = np.abs(np.asarray(values[:, start : start + 1024], dtype=np.float64))
-        size[start : start + 1024] = part.max(axis=0, initial=0.0, where=np.isfinite(part))
+    for start in range(0, values.shape[1], AT_ONCE):
+        part = values[rows, start : start + AT_ONCE]
+        there = np.isfinite(part)
+        size[start : start + AT_ONCE] = np.maximum(
+            part.max(axis=0, initial=0.0, where=there), -part.min(axis=0, initial=0.0, where=there)
+        )
     return tuple(map(_power, size.tolist()))
 
 

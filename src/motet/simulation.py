@@ -42,7 +42,7 @@ from motet.server import Coordinator, Observer, Outcome
 from motet.server.app import server_app
 from motet.server.coordinator import unstored
 from motet.server.events import unobserved
-from motet.store import content_hash
+from motet.store import content_hash, json_hash
 
 Reports = Literal["now", "later"]
 
@@ -166,6 +166,7 @@ def run_sites(
             sink=sink_of(site),
             folder=folder_of(site),
             fingerprint=fingerprint_of(site),
+            secret=_secret(study, site),
             say=watch.say(site),
             failed=watch.errors.__setitem__,
         )
@@ -209,6 +210,11 @@ def run_sites(
         judgements={} if outcome.judgement is None else {"sums": outcome.judgement},
         outcome=outcome,
     )
+
+
+def _secret(study: Study, site: str) -> bytes:
+    """What a site has for a secret where there is nobody to keep it from: the same each time."""
+    return json_hash({"simulated": study.public(), "site": site}).encode()
 
 
 def _already_open(table: Table) -> Callable[[Any], Table]:

@@ -56,7 +56,7 @@ def test_plan_prints_every_array_that_leaves(tmp_path: Path) -> None:
                 assert array["bytes"] <= at_most
                 if entry["phase"] == "moments":
                     assert f" {size(array['bytes'])} " in line
-                    assert f" {array['dtype']} " in line
+                    assert f"as {array['dtype']} " in line
                 left += 1
     phases = {phase for phase, _ in shown}
     assert phases == {"moments", "moments_of_incomplete", "reference"}

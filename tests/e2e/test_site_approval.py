@@ -69,7 +69,8 @@ def test_one_page_for_the_ethics_board(asked: tuple[Path, Plan], tmp_path: Path)
     for words in (
         "Johnson, Li, Rabinovic 2007",
         "- sum: sums over people of this hospital",
-        "- moments: the coordinator reads each site's",
+        "- moments: the coordinator reads the sum over sites, and no site's own",
+        "Sums are masked",
         "- evaluation_probes: ",
         "fewer than 10 people",
         "Not promised",

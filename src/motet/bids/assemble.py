@@ -74,7 +74,7 @@ def assembled(
             grid=grid,
             scale=Scale(
                 rows=power(len(people)),
-                features=powers(values),
+                features=powers(values, slice(None) if rows is None else rows),
                 covariates=tuple(
                     power(covariates[name]) if sort == "continuous" else 0
                     for name, sort in kinds.items()

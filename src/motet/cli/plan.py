@@ -50,7 +50,14 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
     agreement = next(phase for phase in made.phases if isinstance(phase, Agree))
     console.print(
         f"\n'{agreement.name}' tells the coordinator the names of features, units, covariates with "
-        "type and levels, whether they vary, and batches.\n"
+        "type and levels, whether they vary, and batches"
+        + (
+            "; and, to a factor of 4, the number of rows and the largest value of every feature "
+            "and covariate, which sums take their room from under masks"
+            if made.secure
+            else ""
+        )
+        + ".\n"
         "Each site would send, whatever the number of its people:",
         markup=False,
     )

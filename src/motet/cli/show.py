@@ -172,7 +172,7 @@ def released(release: Release) -> tuple[str, ...]:
     return (
         spec.name,
         f"({', '.join(map(str, spec.shape))})",
-        spec.dtype,
+        spec.dtype if spec.dtype == release.dtype else f"{spec.dtype} as {release.dtype}",
         size(release.bytes * release.times),
         spec.support,
         spec.meaning,
