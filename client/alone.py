@@ -159,7 +159,11 @@ def _do(phase: Phase, site: LocalSite, shared: Arrays) -> Arrays:
         phase.at_site(site, shared)
         return {}
     if isinstance(phase, Sum):
-        return phase.at_coordinator(phase.at_site(site, shared), shared)
+        concluded = phase.at_coordinator(phase.at_site(site, shared), shared)
+        if phase.read_by == "holders":
+            site.keep.update(concluded)
+            return {}
+        return concluded
     if isinstance(phase, Publish):
         arrays = phase.at_site(site, shared)
         published = {f"{site.name}/{name}": array for name, array in arrays.items()}

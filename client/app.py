@@ -77,7 +77,13 @@ def _prepare(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
 
 
 def _phase(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
-    keys = body.document.get("keys") if isinstance(body.document, dict) else None
+    asked = body.document if isinstance(body.document, dict) else {}
+    if "panels" in asked:
+        arrays, beside = worker.keyed(
+            envelope.phase, body.arrays, envelope.plan, run=envelope.run, panels=asked["panels"]
+        )
+        return Body(document={"seals": beside, **worker.anchoring.standing()}, arrays=arrays)
+    keys = asked.get("keys")
     if keys is None:
         arrays = worker.phase(envelope.phase, body.arrays, envelope.plan)
         return Body(document=worker.anchoring.standing() or None, arrays=arrays)
@@ -90,6 +96,12 @@ def _phase(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
 def _reveal(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
     shares = worker.reveal(body.document, envelope.plan, run=envelope.run, path=envelope.phase)
     return Body(document={"shares": shares, **worker.anchoring.standing()})
+
+
+def _conclude(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
+    asked = {"run": envelope.run, "document": body.document}
+    worker.conclude(envelope.phase, body.arrays, envelope.plan, **asked)
+    return Body()
 
 
 def _finish(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
@@ -109,6 +121,7 @@ ACTIONS: dict[str, Action] = {
     "query.prepare": _prepare,
     "train.phase": _phase,
     "query.reveal": _reveal,
+    "query.conclude": _conclude,
     "query.finish": _finish,
     "query.close": _close,
 }

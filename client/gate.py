@@ -5,19 +5,36 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from motet.client.approval import Approvals
 from motet.client.cohorts import Marks, cohort_id, too_close
 from motet.client.counts import Counts
-from motet.client.masking import Veil
 from motet.client.policy import OPEN, SitePolicy
 from motet.errors import PolicyError, ReleaseRefusedError, SecureSumError
 from motet.ledger import Ledger
 from motet.phases import Phase
 from motet.plan import Plan
-from motet.releases import Arrays, violations
+from motet.releases import Arrays, ArraySpec, violations
 from motet.store import bytes_hash, json_hash, little_endian
+
+
+class Behind(Protocol):
+    """What a release is hidden behind."""
+
+    @property
+    def about(self) -> str:
+        """Name of the sum in the ledger."""
+        ...
+
+    @property
+    def specs(self) -> Sequence[ArraySpec]:
+        """What is declared."""
+        ...
+
+    def hide(self, arrays: Arrays) -> Arrays:
+        """The arrays behind masks."""
+        ...
 
 
 class Gate:
@@ -54,7 +71,7 @@ class Gate:
         sizes: Mapping[str, int],
         cohort: str = "",
         shared: Arrays | None = None,
-        veil: Veil | None = None,
+        veil: Behind | None = None,
     ) -> Arrays:
         """Return `arrays` if they are exactly what `phase` declares, behind masks where asked.
 
@@ -65,8 +82,9 @@ class Gate:
         ReleaseRefusedError
             Says which array departs from its declaration, and how.
         """
-        found = violations(arrays, phase.releases, sizes)
-        circle = {} if veil is None else {"circle": veil.summing.about}
+        specs = phase.releases if veil is None else veil.specs
+        found = violations(arrays, specs, sizes)
+        circle = {} if veil is None else {"circle": veil.about}
         if not found and veil is not None:
             try:
                 arrays = veil.hide(arrays)

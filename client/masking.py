@@ -14,7 +14,7 @@ from motet.errors import ProtocolError, SecureSumError, SubtractionError, listed
 from motet.ledger import Ledger
 from motet.phases import Phase, Sum
 from motet.plan import Plan
-from motet.releases import Arrays
+from motet.releases import Arrays, ArraySpec
 from motet.scale import Bounds
 from motet.secure.circle import Circle, what_is_summed
 from motet.secure.declared import hidden
@@ -114,17 +114,26 @@ class Masking:
                 f"plan it is over {listed(expected)}.",
                 site=self.site,
             )
-        if keys[self.site] != self.key.public:
+        what = what_is_summed(run=run, plan=plan.hash, path=path, shared=shared, schema=plan.schema)
+        circle = Circle(what, keys)
+        self.check_keys(keys)
+        return Summing(plan=plan, phase=phase, path=path, circle=circle)
+
+    def check_keys(self, keys: Mapping[str, bytes]) -> None:
+        """Refuse another key than this site's own for it, or than the known one for a peer.
+
+        Raises
+        ------
+        SecureSumError
+        """
+        if keys.get(self.site) != self.key.public:
             raise SecureSumError(
                 "The coordinator gives the others another key for this site than its own.",
                 do="Compare fingerprints with the other sites: 'motet site peers'.",
                 site=self.site,
             )
-        what = what_is_summed(run=run, plan=plan.hash, path=path, shared=shared, schema=plan.schema)
-        circle = Circle(what, keys)
         if self.peers is not None:
             self.peers.check({site: key for site, key in keys.items() if site != self.site})
-        return Summing(plan=plan, phase=phase, path=path, circle=circle)
 
     def hide(self, arrays: Arrays, summing: Summing, bounds: Bounds) -> tuple[Arrays, Masked]:
         """Arrays that look uniform to everybody, and what goes with them.
@@ -232,6 +241,16 @@ class Veil:
     summing: Summing
     bounds: Bounds
     beside: Mapping[str, Any] = field(default_factory=dict, init=False)
+
+    @property
+    def about(self) -> str:
+        """Name of the sum in the ledger."""
+        return self.summing.about
+
+    @property
+    def specs(self) -> tuple[ArraySpec, ...]:
+        """What is declared."""
+        return self.summing.phase.releases
 
     def hide(self, arrays: Arrays) -> Arrays:
         """The arrays behind masks."""

@@ -17,9 +17,10 @@ from motet.bids.table import Table
 from motet.client.anchoring import Anchoring
 from motet.client.apply import check_features, harmonized, joined
 from motet.client.approval import Approvals
-from motet.client.gate import Gate
+from motet.client.gate import Behind, Gate
 from motet.client.judging import judged_site
 from motet.client.keep import Keep
+from motet.client.keyed import Keyed, handed, keyed
 from motet.client.local_site import LocalSite, silent
 from motet.client.masking import Masking, Summing, Veil, bounds_of
 from motet.client.peers import Peers
@@ -35,6 +36,7 @@ from motet.phases import Local, Phase, Publish, Sum
 from motet.plan import AGREE_ON_GRID, Plan, biology, build_plan, model_document, parse_params
 from motet.releases import Arrays, Leaves
 from motet.schema import Schema, SiteSchema, names_digest
+from motet.secure.held import read_seals
 from motet.secure.keys import SumKey
 from motet.store import OWNER, bytes_hash, content_hash, read_arrays, save_model, write_arrays
 from motet.version import __version__
@@ -164,6 +166,9 @@ class SiteWorker:
         study, table = self._opened(document)
         self._gate.check_method(study.method, study=study.study)
         described = _public(table.described, scaled=_masked(study, document))
+        keyed = set(parse_params(study).keyed)
+        if holds := sorted(keyed & set(table.travelers) & table.consented):
+            described["holds"] = holds
         own = names_digest((*table.features, *table.units))
         if document.get("same_as") == own:
             described = {k: v for k, v in described.items() if k not in ("features", "units")}
@@ -197,9 +202,9 @@ class SiteWorker:
         masking = self._masking
         told = {"sum_key": masking.key.public.hex(), "alone": masking.alone}
         if mine:
-            return {"resumed": run.keep.resume(mine), **(told if run.plan.secure else {})}
+            return {"resumed": run.keep.resume(mine), **(told if run.plan.needs_keys else {})}
         run.keep.begin()
-        return {"resumed": True, **(told if run.plan.secure else {})}
+        return {"resumed": True, **(told if run.plan.needs_keys else {})}
 
     def take_up(self, agreed: Any, prepared: Any, plan_hash: str, path: str) -> None:
         """Go on in the middle of a run that another process of this site began.
@@ -272,7 +277,8 @@ class SiteWorker:
     def phase(self, path: str, shared: Arrays, plan_hash: str) -> Arrays:
         """Do one phase and return what may leave."""
         phase = self._running(plan_hash).plan.phase_at(path)
-        if self._running(plan_hash).plan.masks(phase):
+        keyed_sum = isinstance(phase, Sum) and phase.read_by == "holders"
+        if keyed_sum or self._running(plan_hash).plan.masks(phase):
             raise ProtocolError(f"The sum '{path}' is masked by the plan.", site=self.name)
         return self._do(phase, path, shared, plan_hash)
 
@@ -305,6 +311,50 @@ class SiteWorker:
         permission = self._running(plan_hash).permission
         permission.approved()
         return self._masking.reveal(sealed, summing, cohort=permission.cohort)
+
+    def keyed(
+        self, path: str, shared: Arrays, plan_hash: str, *, run: str, panels: Any
+    ) -> tuple[Arrays, Mapping[str, Any]]:
+        """Send what sums of single travelers take, behind masks that their holders take off.
+
+        What is kept is committed when the sums have come back.
+        """
+        running = self._running(plan_hash)
+        if path in running.keep.done and not running.keep.undo(path):
+            raise ProtocolError(f"The phase '{path}' is long done here.", site=self.name)
+        veil = self._keyed(path, shared, plan_hash, run=run, panels=panels)
+        running.permission.check(veil.phase, path, shared)
+        arrays = veil.phase.at_site(running.site, shared)
+        return self._release(running, arrays, veil.phase, path, shared, veil), veil.beside
+
+    def conclude(
+        self, path: str, arrays: Arrays, plan_hash: str, *, run: str, document: Any
+    ) -> None:
+        """Read the sums of this site's travelers and keep what is concluded from them."""
+        running, shared = self._running(plan_hash), handed(arrays)
+        if not isinstance(document, dict):
+            raise ProtocolError("Sums were handed over without their seals.", site=self.name)
+        sums = self._keyed(path, shared, plan_hash, run=run, panels=document.get("panels"))
+        seals = read_seals(document.get("seals"), tuple(sums.panels))
+        found = sums.phase.at_coordinator(sums.read(arrays, seals), shared)
+        running.site.keep.update({name: np.asarray(array) for name, array in found.items()})
+        running.keep.commit(path)
+
+    def _keyed(self, path: str, shared: Arrays, plan_hash: str, *, run: str, panels: Any) -> Keyed:
+        running = self._running(plan_hash)
+        phase = running.plan.phase_at(path)
+        if not isinstance(phase, Sum) or phase.read_by != "holders":
+            raise ProtocolError(f"The phase '{path}' is none that holders read.", site=self.name)
+        return keyed(
+            panels,
+            shared,
+            masking=self._masking,
+            run=run,
+            plan=running.plan,
+            phase=phase,
+            path=path,
+            consented=running.table.consented,
+        )
 
     def _summing(self, path: str, shared: str, plan_hash: str, *, run: str, keys: Any) -> Summing:
         plan = self._running(plan_hash).plan
@@ -411,7 +461,7 @@ class SiteWorker:
         phase: Phase,
         path: str,
         shared: Arrays,
-        veil: Veil | None,
+        veil: Behind | None,
     ) -> Arrays:
         """The last step before the transport."""
         if arrays and phase.leaves is not Leaves.PERSONAL:

@@ -32,6 +32,7 @@ class _Described(BaseModel):
     batches: tuple[str, ...] = Field(min_length=1)
     grid: tuple[float, ...] = ()
     scale: dict[str, Any] | None = None
+    holds: tuple[str, ...] = ()
 
 
 def features_digest(described: SiteSchema) -> str:
@@ -94,6 +95,7 @@ def read_site_schema(
         batches=described.batches,
         grid=described.grid,
         scale=scale,
+        holds=described.holds,
     )
 
 

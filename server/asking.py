@@ -9,12 +9,14 @@ from typing import Any
 from motet.errors import ProtocolError
 from motet.evaluation.steps import PRIVATE
 from motet.flower.records import Body
-from motet.phases import Phase
+from motet.phases import Phase, Sum
 from motet.plan import Plan
 from motet.releases import Arrays, ArraySpec, violations
 from motet.scale import Magnitudes
 from motet.secure.circle import Circle, what_is_summed
 from motet.secure.declared import masked_specs
+from motet.secure.held import SHARED, TOTAL, Held, of_key, read_seals, seals_document, with_key
+from motet.secure.panel import Panel
 from motet.secure.party import Masked, Revealed
 from motet.secure.wire import (
     keys_document,
@@ -132,15 +134,72 @@ class Asking:
             raise SitesLostError(replies.failed)
         return found
 
+    def held(self, phase: Phase, shared: Arrays) -> Mapping[str, Held]:
+        """What the holders of every key send behind masks."""
+        assert isinstance(phase, Sum)
+        told = _told(shared)
+        panels, seals = self._panels(bytes_hash(told, "")), dict[str, dict[str, dict[str, bytes]]]()
+
+        def check(site: str, body: Body) -> str:
+            keys = self.plan.schema.keys_of(site)
+            if code := self._check(site, body, masked_specs(phase.of_keys(keys))):
+                return code
+            led = [key for key in keys if panels[key].members[0] == site]
+            try:
+                seals[site] = read_seals(_part(body, "seals"), led)
+            except ProtocolError:
+                return "invalid-reply"
+            return ""
+
+        body = Body(document={"panels": _of_panels(panels)}, arrays=told)
+        accepted = self._ask(body, check)
+        for site, reply in accepted.items():
+            self.received.arrays(site, phase, self.path, reply.arrays, masked=True)
+        return {
+            key: Held(
+                panel=panel,
+                arrays={site: of_key(accepted[site].arrays, key) for site in panel.members},
+                sealed=seals[panel.members[0]][key],
+            )
+            for key, panel in panels.items()
+        }
+
+    def hand(self, phase: Phase, shared: Arrays, held: Mapping[str, Held]) -> None:
+        """Hand every holder the sums of its keys."""
+        totals = {key: with_key(one.total(), f"{TOTAL}/{key}") for key, one in held.items()}
+        told = with_key(_told(shared), SHARED)
+        panels = _of_panels({key: one.panel for key, one in held.items()})
+        bodies = {}
+        for site in self.sites:
+            keys = self.plan.schema.keys_of(site)
+            seals = {key: {site: held[key].sealed.get(site, b"")} for key in keys}
+            arrays = {name: array for key in keys for name, array in totals[key].items()}
+            document = {"panels": panels, "seals": seals_document(seals)}
+            bodies[site] = Body(document=document, arrays={**arrays, **told})
+        replies = self.exchange.ask(
+            "query.conclude", self.sites, bodies, plan=self.plan.hash, phase=self.path
+        )
+        if replies.failed:
+            raise SitesLostError(replies.failed)
+
+    def _panels(self, shared: str) -> dict[str, Panel]:
+        return {
+            key: Panel(self._what(shared, key), {site: self.keys[site] for site in sites})
+            for key, sites in self.plan.holders.items()
+        }
+
     def _circle(self, shared: str) -> Circle:
-        what = what_is_summed(
+        return Circle(self._what(shared), {site: self.keys[site] for site in self.sites})
+
+    def _what(self, shared: str, key: str = "") -> dict[str, object]:
+        return what_is_summed(
             run=self.exchange.run,
             plan=self.plan.hash,
             path=self.path,
             shared=shared,
             schema=self.plan.schema,
+            key=key,
         )
-        return Circle(what, {site: self.keys[site] for site in self.sites})
 
     def _check(self, site: str, body: Body, specs: tuple[ArraySpec, ...]) -> str:
         if violations(body.arrays, specs, self.sizes):
@@ -159,6 +218,10 @@ class Asking:
 def _told(shared: Arrays) -> Arrays:
     """What sites need of what the coordinator knows."""
     return {name: array for name, array in shared.items() if not name.startswith(PRIVATE)}
+
+
+def _of_panels(panels: Mapping[str, Panel]) -> dict[str, dict[str, str]]:
+    return {key: keys_document(panel.keys) for key, panel in sorted(panels.items())}
 
 
 def _part(body: Body, name: str) -> Any:

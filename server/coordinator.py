@@ -306,7 +306,7 @@ class Coordinator:
         )
         if replies.failed:
             raise SitesLostError(replies.failed)
-        if plan.secure:
+        if plan.needs_keys:
             self._summed.told({site: body.document for site, body in replies.accepted.items()})
         return all(
             isinstance(body.document, dict) and body.document.get("resumed") is True

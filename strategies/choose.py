@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from motet.errors import PlanError
+from motet.errors import DesignError, PlanError
 from motet.phases import Agree, Local, Phase, Publish, Sum, walk
 from motet.plan import Plan
+from motet.strategies.keyed_sum import keyed_sum
 from motet.strategies.local import local
 from motet.strategies.plain_sum import plain_sum
 from motet.strategies.publish import publish
@@ -16,6 +17,8 @@ STRATEGIES: dict[type[Phase], Strategy] = {Local: local, Publish: publish, Sum: 
 
 def strategy_for(phase: Phase, plan: Plan) -> Strategy:
     """The strategy of a phase, by its kind and by who may read what it sums."""
+    if isinstance(phase, Sum) and phase.read_by == "holders":
+        return keyed_sum
     return secure_sum if plan.masks(phase) else STRATEGIES[type(phase)]
 
 
@@ -33,12 +36,20 @@ def check_runnable(plan: Plan) -> None:
             asks = "" if phase is plan.steps[0] else "a second agreement"
         elif type(phase) not in STRATEGIES:
             asks = f"a {type(phase).__name__} phase"
+        elif isinstance(phase, Sum) and phase.key and phase.read_by == "holders":
+            if not plan.holders:
+                raise DesignError(
+                    f"'{plan.method}' sums over the sites that scanned a traveler, and none was "
+                    "scanned at two of these sites.",
+                    do="Name travelers whom two sites scanned, who consented there "
+                    "(travelers.tsv).",
+                )
         elif phase.who.having or phase.who.holders:
             asks = f"a choice of sites by '{phase.who}'"
         elif (phase.on != "fit" or phase.reads != "raw") and not plan.judges(phase):
             asks = f"{phase.on} people and {phase.reads} values"
-        elif isinstance(phase, Sum) and (phase.key or phase.read_by != "coordinator"):
-            asks = "a keyed sum, or one that the coordinator cannot read"
+        elif isinstance(phase, Sum) and phase.key:
+            asks = "a keyed sum that the coordinator reads"
         elif isinstance(phase, Publish) and phase.sealed:
             asks = "sealed releases"
         if asks:

@@ -9,6 +9,7 @@ from motet.phases import Phase
 from motet.releases import Arrays
 from motet.scale import Magnitudes
 from motet.secure.circle import Circle
+from motet.secure.held import Held
 from motet.secure.party import Masked, Revealed
 
 
@@ -35,6 +36,14 @@ class Ask(Protocol):
 
     def revealed(self, circle: Circle, masked: Mapping[str, Masked], /) -> Mapping[str, Revealed]:
         """One round: site -> shares of the masks of these arrays; of some that is enough."""
+        ...
+
+    def held(self, phase: Phase, shared: Arrays, /) -> Mapping[str, Held]:
+        """One round: key -> what its holders sent behind masks."""
+        ...
+
+    def hand(self, phase: Phase, shared: Arrays, held: Mapping[str, Held], /) -> None:
+        """One round: every holder gets the sums of its keys, and concludes from them."""
         ...
 
 

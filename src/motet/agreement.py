@@ -56,7 +56,17 @@ def agree(
     for site in newcomers:
         _check_newcomer(site, sites, schema)
     of_newcomers = tuple(sorted(Batch(s.site, name) for s in newcomers for name in s.batches))
-    return replace(schema, unseen=of_newcomers, scale=_common_scale(everybody, schema, number))
+    keys = sorted({key for site in sites for key in site.holds})
+    return replace(
+        schema,
+        unseen=of_newcomers,
+        scale=_common_scale(everybody, schema, number),
+        holders=tuple((key, at) for key in keys if len(at := _holding(key, sites)) > 1),
+    )
+
+
+def _holding(key: str, sites: Sequence[SiteSchema]) -> tuple[str, ...]:
+    return tuple(site.site for site in sites if key in site.holds)
 
 
 def _common_scale(

@@ -57,6 +57,11 @@ class Params(BaseModel):
     batch: str = "scanner"
 
     @property
+    def keyed(self) -> tuple[str, ...]:
+        """Keys of travelers of whom there are sums of their own: sites say whom they scanned."""
+        return ()
+
+    @property
     def needed(self) -> tuple[str, ...]:
         """Keys of travelers without whom there is no fit: they are never held out."""
         return ()

@@ -9,7 +9,7 @@ package.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from motet.errors import PlanError
@@ -137,9 +137,11 @@ class Sum(Phase):
         ``(sums, shared) -> additions`` to the shared model. Raw sums are never broadcast. With
         ``read_by="holders"`` it runs at each holder.
     key : str
-        ``"traveler"``: one sum for each traveler, over the sites that hold that traveler.
+        ``"traveler"``: one sum for each traveler, over the sites that hold that traveler. A site's
+        arrays are then called ``<key>/<array>``, and so are the sums.
     read_by : {"coordinator", "holders"}
-        ``"holders"``: the coordinator adds what it cannot read.
+        ``"holders"``: the coordinator adds what it cannot read, and what holders conclude stays
+        with them, in ``site.keep``.
     sets : tuple of Size
         Sizes known after this phase: the lengths of shared arrays of the same names.
     bounds : callable, optional
@@ -169,6 +171,10 @@ class Sum(Phase):
     @property
     def releases(self) -> tuple[ArraySpec, ...]:
         return self.arrays
+
+    def of_keys(self, keys: Sequence[str]) -> tuple[ArraySpec, ...]:
+        """The arrays of some keys, called ``<key>/<array>``, as sites compute them."""
+        return tuple(replace(s, name=f"{key}/{s.name}") for key in keys for s in self.arrays)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ TURN = re.compile(r"(?P<name>.+)\[(?P<number>0|[1-9][0-9]{0,8})\]")
 AGREE = Agree(
     name="schema",
     equal=("features", "units", "covariates", "kinds"),
-    union=("levels", "varies", "batches"),
+    union=("levels", "varies", "batches", "holds"),
     largest=("scale",),
 )
 AGREE_ON_GRID = replace(AGREE, equal=(*AGREE.equal, "grid"))
@@ -101,12 +101,24 @@ class Plan:
         """Whether `site` is asked in a phase: an unseen one in those of the evaluation only."""
         if phase.who.site:
             return phase.who.site == site
+        if phase.who.holders:
+            return any(site in sites for sites in self.holders.values())
         return site not in self.unseen or self.judges(phase)
 
     def participants(self, phase: Phase) -> tuple[str, ...]:
         """The sites that are asked in a phase, sorted."""
         sites = {*self.schema.sites, *self.unseen}
         return tuple(sorted(site for site in sites if self.takes_part(site, phase)))
+
+    @property
+    def holders(self) -> dict[str, tuple[str, ...]]:
+        """Key of a traveler -> sites of the sums of this person: two or more."""
+        return dict(self.schema.holders)
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether sites have to know each other's public keys."""
+        return self.secure or any(isinstance(p, Sum) and p.key for p in self.phases)
 
     def masks(self, phase: Phase) -> bool:
         """Whether what sites send in a phase is masked."""

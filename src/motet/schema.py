@@ -39,7 +39,8 @@ class SiteSchema:
     """One site's public description of its data.
 
     ``grid`` is given where images of all sites have to lie on one: shape (3), then the affine's
-    three rows (12), canonical axes, mm. ``scale`` is told where sums are to be masked.
+    three rows (12), canonical axes, mm. ``scale`` is told where sums are to be masked; ``holds``,
+    where there are sums of single travelers: the keys of those who were scanned here and consented.
     """
 
     site: str
@@ -49,6 +50,7 @@ class SiteSchema:
     batches: tuple[str, ...]
     grid: tuple[float, ...] = ()
     scale: Scale | None = None
+    holds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,9 @@ class Schema:
     scale : Scale, optional
         What bounds everybody's numbers, where sums are masked. Who takes part changes it, so no
         digest covers it; all sites of a sum have to have the same.
+    holders : tuple of (str, tuple of str)
+        Key of a traveler -> sites that scanned this person, where they are two or more. No digest
+        covers it either.
     """
 
     features: tuple[str, ...]
@@ -113,6 +118,7 @@ class Schema:
     unseen: tuple[Batch, ...] = ()
     grid: tuple[float, ...] = ()
     scale: Scale | None = None
+    holders: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @cached_property
     def digest(self) -> str:
@@ -137,6 +143,10 @@ class Schema:
         """The sites of the fit, sorted."""
         return tuple(sorted({batch.site for batch in self.batches}))
 
+    def keys_of(self, site: str) -> tuple[str, ...]:
+        """Keys of the travelers whose sums a site takes part in, sorted."""
+        return tuple(sorted(key for key, sites in self.holders if site in sites))
+
     @property
     def judged(self) -> tuple[Batch, ...]:
         """The batches of the fit, then those of unseen sites: the batch axis of an evaluation."""
@@ -144,8 +154,8 @@ class Schema:
 
     @property
     def of_the_fit(self) -> Schema:
-        """What the method and its model know: no biology columns, no unseen sites, no scale."""
-        return replace(self, biology=(), unseen=(), scale=None)
+        """What the method and its model know: nothing of the evaluation, of sums or of holders."""
+        return replace(self, biology=(), unseen=(), scale=None, holders=())
 
     @property
     def with_biology(self) -> Schema:
@@ -192,6 +202,7 @@ class Schema:
             **({"unseen": [[b.site, b.name] for b in self.unseen]} if self.unseen else {}),
             **({"grid": list(self.grid)} if self.grid else {}),
             **({"scale": self.scale.to_json()} if self.scale else {}),
+            **({"holders": {k: list(s) for k, s in self.holders}} if self.holders else {}),
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -211,6 +222,10 @@ class Schema:
                 unseen=tuple(Batch(str(s), str(b)) for s, b in document.get("unseen", ())),
                 grid=tuple(map(float, document.get("grid", ()))),
                 scale=Scale.from_json(document["scale"]) if "scale" in document else None,
+                holders=tuple(
+                    (str(key), tuple(map(str, sites)))
+                    for key, sites in sorted(document.get("holders", {}).items())
+                ),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise SchemaError(f"A schema cannot be read: {error!r}.") from error

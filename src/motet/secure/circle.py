@@ -13,7 +13,7 @@ from motet.store import canonical_json
 
 
 def what_is_summed(
-    *, run: str, plan: str, path: str, shared: str, schema: Schema
+    *, run: str, plan: str, path: str, shared: str, schema: Schema, key: str = ""
 ) -> dict[str, object]:
     """What no two sums have in common; what sites do not agree on comes out as noise.
 
@@ -24,9 +24,12 @@ def what_is_summed(
         Hash of the shared model that the sites were given.
     schema : Schema
         Its scale says how numbers become integers.
+    key : str
+        Of which there is one sum each.
     """
     scale = None if schema.scale is None else schema.scale.to_json()
-    return {"run": run, "plan": plan, "phase": path, "shared": shared, "scale": scale}
+    what = {"run": run, "plan": plan, "phase": path, "shared": shared, "scale": scale}
+    return {**what, **({"key": key} if key else {})}
 
 
 FEWEST = 3
@@ -42,6 +45,12 @@ def threshold(members: int) -> int:
     coordinator that tells everybody the same, t - 1 sites that help it learn nothing.
     """
     return max(FEWEST, 2 * members // 3 + 1)
+
+
+def about(kind: str, what: Mapping[str, object], keys: Mapping[str, bytes]) -> bytes:
+    """What the secrets of a sum are bound to: which sum, and who takes part with which key."""
+    named = {name: keys[name].hex() for name in sorted(keys)}
+    return hashlib.sha256(canonical_json({kind: dict(what), "keys": named}).encode()).digest()
 
 
 @dataclass(frozen=True)
@@ -79,10 +88,7 @@ class Circle:
     @cached_property
     def about(self) -> bytes:
         """What all secrets of this sum are bound to, 32 bytes."""
-        keys = {name: self.keys[name].hex() for name in self.members}
-        return hashlib.sha256(
-            canonical_json({"sum": dict(self.what), "keys": keys}).encode()
-        ).digest()
+        return about("sum", self.what, self.keys)
 
     @property
     def threshold(self) -> int:

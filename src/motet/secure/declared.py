@@ -24,20 +24,25 @@ def masked_specs(specs: Sequence[ArraySpec]) -> tuple[ArraySpec, ...]:
 
 
 def _width(spec: ArraySpec) -> str:
-    """Counts of 32 bits or fewer stay at 32: masking must not double what is sent."""
-    small = np.dtype(spec.dtype).kind in "iub" and np.dtype(spec.dtype).itemsize <= 4
-    return "uint32" if small else "uint64"
+    """What has 32 bits or fewer stays at 32: masking must not double what is sent."""
+    return "uint32" if np.dtype(spec.dtype).itemsize <= 4 else "uint64"
 
 
 def _exponent(spec: ArraySpec, bounds: Bounds, sites: int) -> NDArray[np.int64] | int:
     if np.dtype(spec.dtype).kind in "iub":
         return 0
-    if spec.name not in bounds:
+    return exponents(_bound(spec, bounds), sites, dtype=_width(spec))
+
+
+def _bound(spec: ArraySpec, bounds: Bounds) -> NDArray[np.float64]:
+    """The phase's bound of an array, or the one that is declared with it."""
+    given = bounds.get(spec.name, spec.bound)
+    if given is None or isinstance(given, str):
         raise SecureSumError(f"'{spec.name}' has no public bound, so it cannot be masked.")
-    bound = np.asarray(bounds[spec.name], dtype=np.float64)
+    bound = np.asarray(given, dtype=np.float64)
     if not np.isfinite(bound).all():
         raise SecureSumError(f"The public bound of '{spec.name}' is not finite.")
-    return exponents(bound, sites)
+    return bound
 
 
 def hidden(
@@ -78,8 +83,8 @@ def summed(
             possible = True
         else:
             array = from_ring(totals[spec.name], exponent)
-            most = sites * np.asarray(bounds[spec.name], dtype=np.float64)
-            possible = bool((np.abs(array) <= most * (1 + 1e-9) + 1e-300).all())
+            most = sites * _bound(spec, bounds)
+            possible = bool((np.abs(array) <= most * (1 + 1e-6) + 1e-300).all())
         if not possible or (spec.least is not None and array.size and array.min() < spec.least):
             raise SecureSumError(
                 f"The masks of '{spec.name}' do not come off: a site sent what does not belong to "

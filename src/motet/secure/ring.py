@@ -20,7 +20,7 @@ SMALLEST = -1000
 """Exponents of a scale lie between this and its opposite: a bound of 0 has no logarithm."""
 
 
-def exponents(bounds: Float, sites: int) -> NDArray[np.int64]:
+def exponents(bounds: Float, sites: int, *, dtype: str = "uint64") -> NDArray[np.int64]:
     """Binary exponents of the scales, one for every entry.
 
     Parameters
@@ -29,10 +29,13 @@ def exponents(bounds: Float, sites: int) -> NDArray[np.int64]:
         Public: no site's entry is larger, in absolute value.
     sites : int
         How many are summed at most.
+    dtype : {"uint64", "uint32"}
+        The ring: the room is that of its integers.
     """
     with np.errstate(divide="ignore"):
         size = np.ceil(np.log2(bounds * float(sites)))
-    return np.asarray(np.clip(BITS - size, SMALLEST, -SMALLEST), dtype=np.int64)
+    room = BITS - 64 + 8 * np.dtype(dtype).itemsize
+    return np.asarray(np.clip(room - size, SMALLEST, -SMALLEST), dtype=np.int64)
 
 
 def to_ring(
@@ -52,7 +55,7 @@ def to_ring(
     sites : int
         How many are summed at most: each has its part of the room.
     dtype : {"uint64", "uint32"}
-        ``uint32`` for integers.
+        ``uint32`` for integers of 32 bits, and for numbers that need 24 only.
 
     Raises
     ------
@@ -69,12 +72,12 @@ def to_ring(
     scaled = np.rint(np.ldexp(values.astype(np.float64), exponent))
     if not (np.abs(scaled) <= room * (1 + 1e-12) + 1).all():
         raise SecureSumError("A value is beyond its public bound, or not finite.")
-    return np.array(scaled.astype(np.int64), order="C").view(np.uint64)
+    return np.array(scaled, dtype=np.int64, order="C").astype(width)
 
 
 def from_ring(total: Ring, exponent: NDArray[np.int64] | int) -> Float:
     """The sum as float64, to within half a unit of the scale a site."""
-    return np.asarray(np.ldexp(total.view(np.int64).astype(np.float64), -np.asarray(exponent)))
+    return np.asarray(np.ldexp(counts(total).astype(np.float64), -np.asarray(exponent)))
 
 
 def counts(total: Ring) -> NDArray[np.int64]:

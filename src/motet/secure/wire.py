@@ -20,7 +20,8 @@ TAG = 16
 
 
 @contextmanager
-def _reading(what: str) -> Iterator[None]:
+def reading(what: str) -> Iterator[None]:
+    """Turn what goes wrong while words of somebody else are read into a ProtocolError."""
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
@@ -47,13 +48,13 @@ def read_key(value: Any) -> bytes:
     ProtocolError
         When it is none.
     """
-    with _reading("A public key"):
+    with reading("A public key"):
         return _bytes(value, LENGTH)
 
 
 def read_keys(document: Any) -> dict[str, bytes]:
     """Read what :func:`keys_document` made."""
-    with _reading("The keys of a secure sum"):
+    with reading("The keys of a secure sum"):
         return {str(site): _bytes(key, LENGTH) for site, key in document.items()}
 
 
@@ -75,7 +76,7 @@ def read_masked(document: Any, arrays: Arrays, circle: Circle) -> Masked:
         When something is missing, or of another length.
     """
     size = SHARE * len(circle.members) + WORD + TAG
-    with _reading("What goes with masked arrays"):
+    with reading("What goes with masked arrays"):
         sealed = {m: b64decode(document["sealed"][m], validate=True) for m in circle.members}
         if any(len(one) != size for one in sealed.values()):
             raise ValueError("another length")
@@ -97,7 +98,7 @@ def relayed_document(masked: Mapping[str, Masked], to: str) -> dict[str, Any]:
 
 def read_relayed(document: Any) -> dict[str, tuple[bytes, bytes]]:
     """Read what :func:`relayed_document` made."""
-    with _reading("What survivors sealed"):
+    with reading("What survivors sealed"):
         return {
             str(site): (_bytes(salt, SALT), b64decode(sealed, validate=True))
             for site, (salt, sealed) in document.items()
@@ -114,7 +115,7 @@ def revealed_document(revealed: Revealed) -> dict[str, Any]:
 
 def read_revealed(document: Any) -> Revealed:
     """Read what :func:`revealed_document` made."""
-    with _reading("Shares of masks"):
+    with reading("Shares of masks"):
         return Revealed(
             own={str(site): _bytes(share, SHARE) for site, share in document["own"].items()},
             pairs={
