@@ -48,8 +48,8 @@ def check_runnable(plan: Plan) -> None:
             asks = f"a choice of sites by '{phase.who}'"
         elif (phase.on != "fit" or phase.reads != "raw") and not plan.judges(phase):
             asks = f"{phase.on} people and {phase.reads} values"
-        elif isinstance(phase, Sum) and phase.key:
-            asks = "a keyed sum that the coordinator reads"
+        elif isinstance(phase, Sum) and (phase.key or phase.read_by == "holders"):
+            asks = "a keyed sum that the coordinator reads, or holders without a key"
         elif isinstance(phase, Publish) and phase.sealed:
             asks = "sealed releases"
         if asks:
