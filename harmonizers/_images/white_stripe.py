@@ -1,4 +1,4 @@
-"""The white stripe, about the mode of voxels that are white matter all around.
+"""The white stripe, about the intensity of voxels that are white matter all around.
 
 The published estimator smooths the histogram of the whole brain and takes its last peak (T1w) or
 its largest (T2w, FLAIR). At coarse resolution few voxels are one tissue alone, and the mixed ones
@@ -17,22 +17,30 @@ from motet.bids.checks import Place
 from motet.images.images import Image
 from motet.images.tissues import boundaries, order_of
 
-BINS = 1024
-SMOOTH = 20.0
-"""Width of the kernel (sd), bins: 2 % of the range of white matter."""
+NEIGHBOURS = 0.85
+"""A voxel counts whose 3 x 3 x 3 neighbourhood is white matter to this share: 23 of 27."""
 
-NEIGHBOURS = 0.9
-"""A voxel counts whose 3 x 3 x 3 neighbourhood is white matter to this share: 25 of 27."""
+CERTAIN = 0.9
+"""The same, 25 of 27, for those that the search begins with."""
 
-TOP = 0.3
-"""The peak is a parabola fitted to the log density where it is above this share of its height."""
+AROUND = 5
+"""Edge of the cube, voxels, whose white matter is a voxel's local level."""
+
+DEVIATIONS = 3.29
+"""How far from its local level white matter lies, standard deviations: 999 voxels of 1,000."""
+
+TURNS = 2
+
+KERNEL = 2.0
+"""Width of the kernel that the peak is smoothed with, in standard deviations of the peak. A wider
+one lets in what is no white matter; a narrower one follows chance, and the lean of the peak."""
 
 FEWEST = 200
 Float = NDArray[np.float64]
 
 
 def white_matter_mode(image: Image, contrast: str) -> float:
-    """Most frequent intensity of white matter.
+    """Intensity of white matter.
 
     Parameters
     ----------
@@ -40,43 +48,77 @@ def white_matter_mode(image: Image, contrast: str) -> float:
     contrast : str
         Says where white matter lies among the tissues, from dark to bright.
     """
-    brain = image.brain
+    return peak(white_matter(image, contrast))
+
+
+def white_matter(image: Image, contrast: str) -> Float:
+    """Intensities of voxels that are white matter, as far as can be told, and nothing else.
+
+    White matter varies over the brain, slowly beside a voxel. Neighbours that were compared with
+    the tissues' boundaries alone would be fewer where it varies towards grey matter, and the mode
+    would lie on the other side, the more the closer the tissues (FLAIR). So they are compared with
+    the level of the white matter around them.
+
+    Parameters
+    ----------
+    image : Image
+    contrast : str
+
+    Returns
+    -------
+    (m,) float64
+    """
+    box = ndimage.find_objects(image.mask.astype(np.uint8))[0]
+    mask, data = image.mask[box], image.data[box].astype(np.float32)
     k = order_of(contrast).index("wm")
-    edges = np.concatenate([[-np.inf], boundaries(brain), [np.inf]])
-    data = image.data
-    tissue = image.mask & (data > edges[k]) & (data <= edges[k + 1])
-    share = ndimage.uniform_filter(tissue.astype(np.float32), 3, mode="constant")
-    inner = tissue & (share > NEIGHBOURS)
-    chosen = inner if inner.sum() >= FEWEST else tissue if tissue.any() else image.mask
-    return peak(data[chosen].astype(np.float64))
+    low, high = np.concatenate([[-np.inf], boundaries(image.brain), [np.inf]])[k : k + 2]
+    tissue = mask & (data > low) & (data <= high)
+    chosen = tissue & (_mean(tissue, 3) > CERTAIN)
+    for _ in range(TURNS):
+        if chosen.sum() < FEWEST:
+            break
+        near = _mean(chosen, AROUND)
+        level = _mean(np.where(chosen, data, 0), AROUND) / np.maximum(near, 0.5 / AROUND**3)
+        apart = data - level
+        alike = mask & (near > 0.5 / AROUND**3)
+        alike &= np.abs(apart) <= DEVIATIONS * _spread(apart[chosen])
+        again = alike & (_mean(alike, 3) > NEIGHBOURS)
+        if again.sum() < FEWEST:
+            break
+        chosen = again
+    found = chosen if chosen.sum() >= FEWEST else tissue if tissue.any() else mask
+    return np.asarray(data[found], dtype=np.float64)
+
+
+def _mean(values: NDArray[np.generic], edge: int) -> NDArray[np.float32]:
+    """Mean over the cube around each voxel; nothing lies beyond the image."""
+    found = ndimage.uniform_filter(values.astype(np.float32), edge, mode="constant")
+    return np.asarray(found)
+
+
+def _spread(values: NDArray[np.floating]) -> float:
+    """Standard deviation, of a normal sample, that stray values do not move."""
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
 
 
 def peak(values: Float) -> float:
-    """Mode of a sample with one peak.
+    """Mode of a sample with one peak: of its density, smoothed with a normal kernel.
+
+    The kernel's mean about the mode is the mode (mean shift), so nothing is cut into bins.
 
     Parameters
     ----------
     values : (m,) float64
     """
-    low, high = np.quantile(values, (0.001, 0.999))
-    if not high > low:
-        return float(low)
-    counts, edges = np.histogram(values, bins=BINS, range=(low, high))
-    density = ndimage.gaussian_filter1d(counts.astype(np.float64), SMOOTH, mode="constant")
-    middles = (edges[:-1] + edges[1:]) / 2
-    top = int(density.argmax())
-    above = density >= TOP * density[top]
-    first = top - int(np.argmin(above[top::-1])) + 1 if not above[: top + 1].all() else 0
-    last = top + int(np.argmin(above[top:])) if not above[top:].all() else BINS
-    x, y = middles[first:last] - middles[top], np.log(density[first:last])
-    reach = float(np.abs(x).max())
-    if len(x) < 5 or reach == 0:
-        return float(middles[top])
-    square, slope, _ = np.polyfit(x / reach, y, 2, w=np.sqrt(density[first:last]))
-    if square >= 0:
-        return float(middles[top])
-    moved = float(np.clip(-slope / (2 * square), -1.0, 1.0)) * reach
-    return float(middles[top] + moved)
+    middle, width = float(np.median(values)), KERNEL * _spread(values)
+    if width == 0:
+        return middle
+    for _ in range(100):
+        weight = np.exp(-0.5 * ((values - middle) / width) ** 2)
+        before, middle = middle, float(weight @ values / weight.sum())
+        if abs(middle - before) < 1e-6 * width:
+            break
+    return middle
 
 
 def stripe(image: Image, contrast: str, width: float) -> tuple[float, float]:

@@ -130,6 +130,7 @@ class FunctionalNormalization(ImageByImage):
             "Fortin et al. 2014, Genome Biology 15:503, doi:10.1186/s13059-014-0503-2",
             "Fortin et al. 2017, NeuroImage 161:149, doi:10.1016/j.neuroimage.2017.08.047",
         ),
+        tissues="monotone",
         leaves="sums over sites: two count images, the products of at most 2,000 control voxels "
         "(32 MB), and 3 times 500 quantiles",
         limits=("expects technical variation, and no biology, in cerebrospinal fluid",),

@@ -73,6 +73,7 @@ class GlobalScaling:
         summary="One shift and one scale a scanner, from its mean image and that of all.",
         data="registered images",
         papers=("Fortin et al. 2017, NeuroImage 161:149, doi:10.1016/j.neuroimage.2017.08.047",),
+        tissues="always",
         leaves="two sums over sites: a count image of brain masks, and the mean image times n",
         limits=("a shift and a scale are all it corrects", "mean images follow the people scanned"),
     )

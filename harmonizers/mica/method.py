@@ -37,6 +37,7 @@ class Mica:
         summary="One monotone warp of intensities a scanner, from travelers or from everybody.",
         data="images",
         papers=("Wrobel et al. 2020, NeuroImage 223:117242, doi:10.1016/j.neuroimage.2020.117242",),
+        tissues="monotone",
         leaves="without travelers one sum over sites, 8 kB each; with travelers the target site "
         "publishes 1,000 quantiles of each of them, which needs their consent",
         limits=(

@@ -67,6 +67,7 @@ class Nyul(ImageByImage):
             "Nyul, Udupa, Zhang 2000, IEEE Trans Med Imaging 19:143, doi:10.1109/42.836373",
             "Shah et al. 2011, Med Image Anal 15:267, doi:10.1016/j.media.2010.12.003",
         ),
+        tissues="monotone",
         leaves="one sum over sites: 11 landmarks and a count, 96 bytes a site",
         limits=("percentiles follow the mix of tissues: atrophy counts as scanner effect",),
     )

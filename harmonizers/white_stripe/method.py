@@ -41,6 +41,7 @@ class WhiteStripe(Alone):
         data="images",
         by_batch=False,
         papers=("Shinohara et al. 2014, NeuroImage: Clinical 6:9, doi:10.1016/j.nicl.2014.08.008",),
+        tissues="always",
         leaves="nothing",
         limits=(
             "brings white matter alone together: other tissues keep their contrast to it",

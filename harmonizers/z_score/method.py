@@ -27,6 +27,7 @@ class ZScore(Alone):
         data="images",
         by_batch=False,
         papers=("Reinhold et al. 2019, SPIE Medical Imaging 10949, doi:10.1117/12.2513089",),
+        tissues="always",
         leaves="nothing",
         limits=("mean and deviation follow the mix of tissues: atrophy counts as scanner effect",),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
@@ -81,6 +81,17 @@ class Params(BaseModel):
         raise ValueError("covariates are a list of names, or names with their types")
 
 
+Keeps = Literal["always", "monotone", "registered", "never"]
+KEEPS: Mapping[Keeps, str] = {
+    "always": "kept on all images",
+    "monotone": "kept where scanners differ by a monotone curve of intensities",
+    "registered": "kept where images are registered to one template",
+    "never": "no claim that they are kept",
+}
+"""When a method claims that CSF, GM and WM, told by the one k-means, are no further from the truth
+after it than before it; and the words for that."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """What ``motet methods`` prints about a method, and what it assumes.
@@ -90,6 +101,8 @@ class Card:
     by_batch : bool
         Whether it estimates effects of batches: then a site of one batch has nothing to bring
         together alone.
+    tissues : {"always", "monotone", "registered", "never"}
+        When it claims to keep the tissues of an image (see ``KEEPS``).
     """
 
     title: str
@@ -99,6 +112,26 @@ class Card:
     leaves: str
     limits: tuple[str, ...] = ()
     by_batch: bool = True
+    tissues: Keeps = "never"
+
+    def keeps_tissues(self, *, monotone: bool, registered: bool) -> bool:
+        """Whether the method claims to keep tissues on such images.
+
+        Parameters
+        ----------
+        monotone : bool
+            Whether scanners differ by nothing but a monotone curve of intensities.
+        registered : bool
+            Whether the images are registered to one template.
+        """
+        if self.data == "registered images" and not registered and self.tissues != "always":
+            return False
+        return {
+            "always": True,
+            "monotone": monotone,
+            "registered": registered,
+            "never": False,
+        }[self.tissues]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ def methods(
     """List the methods, or print one method's card and parameters."""
     from motet import registry
     from motet.documented import meanings
+    from motet.harmonizer import KEEPS
 
     known = registry.methods()
     if not name:
@@ -27,6 +28,8 @@ def methods(
     card = method.card
     console.print(f"{card.title} ({name}): {card.summary}\n", markup=False)
     console.print(f"leaves a site: {card.leaves}", markup=False)
+    if card.data != "table":
+        console.print(f"tissues: {KEEPS[card.tissues]}", markup=False)
     for limit in card.limits:
         console.print(f"limit: {limit}", markup=False)
     for paper in card.papers:
