@@ -79,28 +79,29 @@ def _prepare(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
 def _phase(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
     asked = body.document if isinstance(body.document, dict) else {}
     if "panels" in asked:
-        arrays, beside = worker.keyed(
-            envelope.phase, body.arrays, envelope.plan, run=envelope.run, panels=asked["panels"]
+        arrays, beside = worker.planned(envelope.plan).keyed(
+            envelope.phase, body.arrays, run=envelope.run, panels=asked["panels"]
         )
         return Body(document={"seals": beside, **worker.anchoring.standing()}, arrays=arrays)
     keys = asked.get("keys")
     if keys is None:
         arrays = worker.phase(envelope.phase, body.arrays, envelope.plan)
         return Body(document=worker.anchoring.standing() or None, arrays=arrays)
-    arrays, beside = worker.masked(
-        envelope.phase, body.arrays, envelope.plan, run=envelope.run, keys=keys
+    arrays, beside = worker.planned(envelope.plan).masked(
+        envelope.phase, body.arrays, run=envelope.run, keys=keys
     )
     return Body(document={"masked": beside, **worker.anchoring.standing()}, arrays=arrays)
 
 
 def _reveal(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
-    shares = worker.reveal(body.document, envelope.plan, run=envelope.run, path=envelope.phase)
+    planned = worker.planned(envelope.plan)
+    shares = planned.reveal(envelope.phase, body.document, run=envelope.run)
     return Body(document={"shares": shares, **worker.anchoring.standing()})
 
 
 def _conclude(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
     asked = {"run": envelope.run, "document": body.document}
-    worker.conclude(envelope.phase, body.arrays, envelope.plan, **asked)
+    worker.planned(envelope.plan).conclude(envelope.phase, body.arrays, **asked)
     return Body()
 
 

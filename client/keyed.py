@@ -78,7 +78,13 @@ class Keyed:
         self.beside = seals_document(seals)
         return found
 
-    def read(self, arrays: Arrays, seals: Mapping[str, Mapping[str, bytes]]) -> Arrays:
+    def read(
+        self,
+        arrays: Arrays,
+        seals: Mapping[str, Mapping[str, bytes]],
+        *,
+        sizes: Mapping[str, int],
+    ) -> Arrays:
         """The sums, ``<key>/<array>``, of what the coordinator handed over.
 
         Raises
@@ -86,7 +92,6 @@ class Keyed:
         ProtocolError, SecureSumError
         """
         found: dict[str, NDArray[Any]] = {}
-        sizes = self.plan.schema.sizes
         for key, panel in self.panels.items():
             totals = of_key(of_key(arrays, TOTAL), key)
             for spec in self.phase.arrays:

@@ -17,14 +17,14 @@ from motet.bids.table import Table
 from motet.client.anchoring import Anchoring
 from motet.client.apply import check_features, harmonized, joined
 from motet.client.approval import Approvals
-from motet.client.gate import Behind, Gate
+from motet.client.gate import Gate
 from motet.client.judging import judged_site
 from motet.client.keep import Keep
-from motet.client.keyed import Keyed, handed, keyed
 from motet.client.local_site import LocalSite, silent
-from motet.client.masking import Masking, Summing, Veil, bounds_of
+from motet.client.masking import Masking
 from motet.client.peers import Peers
 from motet.client.permission import Permission
+from motet.client.planned import Planned
 from motet.client.policy import OPEN, SitePolicy
 from motet.cohort import seen_by_fit
 from motet.config import Study, parse_study
@@ -32,13 +32,11 @@ from motet.errors import MotetError, PlanError, ProtocolError
 from motet.harmonizer import SiteModel
 from motet.images.images import compared_in
 from motet.ledger import Ledger
-from motet.phases import Local, Phase, Publish, Sum
 from motet.plan import AGREE_ON_GRID, Plan, biology, build_plan, model_document, parse_params
-from motet.releases import Arrays, Leaves
+from motet.releases import Arrays
 from motet.schema import Schema, SiteSchema, names_digest
-from motet.secure.held import read_seals
 from motet.secure.keys import SumKey
-from motet.store import OWNER, bytes_hash, content_hash, read_arrays, save_model, write_arrays
+from motet.store import OWNER, content_hash, read_arrays, save_model, write_arrays
 from motet.version import __version__
 
 log = logging.getLogger("motet.site")
@@ -145,8 +143,7 @@ class SiteWorker:
         self._approvals, self._asked = approvals, asked
         self._study: Study | None = None
         self._table: Table | None = None
-        self._run: _Run | None = None
-        self._finished: LocalSite | None = None
+        self._run: Planned | None = None
         self.model: SiteModel | None = None
 
     def fail(self, error: Exception) -> None:
@@ -194,7 +191,7 @@ class SiteWorker:
         masked, tell the public key for them, and whether this site's own may be read.
         """
         done = self._planned(document, plan_hash)
-        run = self._running(plan_hash)
+        run = self.planned(plan_hash)
         assert self._study is not None
         self._asked(run.plan, self._study.public())
         run.permission.approved()
@@ -215,10 +212,10 @@ class SiteWorker:
         self._opened(agreed)
         if prepared is not None:
             self._planned(prepared, plan_hash)
-            self._running(plan_hash).keep.resume_before(path)
+            self.planned(plan_hash).keep.resume_before(path)
             if (file := self._path(FINISHED)) and file.is_file():
-                run, shared = self._running(plan_hash), read_arrays(file)
-                self._finished = self._judging(run, shared, self._own_model(run, shared, silent))
+                run, shared = self.planned(plan_hash), read_arrays(file)
+                run.judging = self._judging(run, shared, self._own_model(run, shared, silent))
 
     def _planned(self, document: Any, plan_hash: str) -> list[str]:
         """Build the plan; returns the phases that the coordinator has recorded."""
@@ -263,138 +260,29 @@ class SiteWorker:
             fit=fit,
             secret=self._secret,
         )
-        self._run = _Run(
+        self._run = Planned(
             plan=plan,
             keep=keep,
             site=site,
             table=self._table,
             fit=fit,
             permission=permission,
+            gate=self._gate,
+            masking=self._masking,
         )
-        self._finished = None
         return done
 
     def phase(self, path: str, shared: Arrays, plan_hash: str) -> Arrays:
         """Do one phase and return what may leave."""
-        phase = self._running(plan_hash).plan.phase_at(path)
-        keyed_sum = isinstance(phase, Sum) and phase.read_by == "holders"
-        if keyed_sum or self._running(plan_hash).plan.masks(phase):
-            raise ProtocolError(f"The sum '{path}' is masked by the plan.", site=self.name)
-        return self._do(phase, path, shared, plan_hash)
-
-    def masked(
-        self, path: str, shared: Arrays, plan_hash: str, *, run: str, keys: Any
-    ) -> tuple[Arrays, Mapping[str, Any]]:
-        """Do one phase and return what may leave, behind masks, and what goes with them.
-
-        Parameters
-        ----------
-        path, shared, plan_hash
-            As for :meth:`phase`.
-        run : str
-            Name of the run.
-        keys : Any
-            Public keys of the sites of the sum, as the coordinator says.
-        """
-        summing = self._summing(path, bytes_hash(shared, ""), plan_hash, run=run, keys=keys)
-        plan, phase = summing.plan, summing.phase
-        veil = Veil(masking=self._masking, summing=summing, bounds=bounds_of(phase, plan, shared))
-        return self._do(phase, path, shared, plan_hash, veil), veil.beside
-
-    def reveal(self, document: Any, plan_hash: str, *, run: str, path: str) -> dict[str, Any]:
-        """Let masks of a sum come off, for the sites whose arrays arrived."""
-        try:
-            shared, keys, sealed = (document[key] for key in ("shared", "keys", "sealed"))
-        except (KeyError, TypeError) as error:
-            raise ProtocolError("A request to take masks off says not of which sum.") from error
-        summing = self._summing(path, str(shared), plan_hash, run=run, keys=keys)
-        permission = self._running(plan_hash).permission
-        permission.approved()
-        return self._masking.reveal(sealed, summing, cohort=permission.cohort)
-
-    def keyed(
-        self, path: str, shared: Arrays, plan_hash: str, *, run: str, panels: Any
-    ) -> tuple[Arrays, Mapping[str, Any]]:
-        """Send what sums of single travelers take, behind masks that their holders take off.
-
-        What is kept is committed when the sums have come back.
-        """
-        running = self._running(plan_hash)
-        if path in running.keep.done and not running.keep.undo(path):
-            raise ProtocolError(f"The phase '{path}' is long done here.", site=self.name)
-        veil = self._keyed(path, shared, plan_hash, run=run, panels=panels)
-        running.permission.check(veil.phase, path, shared)
-        arrays = veil.phase.at_site(running.site, shared)
-        return self._release(running, arrays, veil.phase, path, shared, veil), veil.beside
-
-    def conclude(
-        self, path: str, arrays: Arrays, plan_hash: str, *, run: str, document: Any
-    ) -> None:
-        """Read the sums of this site's travelers and keep what is concluded from them."""
-        running, shared = self._running(plan_hash), handed(arrays)
-        if not isinstance(document, dict):
-            raise ProtocolError("Sums were handed over without their seals.", site=self.name)
-        sums = self._keyed(path, shared, plan_hash, run=run, panels=document.get("panels"))
-        seals = read_seals(document.get("seals"), tuple(sums.panels))
-        found = sums.phase.at_coordinator(sums.read(arrays, seals), shared)
-        running.site.keep.update({name: np.asarray(array) for name, array in found.items()})
-        running.keep.commit(path)
-
-    def _keyed(self, path: str, shared: Arrays, plan_hash: str, *, run: str, panels: Any) -> Keyed:
-        running = self._running(plan_hash)
-        phase = running.plan.phase_at(path)
-        if not isinstance(phase, Sum) or phase.read_by != "holders":
-            raise ProtocolError(f"The phase '{path}' is none that holders read.", site=self.name)
-        return keyed(
-            panels,
-            shared,
-            masking=self._masking,
-            run=run,
-            plan=running.plan,
-            phase=phase,
-            path=path,
-            consented=running.table.consented,
-        )
-
-    def _summing(self, path: str, shared: str, plan_hash: str, *, run: str, keys: Any) -> Summing:
-        plan = self._running(plan_hash).plan
-        phase = plan.phase_at(path)
-        if not plan.masks(phase):
-            raise ProtocolError(f"The phase '{path}' is not masked by the plan.", site=self.name)
-        return self._masking.summing(
-            keys, run=run, plan=plan, phase=phase, path=path, shared=shared
-        )
-
-    def _do(
-        self, phase: Phase, path: str, shared: Arrays, plan_hash: str, veil: Veil | None = None
-    ) -> Arrays:
-        run = self._running(plan_hash)
-        if not run.plan.takes_part(self.name, phase):
-            raise PlanError(f"The phase '{path}' is not for this site.", site=self.name)
-        if run.plan.judges(phase):
-            return self._judged(phase, path, shared, plan_hash, veil)
-        if path in run.keep.done and not run.keep.undo(path):
-            raise ProtocolError(f"The phase '{path}' is long done here.", site=self.name)
-        arrays: Arrays = {}
-        if isinstance(phase, Sum | Publish):
-            run.permission.check(phase, path, shared)
-            arrays = phase.at_site(run.site, shared)
-        elif isinstance(phase, Local):
-            phase.at_site(run.site, shared)
-        else:
-            raise PlanError(f"This version cannot run the phase '{path}'.", site=self.name)
-        # State first, then the release: after a crash in between the phase is undone and done
-        # again from the same state, and sends the same bytes.
-        run.keep.commit(path)
-        return self._release(run, arrays, phase, path, shared, veil)
+        return self.planned(plan_hash).phase(path, shared)
 
     def finish(self, shared: Arrays, plan_hash: str) -> None:
         """Make the site model and harmonize everybody here. Nothing leaves."""
-        run = self._running(plan_hash)
+        run = self.planned(plan_hash)
         plan, method = run.plan, run.plan.harmonizer
         self.model = self._own_model(run, shared, self._say)
         if plan.evaluation:
-            self._finished = self._judging(run, shared, self.model)
+            run.judging = self._judging(run, shared, self.model)
             if file := self._path(FINISHED):
                 write_arrays(file, shared, readable_by=OWNER)
         description = {"method": plan.method, "study": plan.study, "plan": plan.hash}
@@ -419,7 +307,7 @@ class SiteWorker:
             for rows, block in blocks:
                 writer.write(rows, block)
 
-    def _own_model(self, run: _Run, shared: Arrays, say: Callable[[str], None]) -> SiteModel:
+    def _own_model(self, run: Planned, shared: Arrays, say: Callable[[str], None]) -> SiteModel:
         """The site's model; of an unseen site from its people alone, the shared model frozen."""
         method, plan = run.plan.harmonizer, run.plan
         if self.name not in plan.unseen:
@@ -435,46 +323,10 @@ class SiteWorker:
             say=say,
         )
 
-    def _judging(self, run: _Run, shared: Arrays, model: SiteModel) -> LocalSite:
+    def _judging(self, run: Planned, shared: Arrays, model: SiteModel) -> LocalSite:
         """The site as phases of the evaluation see it. What these keep is gone with it."""
         return judged_site(
             run.table, fit=run.fit, plan=run.plan, shared=shared, model=model, say=self._say
-        )
-
-    def _judged(
-        self, phase: Phase, path: str, shared: Arrays, plan_hash: str, veil: Veil | None
-    ) -> Arrays:
-        """Do one phase of the evaluation. It changes nothing: it can be done again at any time."""
-        run = self._running(plan_hash)
-        if self._finished is None:
-            raise ProtocolError("The evaluation came before there was anything to judge.")
-        if not isinstance(phase, Sum):
-            raise PlanError(f"This version cannot run the phase '{path}'.", site=self.name)
-        run.permission.check(phase, path, shared, self._finished)
-        arrays = phase.at_site(self._finished, shared)
-        return self._release(run, arrays, phase, path, shared, veil)
-
-    def _release(
-        self,
-        run: _Run,
-        arrays: Arrays,
-        phase: Phase,
-        path: str,
-        shared: Arrays,
-        veil: Behind | None,
-    ) -> Arrays:
-        """The last step before the transport."""
-        if arrays and phase.leaves is not Leaves.PERSONAL:
-            run.permission.note()
-        return self._gate.release(
-            arrays,
-            plan=run.plan,
-            phase=phase,
-            path=path,
-            sizes=run.plan.sizes(shared),
-            cohort=run.permission.cohort,
-            shared=shared,
-            veil=veil,
         )
 
     def done(self) -> Done | None:
@@ -487,8 +339,8 @@ class SiteWorker:
 
     def close(self) -> None:
         """Forget what was kept: the coordinator has written the result."""
-        self._finished = None
         if self._run is not None:
+            self._run.judging = None
             self._run.keep.remove()
         if file := self._path(FINISHED):
             file.unlink(missing_ok=True)
@@ -497,7 +349,14 @@ class SiteWorker:
         """A file or folder of the site; None where everything stays in memory."""
         return None if self._folder is None else self._folder / name
 
-    def _running(self, plan_hash: str) -> _Run:
+    def planned(self, plan_hash: str) -> Planned:
+        """The study, once its plan was made here.
+
+        Raises
+        ------
+        ProtocolError
+            When another plan was, or none.
+        """
         if self._run is None or self._run.plan.hash != plan_hash:
             raise ProtocolError("This plan was not prepared here.", site=self.name)
         return self._run
@@ -512,16 +371,6 @@ class Done:
     table: Table
     fit: NDArray[np.bool_]
     others: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Run:
-    plan: Plan
-    keep: Keep
-    site: LocalSite
-    table: Table
-    fit: NDArray[np.bool_]
-    permission: Permission
 
 
 def _masked(study: Study, document: Any) -> bool:

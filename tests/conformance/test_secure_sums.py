@@ -305,13 +305,14 @@ def test_other_survivors_for_the_same_sum(tmp_path: Path) -> None:
 
     sites = Meddling(study, "query.reveal", keep, folder=tmp_path, policies=all_shy())
     sites.run()
-    (envelope, body), worker = asked[0], sites.workers[SITES[0]]
-    again = {"plan_hash": envelope.plan, "run": envelope.run, "path": envelope.phase}
-    first = worker.reveal(body.document, **again)
-    assert worker.reveal(body.document, **again) == first
+    envelope, body = asked[0]
+    planned = sites.workers[SITES[0]].planned(envelope.plan)
+    again = {"run": envelope.run, "path": envelope.phase}
+    first = planned.reveal(document=body.document, **again)
+    assert planned.reveal(document=body.document, **again) == first
     sealed = {site: one for site, one in body.document["sealed"].items() if site != SITES[2]}
     with pytest.raises(SecureSumError, match="other survivors"):
-        worker.reveal({**body.document, "sealed": sealed}, **again)
+        planned.reveal(document={**body.document, "sealed": sealed}, **again)
 
 
 def garbage(request: Message, envelope: Envelope, body: Body) -> RecordDict:
