@@ -405,3 +405,49 @@ def test_every_sum_of_a_method_has_bounds() -> None:
         plan = build_plan(study, schema)
         for phase in plan.phases:
             assert not isinstance(phase, Sum) or plan.masks(phase)
+
+
+def test_a_crash_between_writing_down_and_sending(tmp_path: Path) -> None:
+    """Catches a site that masks anew when its process died with the release in the ledger: the
+    same numbers behind other masks, or other numbers behind the same."""
+    study = secure()
+    sites = Federation(study, folder=tmp_path)
+    requests: list[tuple[Envelope, Body]] = []
+    asked: dict[str, Any] = {}
+
+    def keep(request: Message, answer: Answer) -> Message:
+        envelope, body = decode(request.content)
+        action = str(request.metadata.message_type)
+        asked[action.removeprefix("query.")] = body.document
+        if action == "train.phase":
+            requests.append((envelope, body))
+        return answer()
+
+    sites._alter[SITES[0]] = keep
+    sites.run()
+    envelope, body = requests[0]
+    again = Federation(study, folder=tmp_path).workers[SITES[0]]
+    again.take_up(asked["agree"], asked["prepare"], envelope.plan, envelope.phase)
+    arrays, beside = again.planned(envelope.plan).masked(
+        envelope.phase, body.arrays, run=envelope.run, keys=body.document["keys"]
+    )
+    sent = next(s for s in sites.sent if s.site == SITES[0] and s.action == "train.phase")
+    _, first = decode(sent.reply.content)
+    assert {n: a.tobytes() for n, a in arrays.items()} == {
+        n: a.tobytes() for n, a in first.arrays.items()
+    }
+    assert beside == first.document["masked"]
+    one, other = [r for r in released(tmp_path / SITES[0]) if r["phase"] == "moments"]
+    assert one == other
+
+
+def test_what_leverage_and_counts_refuse_is_refused_behind_masks(tmp_path: Path) -> None:
+    """Catches a policy that is asked for plain sums only: what is summed over few people is theirs
+    when the sums of others are known."""
+    study = secure(n=(4, 12, 13, 16))
+    strict = SitePolicy(smallest_cell=1, leverage=1.0)
+    sites = Federation(study, folder=tmp_path, policies=dict.fromkeys(SITES, strict))
+    outcome = sites.run()
+    assert outcome.missing == {SITES[0]: "policy"}
+    (refused,) = released(tmp_path / SITES[0], kind="refusal")
+    assert "4 people, fewer than 10" in refused["why"][0]

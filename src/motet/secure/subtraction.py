@@ -31,11 +31,20 @@ def exposed(circles: Sequence[Collection[str]], shy: Collection[str]) -> tuple[s
     rows = sorted({tuple(member in circle for member in members) for circle in circles})
     matrix = np.array(rows, dtype=np.float64).reshape(len(rows), len(members))
     rank = _rank(matrix)
-    for size in (1, 2):
-        for columns in combinations(range(len(members)), size):
-            found = tuple(members[k] for k in columns)
-            if set(found) & set(shy) and _rank(np.delete(matrix, columns, axis=1)) < rank:
-                return found
+
+    def alone(*columns: int) -> int:
+        """How many independent sums of these members alone follow."""
+        return rank - _rank(np.delete(matrix, columns, axis=1))
+
+    ones = [alone(k) for k in range(len(members))]
+    minding = [member in shy for member in members]
+    for k, count in enumerate(ones):
+        if count and minding[k]:
+            return (members[k],)
+    for i, j in combinations(range(len(members)), 2):
+        # Of two of whom one stands alone anyway, nothing new follows.
+        if (minding[i] or minding[j]) and alone(i, j) > ones[i] + ones[j]:
+            return members[i], members[j]
     return ()
 
 
