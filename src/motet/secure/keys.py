@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass
+from functools import cached_property
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -41,7 +42,7 @@ class SumKey:
         """The key that a site makes of a secret which it has anyway."""
         return cls(derived(secret, "key of secure sums"))
 
-    @property
+    @cached_property
     def public(self) -> bytes:
         """What others pin."""
         own = X25519PrivateKey.from_private_bytes(self.private).public_key()
@@ -53,9 +54,17 @@ class SumKey:
 
     def shared(self, other: bytes, purpose: str, *about: bytes) -> bytes:
         """A secret of this site and another, by its public key."""
-        key = X25519PrivateKey.from_private_bytes(self.private)
-        secret = key.exchange(X25519PublicKey.from_public_bytes(other))
+        secret = self._secrets.get(other)
+        if secret is None:
+            key = X25519PrivateKey.from_private_bytes(self.private)
+            secret = key.exchange(X25519PublicKey.from_public_bytes(other))
+            self._secrets[other] = secret
         return derived(secret, purpose, *about)
+
+    @cached_property
+    def _secrets(self) -> dict[bytes, bytes]:
+        """What was exchanged with others: it is the same for all sums."""
+        return {}
 
 
 def derived(secret: bytes, purpose: str, *about: bytes) -> bytes:

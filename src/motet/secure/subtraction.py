@@ -27,6 +27,8 @@ def exposed(circles: Sequence[Collection[str]], shy: Collection[str]) -> tuple[s
     tuple of str
         Empty where nobody is.
     """
+    if not shy:
+        return ()
     members = sorted({member for circle in circles for member in circle})
     rows = sorted({tuple(member in circle for member in members) for circle in circles})
     matrix = np.array(rows, dtype=np.float64).reshape(len(rows), len(members))
