@@ -43,9 +43,9 @@ elif kind == "write":
     from motet.bids.derivatives import DerivativeWriter as W
     W._finish = stopping(W._finish, lambda writer: writer.like.site == place)
 elif kind == "judge":
-    from motet.client.worker import SiteWorker as W
-    W._judged = stopping(W._judged, lambda worker, phase, path, *rest: worker.name == place
-                         and path == "evaluation_probes")
+    from motet.client.planned import Planned as P
+    P._judged = stopping(P._judged, lambda planned, phase, path, *rest:
+                         planned.site.name == place and path == "evaluation_probes")
 elif kind == "finish":
     from motet.client.worker import SiteWorker as W
     W.finish = stopping(W.finish, lambda worker, *rest: place in ("", worker.name))

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -19,7 +20,7 @@ from pydantic import BaseModel
 from kernel.plans import calamiti, mispel_b, murd
 from kernel.plans.catalog import METHODS, PARAMS, SCHEMA, plan_of, with_steps
 from motet.config import Study
-from motet.errors import PlanError
+from motet.errors import DesignError, PlanError
 from motet.harmonizer import Params
 from motet.phases import Agree, Local, Repeat, Step, Sum, Train, walk
 from motet.plan import Release, build_plan, check_steps, describe
@@ -416,7 +417,12 @@ def phases_of(name: str) -> list[Any]:
 @pytest.mark.parametrize("phase", phases_of("mispel_b"), ids=lambda phase: phase.name)
 def test_every_keyed_phase_is_refused_on_its_own(phase: Any) -> None:
     alone = with_steps("mispel_b", (plan_of("mispel_b").steps[0], phase))
-    if phase.who.holders or getattr(phase, "key", ""):
+    if getattr(phase, "read_by", "") == "holders":
+        with pytest.raises(DesignError, match="none was scanned at two"):
+            check_runnable(alone)
+        held = replace(alone.schema, holders=(("t1", ("a", "b")),))
+        check_runnable(replace(alone, schema=held))
+    elif phase.who.holders or getattr(phase, "key", ""):
         with pytest.raises(PlanError, match=f"'{phase.name}'"):
             check_runnable(alone)
     else:

@@ -13,6 +13,7 @@ import pytest
 from conformance.cases import Case, case
 from conformance.federation import Alter, Federation
 from conformance.hostile import arrays, on, with_entry
+from motet.client.planned import Planned
 from motet.config import Evaluation
 from motet.errors import ReleaseRefusedError, SchemaError
 from motet.evaluation import steps
@@ -73,14 +74,16 @@ def test_site_lost_in_the_evaluation(phase: str) -> None:
     assert outcome.judgement.n == n
 
 
-def test_site_that_raises_in_the_evaluation() -> None:
+def test_site_that_raises_in_the_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches an exception at a site that ends the study when everybody has harmonized."""
-    federation = Federation(STUDY)
+    federation, honest = Federation(STUDY), Planned._judged
 
-    def failing(*asked: Any) -> Any:
-        raise OSError
+    def failing(planned: Planned, *asked: Any) -> Any:
+        if planned.site.name == BAD:
+            raise OSError
+        return honest(planned, *asked)
 
-    federation.workers[BAD]._judged = failing  # type: ignore[method-assign]
+    monkeypatch.setattr(Planned, "_judged", failing)
     left_in_peace(federation, federation.run(), "site-failed")
 
 
@@ -276,7 +279,7 @@ def test_evaluation_goes_on_in_another_process(tmp_path: Path) -> None:
     def taken_up(path: str, shared: Any, plan: str) -> Any:
         if path != "evaluation_probes":
             return honest(path, shared, plan)
-        run = old._running(plan)
+        run = old.planned(plan)
         prepared = {"schema": run.plan.schema.without_features(), "done": []}
         fresh.take_up(agreed, prepared, plan, path)
         federation.workers[BAD] = fresh
