@@ -68,6 +68,10 @@ class Pending:
         return groups(table, plan.schema, {name: m for name, m in masks.items() if m.any()})
 
 
+KEPT = 500
+"""Plans that stay to be looked at: a coordinator that asks without end fills no disk."""
+
+
 class PendingStudies:
     """The folder of plans that were asked for.
 
@@ -90,6 +94,9 @@ class PendingStudies:
                 "motet": __version__,
             }
             write_json(file, document)
+            kept = sorted(self._folder.glob("*.json"), key=lambda file: file.stat().st_mtime)
+            for old in kept[:-KEPT]:
+                old.unlink(missing_ok=True)
 
     def all(self) -> Iterator[Pending]:
         """Every plan that was ever asked for, by the time of its file."""
