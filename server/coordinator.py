@@ -147,8 +147,9 @@ class Coordinator:
                 self._lose(error.lost)
                 back = self._back(error.lost)
                 sites = tuple(site for site in sites if site not in error.lost or site in back)
+                gone = {site: code for site, code in error.lost.items() if site not in back}
+                self._summed.check_without(gone, "fit")
                 self._check_quorum(self._fitting(sites))
-                self._summed.check_without([s for s in error.lost if s not in back], "fit")
                 self._observe(Event(kind=Kind.RESTARTED))
 
     def finished(self) -> None:

@@ -56,13 +56,28 @@ class Summed:
         read = self._read.get(kind, set())
         return sorted(site for site in lost if site in read and not self._alone.get(site, False))
 
-    def check_without(self, lost: Collection[str], kind: str) -> None:
+    def check_without(self, lost: Mapping[str, str], kind: str) -> None:
         """Refuse to start over without sites whose numbers are in a sum that was read.
+
+        Parameters
+        ----------
+        lost : mapping of str to str
+            Site -> code.
+        kind : str
 
         Raises
         ------
         SubtractionError
         """
+        refusing = sorted(site for site, code in lost.items() if code == SubtractionError.code)
+        if refusing:
+            raise SubtractionError(
+                f"{listed(refusing)} took part in an earlier sum over other sites, and with that "
+                "one this sum would give away what single sites sent. Nothing was read.",
+                do="Have the same sites take part as before. The sites' logs name who would be "
+                "read; where those set plain_sums: true in their policy, nothing stands against "
+                "it.",
+            )
         if found := self.exposes(lost, kind):
             raise SubtractionError(
                 f"{listed(found)} was lost after a sum with its numbers had been read. A sum "
