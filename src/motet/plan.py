@@ -23,6 +23,8 @@ from motet.store import json_hash
 from motet.version import __version__
 
 TURN = re.compile(r"(?P<name>.+)\[(?P<number>0|[1-9][0-9]{0,8})\]")
+OF_BATCHES = ("batches", "judged")
+"""Sizes whose entries are single batches: a row of a sum is one site's."""
 AGREE = Agree(
     name="schema",
     equal=("features", "units", "covariates", "kinds"),
@@ -127,9 +129,11 @@ class Plan:
     def readers(self, phase: Phase) -> str:
         """Who can read what a site sends in a phase, and what is made of it."""
         if self.masks(phase) and isinstance(phase, Sum) and phase.read_by == "coordinator":
+            rows = any(dim in OF_BATCHES for spec in phase.arrays for dim in spec.shape)
+            own = "no site's own, but for rows of single batches" if rows else "no site's own"
             return (
-                "the coordinator reads the sum over sites, and no site's own; all sites read what "
-                "is concluded from it"
+                f"the coordinator reads the sum over sites, and {own}; all sites read what is "
+                "concluded from it"
             )
         return phase.readers
 

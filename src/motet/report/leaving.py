@@ -11,8 +11,9 @@ from motet.report.read import StudyFiles
 from motet.report.words import shape, size
 
 CLASSES = {
-    "schema": "Names and types only: features, units, covariates with their levels, batches. No "
-    "value of anybody, and no count of people.",
+    "schema": "Names and types: features, units, covariates with their levels, batches; where sums "
+    "are masked, to a factor of 4, the number of rows and the largest value of every feature and "
+    "covariate. No other value, and no other count.",
     "sum": "Sums over a hospital's people: counts, totals, products. Only the total over hospitals "
     "is used and only what is concluded from it is shared; the coordinator receives each "
     "hospital's own part and does not pass it on.",
