@@ -52,11 +52,16 @@ def marks(table: Table, secret: bytes) -> dict[str, dict[str, str]]:
         for column, values in columns.items():
             own.setdefault(column, []).append(values[i].encode())
     return {
-        _mark(secret, "person", [name.encode()]): {
+        mark_of(secret, name): {
             what: _mark(secret, what, sorted(found)) for what, found in sorted(own.items())
         }
         for name, own in sorted(rows.items())
     }
+
+
+def mark_of(secret: bytes, person: str) -> str:
+    """The mark of a person, whatever the data."""
+    return _mark(secret, "person", [person.encode()])
 
 
 def _mark(secret: bytes, what: str, found: list[bytes]) -> str:

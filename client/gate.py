@@ -23,8 +23,8 @@ class Behind(Protocol):
     """What a release is hidden behind."""
 
     @property
-    def about(self) -> str:
-        """Name of the sum in the ledger."""
+    def about(self) -> str | dict[str, str]:
+        """Name of the sum in the ledger, or of each traveler's."""
         ...
 
     @property
@@ -91,7 +91,7 @@ class Gate:
             except SecureSumError as error:
                 found = (error.what,)
         if found:
-            self.refused(plan, path, found)
+            self.refused(plan, path, found, cohort=cohort, shared=shared)
             raise ReleaseRefusedError(
                 f"The phase '{path}' would send what its plan does not declare: "
                 f"{'; '.join(found)}. Nothing was sent.",
@@ -163,9 +163,9 @@ class Gate:
         if why := self._policy.against_plan(plan):
             self.refused(plan, "sums", [why])
             raise PolicyError(
-                f"In the study '{plan.study}' the coordinator would read this site's own sums: "
-                "they are masked only where three sites or more take part, and the study file "
-                "does not say otherwise.",
+                f"In the study '{plan.study}' {why}: sums are masked only where three sites or "
+                "more take part, the study file does not say otherwise, and the evaluation has no "
+                "row for every batch.",
                 do="Wait for a third site; or, where the board agrees, set plain_sums: true under "
                 "policy in site.yaml.",
                 site=self._site,
@@ -222,10 +222,13 @@ class Gate:
         """
         if self._ledger is None or not cohort:
             return
+        # Refusals count: whether a number is beyond a bound is an answer, too.
         asked = {
             str(entry.body.get("shared"))
-            for entry in self._ledger.entries("release", plan=plan.hash)
-            if entry.body.get("phase") == path and entry.body.get("cohort") == cohort
+            for entry in self._ledger.entries("release", "refusal", plan=plan.hash)
+            if entry.body.get("phase") == path
+            and entry.body.get("cohort") == cohort
+            and "shared" in entry.body
         }
         if bytes_hash(shared, "") not in asked and len(asked) >= self._policy.repeats:
             why = [f"it was answered for {len(asked)} different models already"]
@@ -239,9 +242,30 @@ class Gate:
         if not any(e.body["cohort"] == cohort for e in self._ledger.entries("cohort")):
             self._note("cohort", study=plan.study, plan=plan.hash, cohort=cohort, marks=found)
 
-    def refused(self, plan: Plan, path: str, why: Sequence[str], *, cohort: str = "") -> None:
+    def note_people(self, name: str, people: Sequence[str]) -> None:
+        """Write down who a site's people are, marked, under a name."""
+        if self._ledger is not None and self.people_called(name) is None:
+            self._note("people", name=name, people=list(people))
+
+    def people_called(self, name: str) -> frozenset[str] | None:
+        """The people of a name; None where nobody is called so."""
+        for entry in () if self._ledger is None else self._ledger.entries("people"):
+            if entry.body["name"] == name:
+                return frozenset(map(str, entry.body["people"]))
+        return None
+
+    def refused(
+        self,
+        plan: Plan,
+        path: str,
+        why: Sequence[str],
+        *,
+        cohort: str = "",
+        shared: Arrays | None = None,
+    ) -> None:
         """Note a refusal."""
         body = {"cohort": cohort} if cohort else {}
+        body |= {} if shared is None or not cohort else {"shared": bytes_hash(shared, "")}
         self._note("refusal", study=plan.study, plan=plan.hash, phase=path, why=list(why), **body)
 
     def _stop(self, what: str, why: Sequence[str], *, plan: Plan, path: str, cohort: str) -> None:

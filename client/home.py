@@ -137,7 +137,9 @@ class SiteHome:
 
     def peers(self, say: Callable[[str], None] = silent) -> Peers:
         """The other sites' keys for secure sums."""
-        return Peers(Ledger(self.ledger, site=self.settings.name), say)
+        settings = self.settings
+        ledger = Ledger(self.ledger, site=settings.name)
+        return Peers(ledger, say, first_use=settings.policy.new_keys)
 
     def sum_key(self) -> SumKey:
         """The site's own key for secure sums."""

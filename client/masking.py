@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -10,9 +10,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from motet.client.peers import Peers
-from motet.errors import ProtocolError, SecureSumError, SubtractionError, listed
+from motet.errors import SecureSumError, SubtractionError, listed
 from motet.ledger import Ledger
-from motet.phases import Phase, Sum
+from motet.phases import Phase
 from motet.plan import Plan
 from motet.releases import Arrays, ArraySpec
 from motet.scale import Bounds
@@ -30,6 +30,11 @@ from motet.secure.wire import (
 
 SHY, OPEN_WORD = b"\x00", b"\x01"
 """What a site says to the others: whether its own sums may be read."""
+
+
+def always(people: str) -> bool:
+    """Take all people for the same."""
+    return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +59,6 @@ class Summing:
         """What this sum is called in the ledger."""
         return self.circle.about.hex()
 
-    @property
-    def kind(self) -> str:
-        """Sums of one kind are of the same numbers as far as anybody can tell."""
-        return "evaluation" if self.plan.judges(self.phase) else "fit"
-
 
 @dataclass(kw_only=True)
 class Masking:
@@ -81,7 +81,17 @@ class Masking:
     ledger: Ledger | None
     alone: bool
     peers: Peers | None = None
+    sent: dict[str, dict[str, str]] = field(default_factory=dict, init=False)
     _noted: list[dict[str, Any]] = field(default_factory=list, init=False)
+
+    def sent_before(self, key: str, about: str, *, plan: str) -> dict[str, str] | None:
+        """Digests of a traveler's arrays that went out in a sum; None where none did."""
+        for entry in () if self.ledger is None else self.ledger.entries("release", plan=plan):
+            circle = entry.body.get("circle")
+            if isinstance(circle, dict) and circle.get(key) == about:
+                arrays = entry.body["arrays"]
+                return {a["name"]: a["sha256"] for a in arrays if a["name"].startswith(f"{key}/")}
+        return self.sent.get(about)
 
     def summing(
         self, document: Any, *, run: str, plan: Plan, phase: Phase, path: str, shared: str
@@ -149,18 +159,28 @@ class Masking:
         word = OPEN_WORD if self.alone else SHY
         return ring, self._party(summing).mask(flat, word=word)
 
-    def reveal(self, document: Any, summing: Summing, *, cohort: str = "") -> dict[str, Any]:
-        """Shares of the masks that come off, so that the sum over survivors can be read.
+    def reveal(
+        self,
+        document: Any,
+        summing: Summing,
+        *,
+        people: str = "",
+        same: Callable[[str], bool] = always,
+    ) -> dict[str, Any]:
+        """Shares of the masks that come off, so that the sum can be read.
 
-        Once a sum, for one set of survivors; and never where some site's own would follow.
+        Once a sum, for what was masked once; and never where some site's own would follow.
 
         Parameters
         ----------
         document : Any
-            What the survivors sealed for this site.
+            What the members sealed for this site.
         summing : Summing
-        cohort : str
-            Whose sums this site's are: sums of other people are other equations.
+        people : str
+            What the ledger calls the people of this site.
+        same : callable
+            Whether earlier people, as the ledger calls them, are nearly the same: sums of other
+            people are other equations.
 
         Raises
         ------
@@ -168,10 +188,19 @@ class Masking:
         """
         relayed = read_relayed(document)
         survivors = sorted(relayed)
-        before = [b for b in self._revealed() if b["circle"] == summing.about]
-        if before and before[-1]["survivors"] != survivors:
+        if survivors != list(summing.circle.members):
+            # A study that lost a site starts over. Who could say that one was lost could have
+            # its masks from those who believe it.
             raise SecureSumError(
-                f"The masks of '{summing.path}' came off for other survivors already.",
+                f"The sum of '{summing.path}' is over {listed(summing.circle.members)}; the "
+                f"coordinator asks for the masks of {listed(survivors)}.",
+                site=self.site,
+            )
+        salts = {site: salt.hex() for site, (salt, _) in sorted(relayed.items())}
+        before = [b for b in self._revealed() if b["circle"] == summing.about]
+        if before and before[-1]["salts"] != salts:
+            raise SecureSumError(
+                f"The masks of '{summing.path}' came off for other numbers already.",
                 site=self.site,
             )
         party = self._party(summing)
@@ -179,29 +208,31 @@ class Masking:
         shy = sorted(site for site, word in words.items() if word != OPEN_WORD)
         revealed = party.reveal(survivors, relayed)
         if not before:
-            self._refuse_subtraction(summing, survivors, shy, cohort)
+            self._refuse_subtraction(survivors, shy, same)
             self._note(
                 study=summing.plan.study,
                 plan=summing.plan.hash,
                 phase=summing.path,
                 circle=summing.about,
-                sums=summing.kind,
-                survivors=survivors,
+                salts=salts,
                 shy=shy,
-                cohort=cohort,
+                people=people,
             )
         return revealed_document(revealed)
 
     def _refuse_subtraction(
-        self, summing: Summing, survivors: list[str], shy: list[str], cohort: str
+        self, survivors: list[str], shy: list[str], same: Callable[[str], bool]
     ) -> None:
-        same = [
-            before
-            for before in self._revealed()
-            if before["sums"] == summing.kind and before["cohort"] == cohort
-        ]
-        circles = [before["survivors"] for before in same]
-        all_shy = {*shy, *(site for before in same for site in before["shy"])}
+        known: dict[str, bool] = {}
+        earlier = []
+        for before in self._revealed():
+            people = str(before["people"])
+            if people not in known:
+                known[people] = same(people)
+            if known[people]:
+                earlier.append(before)
+        circles = [list(before["salts"]) for before in earlier]
+        all_shy = {*shy, *(site for before in earlier for site in before["shy"])}
         if found := exposed([*circles, survivors], all_shy):
             raise SubtractionError(
                 f"With the sums that were read before, this one would give away those of "
@@ -257,10 +288,3 @@ class Veil:
         ring, masked = self.masking.hide(arrays, self.summing, self.bounds)
         self.beside = masked_document(masked)
         return ring
-
-
-def bounds_of(phase: Phase, plan: Plan, shared: Arrays) -> Bounds:
-    """The public bounds of a phase's sums."""
-    if not isinstance(phase, Sum):
-        raise ProtocolError(f"The phase '{phase.name}' is no sum.")
-    return {} if phase.bounds is None else phase.bounds(plan.schema.magnitudes, shared)

@@ -1,4 +1,4 @@
-"""The other sites' public keys: each is written down when it is first seen, and never changes."""
+"""The other sites' public keys for secure sums: compared by people, and never changed unseen."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from motet.errors import SecureSumError, listed
+from motet.errors import SecureSumError
 from motet.ledger import Ledger
 from motet.secure.keys import fingerprint
 
@@ -16,36 +16,31 @@ SHOWN = 16
 
 @dataclass(frozen=True)
 class Peers:
-    """Public keys of other sites, as this one knows them.
+    """Fingerprints of the keys of other sites, in the ledger.
 
-    A coordinator that hands out keys of its own could read what is sealed for others, so people
-    compare fingerprints: see ``motet site peers``.
+    The coordinator hands keys on. One that hands on keys of its own could read what is sealed for
+    others, so a key counts once somebody has compared its fingerprint: ``motet site peers``.
 
     Parameters
     ----------
     ledger : Ledger
-        Where keys stand.
     say : callable
         The site's own log.
+    first_use : bool
+        Whether a key that nobody compared is taken when it is first seen.
     """
 
     ledger: Ledger
     say: Callable[[str], None]
+    first_use: bool = False
 
-    def known(self) -> dict[str, bytes]:
-        """Site -> key; the last word counts."""
-        found = [entry.body for entry in self.ledger.entries("peer")]
-        return {str(body["peer"]): bytes.fromhex(str(body["key"])) for body in found}
-
-    def compared(self) -> dict[str, str]:
-        """Site -> who compared the fingerprint of its present key; empty where nobody has."""
-        found: dict[str, str] = {}
-        for entry in self.ledger.entries("peer"):
-            found[str(entry.body["peer"])] = str(entry.body.get("by", ""))
-        return found
+    def known(self) -> dict[str, tuple[str, str]]:
+        """Site -> how its key's fingerprint begins, and who compared it; the last word counts."""
+        bodies = [entry.body for entry in self.ledger.entries("peer")]
+        return {str(b["peer"]): (str(b["fingerprint"]), str(b.get("by", ""))) for b in bodies}
 
     def check(self, keys: Mapping[str, bytes]) -> None:
-        """Refuse a key that is another than before; write down one that is new.
+        """Refuse a key that is another than the known one, and one that nobody knows.
 
         Raises
         ------
@@ -53,55 +48,50 @@ class Peers:
         """
         known = self.known()
         for site, key in sorted(keys.items()):
-            if site in known and known[site] != key:
-                self._offered(site, key)
+            own = fingerprint(key)
+            begins, _ = known.get(site, ("", ""))
+            if site in known and not own.startswith(begins):
                 raise SecureSumError(
-                    f"The coordinator gives another key for '{site}' (fingerprint "
-                    f"{fingerprint(key)[:SHOWN]}) than the one that is known here "
-                    f"({fingerprint(known[site])[:SHOWN]}).",
-                    do=f"Ask '{site}' by telephone for its fingerprint ('motet site peers'); if it "
-                    f"has a new key, take it with 'motet site peers HOME --accept {site} "
-                    "--fingerprint …'.",
+                    f"The coordinator gives another key for '{site}' ({own[:SHOWN]}) than the one "
+                    f"that is known here ({begins[:SHOWN]}).",
+                    do=_ask(site),
                 )
-            if site not in known:
-                self.say(
-                    f"'{site}' is new here: its key for secure sums has the fingerprint "
-                    f"{fingerprint(key)[:SHOWN]}; compare it by telephone."
+            if site in known:
+                continue
+            if not self.first_use:
+                raise SecureSumError(
+                    f"Nobody has compared the key of '{site}'; the coordinator says that its "
+                    f"fingerprint is {own[:SHOWN]}.",
+                    do=_ask(site),
                 )
-                self.note(site, key)
+            self.say(f"The key of '{site}' ({own[:SHOWN]}) is new, and was not compared.")
+            self._note(site, own)
 
     def accept(self, site: str, said: str, *, by: str) -> None:
-        """Take the key that has the fingerprint which a site read out.
+        """Take, from now on, the key with the fingerprint that a site read out.
 
         Raises
         ------
         SecureSumError
-            When no key that the coordinator gave for the site has it.
+            When that is no fingerprint, or too short.
         """
-        keys = [*self._keys("peer", site), *self._keys("peer-offered", site)]
-        asked = said.strip().lower()
-        found = [key for key in keys if len(asked) >= SHOWN and fingerprint(key).startswith(asked)]
-        if not found:
+        asked = "".join(said.split()).lower()
+        if len(asked) < SHOWN or len(asked) > 64 or set(asked) - set("0123456789abcdef"):
             raise SecureSumError(
-                f"No key that came for '{site}' has the fingerprint '{said}': "
-                f"{listed(sorted({fingerprint(key)[:SHOWN] for key in keys})) or 'none came'}.",
-                do=f"Read at least {SHOWN} characters. If '{site}' reads out another one, the "
-                "coordinator gave a key of its own: take part in nothing.",
+                f"'{said}' is no fingerprint: {SHOWN} to 64 characters, 0 to 9 and a to f.",
+                do=f"'{site}' reads it from the first line of 'motet site peers'.",
             )
-        self.note(site, found[-1], by=by)
+        self._note(site, asked, by=by)
 
-    def _keys(self, kind: str, site: str) -> list[bytes]:
-        bodies = [entry.body for entry in self.ledger.entries(kind)]
-        return [bytes.fromhex(str(b["key"])) for b in bodies if b["peer"] == site]
-
-    def _offered(self, site: str, key: bytes) -> None:
-        if key not in self._keys("peer-offered", site):
-            now = datetime.now(UTC).isoformat(timespec="milliseconds")
-            body = {"kind": "peer-offered", "at": now, "peer": site, "key": key.hex()}
-            self.ledger.append(body)
-
-    def note(self, site: str, key: bytes, *, by: str = "") -> None:
-        """Write a key down, and who compared it."""
+    def _note(self, site: str, begins: str, *, by: str = "") -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        body = {"kind": "peer", "at": now, "peer": site, "key": key.hex()}
+        body = {"kind": "peer", "at": now, "peer": site, "fingerprint": begins}
         self.ledger.append({**body, **({"by": by} if by else {})})
+
+
+def _ask(site: str) -> str:
+    return (
+        f"Ask '{site}' by telephone for the first line of its 'motet site peers', then: motet site "
+        f"peers HOME --accept {site} --fingerprint … If it reads out another one than the "
+        "coordinator gives, take part in nothing."
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from motet.bids.table import Table
 from motet.client.approval import Approvals
-from motet.client.cohorts import Marks, cohort_id, marks
+from motet.client.cohorts import Marks, cohort_id, mark_of, marks
 from motet.client.counts import groups
 from motet.client.gate import Gate
 from motet.client.local_site import LocalSite
@@ -20,6 +21,7 @@ from motet.evaluation.rows import rows
 from motet.phases import Phase, Publish
 from motet.plan import Plan
 from motet.releases import Arrays, Leaves
+from motet.store import canonical_json
 
 Bool = NDArray[np.bool_]
 INCOMPLETE = ("incomplete", "judged_incomplete")
@@ -105,6 +107,23 @@ class Permission:
     def cohort(self) -> str:
         """Name of the people whom the releases of this plan are of; empty where nobody asks."""
         return "+".join(cohort_id(one) for one in self._marked())
+
+    def people(self) -> str:
+        """What the ledger calls this site's people; empty where nobody compares them."""
+        if not self.policy.changed_by:
+            return ""
+        marked = sorted(self._people())
+        name = hashlib.sha256(canonical_json(marked).encode()).hexdigest()[:16]
+        self.gate.note_people(name, marked)
+        return name
+
+    def same_people(self, name: str) -> bool:
+        """Whether earlier people differ from these by too few to tell sums of them apart."""
+        earlier = self.gate.people_called(name) if name else None
+        return earlier is None or len(earlier ^ self._people()) < self.policy.changed_by
+
+    def _people(self) -> frozenset[str]:
+        return frozenset(mark_of(self.secret, str(who)) for who in set(self.table.people.tolist()))
 
     def note(self) -> None:
         """Write down whose sums are going to leave: the next study is compared with them."""

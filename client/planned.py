@@ -14,7 +14,7 @@ from motet.client.gate import Behind, Gate
 from motet.client.keep import Keep
 from motet.client.keyed import Keyed, handed, keyed
 from motet.client.local_site import LocalSite
-from motet.client.masking import Masking, Summing, Veil, bounds_of
+from motet.client.masking import Masking, Summing, Veil
 from motet.client.permission import Permission
 from motet.errors import PlanError, ProtocolError
 from motet.phases import Local, Phase, Publish, Sum
@@ -78,7 +78,7 @@ class Planned:
             Public keys of the sites of the sum, as the coordinator says.
         """
         summing = self._summing(path, bytes_hash(shared, ""), run=run, keys=keys)
-        bounds = bounds_of(summing.phase, self.plan, shared)
+        bounds = self.plan.bounds(summing.phase, shared)
         veil = Veil(masking=self.masking, summing=summing, bounds=bounds)
         return self._do(summing.phase, path, shared, veil), veil.beside
 
@@ -90,7 +90,9 @@ class Planned:
             raise ProtocolError("A request to take masks off says not of which sum.") from error
         summing = self._summing(path, str(shared), run=run, keys=keys)
         self.permission.approved()
-        return self.masking.reveal(sealed, summing, cohort=self.permission.cohort)
+        return self.masking.reveal(
+            sealed, summing, people=self.permission.people(), same=self.permission.same_people
+        )
 
     def keyed(
         self, path: str, shared: Arrays, *, run: str, panels: Any

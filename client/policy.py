@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from motet.bids.table import Table
 from motet.client.counts import Counts, counts
 from motet.errors import listed
-from motet.plan import Plan
+from motet.plan import Plan, of_batches
 from motet.releases import Leaves
 from motet.schema import Schema
 
@@ -40,6 +40,8 @@ class SitePolicy(BaseModel):
         Whether the coordinator may read this site's own sums: where two sites take part, where a
         study asks for it, and where they follow from others by subtraction. Otherwise it reads
         what sums come to over three sites or more.
+    new_keys : bool
+        Whether another site's key for secure sums is taken though nobody has compared it.
     methods : list of str
         Methods that this site takes part in; empty: all.
     """
@@ -53,6 +55,7 @@ class SitePolicy(BaseModel):
     most_cohorts: int = Field(default=20, ge=1)
     repeats: int = Field(default=3, ge=1)
     plain_sums: bool = False
+    new_keys: bool = False
     methods: tuple[str, ...] = ()
 
     def allows(self, method: str) -> bool:
@@ -61,10 +64,11 @@ class SitePolicy(BaseModel):
 
     def against_plan(self, plan: Plan) -> str:
         """What stands against the sums of a plan, whoever is behind them; empty: nothing."""
-        plain = [p.name for p in plan.phases if p.leaves is Leaves.SUM and not plan.masks(p)]
-        if self.plain_sums or not plain:
+        sums = [p for p in plan.phases if p.leaves is Leaves.SUM]
+        read = [p.name for p in sums if not plan.masks(p) or of_batches(p)]
+        if self.plain_sums or not read:
             return ""
-        return f"the coordinator would read this site's own sums ({listed(plain)})"
+        return f"the coordinator would read this site's own sums ({listed(read)})"
 
     def against(self, behind: Counts, *, alone: bool = False) -> Iterator[str]:
         """Sentences, one for each count of a group that is too small.
@@ -106,5 +110,6 @@ OPEN = SitePolicy(
     most_cohorts=1_000_000,
     repeats=1_000_000,
     plain_sums=True,
+    new_keys=True,
 )
 """Everything may leave: of a simulation, whose data are in one place already."""

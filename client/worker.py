@@ -229,6 +229,12 @@ class SiteWorker:
             done = [str(path) for path in document.get("done", ())]
         except (KeyError, TypeError) as error:
             raise ProtocolError("A plan came without a schema.") from error
+        own = self._table.described.scale
+        if schema.scale is not None and own is not None and not own.within(schema.scale):
+            raise ProtocolError(
+                "The coordinator says that numbers are smaller than this site told it.",
+                site=self.name,
+            )
         plan = build_plan(self._study, schema)
         if plan.hash != plan_hash:
             raise PlanError(

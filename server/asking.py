@@ -12,7 +12,7 @@ from motet.flower.records import Body
 from motet.phases import Phase, Sum
 from motet.plan import Plan
 from motet.releases import Arrays, ArraySpec, violations
-from motet.scale import Magnitudes
+from motet.scale import Bounds
 from motet.secure.circle import Circle, what_is_summed
 from motet.secure.declared import masked_specs
 from motet.secure.held import SHARED, TOTAL, Held, of_key, read_seals, seals_document, with_key
@@ -71,10 +71,9 @@ class Asking:
     anchors: Anchors | None
     opened: Opened
 
-    @property
-    def size(self) -> Magnitudes:
-        """How large numbers can be."""
-        return self.plan.schema.magnitudes
+    def bounds(self, phase: Phase, shared: Arrays) -> Bounds:
+        """How large sums can be."""
+        return self.plan.bounds(phase, shared)
 
     def __call__(self, phase: Phase, shared: Arrays) -> Mapping[str, Arrays]:
         """Every site's arrays."""
@@ -117,9 +116,12 @@ class Asking:
             if self.anchors is not None and (code := self.anchors.take(site, body)):
                 return code
             try:
-                found[site] = read_revealed(_part(body, "shares"))
+                said = read_revealed(_part(body, "shares"))
             except ProtocolError:
                 return "invalid-reply"
+            if set(said.own) != set(masked):
+                return "invalid-reply"
+            found[site] = said
             return ""
 
         common = {"keys": keys_document(circle.keys), "shared": circle.what["shared"]}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +147,7 @@ class Coordinator:
                 back = self._back(error.lost)
                 sites = tuple(site for site in sites if site not in error.lost or site in back)
                 gone = {site: code for site, code in error.lost.items() if site not in back}
-                self._summed.check_without(gone, "fit")
+                self._summed.check_without(gone)
                 self._check_quorum(self._fitting(sites))
                 self._observe(Event(kind=Kind.RESTARTED))
 
@@ -216,6 +215,10 @@ class Coordinator:
         unjudged: dict[str, str] = {}
         if not plan.evaluation:
             return outcome
+        if self._summed.exposes(set(plan.schema.sites) - set(sites)):
+            # Sums of the fit, less those of the evaluation, are those of who was lost in between.
+            self._observe(Event(kind=Kind.UNJUDGED, code="subtraction"))
+            return outcome
         self._observe(Event(kind=Kind.EVALUATING))
         while len(sites) >= (FEWEST if plan.secure else 2):
             progress = Progress(plan=plan.hash, sites=sites)
@@ -227,7 +230,7 @@ class Coordinator:
                 sites = tuple(site for site in sites if site not in error.lost)
                 for site, code in sorted(error.lost.items()):
                     self._observe(Event(kind=Kind.UNJUDGED, site=site, code=code))
-                if self._summed.exposes(error.lost, "evaluation"):
+                if self._summed.exposes(error.lost):
                     self._observe(Event(kind=Kind.UNJUDGED, code="subtraction"))
                     break
                 continue
@@ -251,7 +254,7 @@ class Coordinator:
             self._observe,
             self._anchors,
             self._summed.keys,
-            partial(self._summed.opened, plan),
+            self._summed.opened,
         )
 
     def _describe(self, sites: Sequence[str]) -> list[SiteSchema]:

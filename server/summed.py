@@ -8,7 +8,6 @@ from typing import Any
 
 from motet.errors import ProtocolError, SubtractionError, listed
 from motet.phases import Phase
-from motet.plan import Plan
 from motet.secure.circle import Circle
 from motet.secure.wire import read_key
 from motet.server.asking import SitesLostError
@@ -26,7 +25,7 @@ class Summed:
 
     keys: dict[str, bytes] = field(default_factory=dict)
     _alone: dict[str, bool] = field(default_factory=dict)
-    _read: dict[str, set[str]] = field(default_factory=dict)
+    _read: set[str] = field(default_factory=set)
 
     def told(self, documents: Mapping[str, Any]) -> None:
         """Take what sites say of themselves when a plan is prepared.
@@ -46,24 +45,22 @@ class Summed:
         if failed:
             raise SitesLostError(failed)
 
-    def opened(self, plan: Plan, phase: Phase, circle: Circle) -> None:
+    def opened(self, phase: Phase, circle: Circle) -> None:
         """Remember whose numbers are in a sum that is read."""
-        kind = "evaluation" if plan.judges(phase) else "fit"
-        self._read.setdefault(kind, set()).update(circle.members)
+        self._read.update(circle.members)
 
-    def exposes(self, lost: Collection[str], kind: str) -> list[str]:
+    def exposes(self, lost: Collection[str]) -> list[str]:
         """Of lost sites, those whose numbers would follow from a sum without them."""
-        read = self._read.get(kind, set())
+        read = self._read
         return sorted(site for site in lost if site in read and not self._alone.get(site, False))
 
-    def check_without(self, lost: Mapping[str, str], kind: str) -> None:
+    def check_without(self, lost: Mapping[str, str]) -> None:
         """Refuse to start over without sites whose numbers are in a sum that was read.
 
         Parameters
         ----------
         lost : mapping of str to str
             Site -> code.
-        kind : str
 
         Raises
         ------
@@ -78,7 +75,7 @@ class Summed:
                 "read; where those set plain_sums: true in their policy, nothing stands against "
                 "it.",
             )
-        if found := self.exposes(lost, kind):
+        if found := self.exposes(lost):
             raise SubtractionError(
                 f"{listed(found)} was lost after a sum with its numbers had been read. A sum "
                 "without it would give them away by subtraction, so the study stops here.",

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from motet.phases import Phase
 from motet.releases import Arrays
-from motet.scale import Magnitudes
+from motet.scale import Bounds
 from motet.secure.circle import Circle
 from motet.secure.held import Held
 from motet.secure.party import Masked, Revealed
@@ -21,9 +21,8 @@ class Ask(Protocol):
         """The public sizes that shapes name."""
         ...
 
-    @property
-    def size(self) -> Magnitudes:
-        """How large numbers can be, where sums are masked."""
+    def bounds(self, phase: Phase, shared: Arrays, /) -> Bounds:
+        """How large sums can be, where they are masked."""
         ...
 
     def __call__(self, phase: Phase, shared: Arrays, /) -> Mapping[str, Arrays]:

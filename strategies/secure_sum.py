@@ -17,7 +17,7 @@ def secure_sum(phase: Sum, ask: Ask, shared: Arrays) -> Arrays:
     """Ask every site for its masked arrays, then for their masks, and conclude from the sum."""
     circle, masked = ask.masked(phase, shared)
     totals = total(circle, masked, ask.revealed(circle, masked))
-    bounds = {} if phase.bounds is None else phase.bounds(ask.size, shared)
+    bounds = ask.bounds(phase, shared)
     specs = sorted(phase.arrays, key=lambda spec: spec.name)
     named = {
         spec.name: array.reshape(bind(spec.shape, ask.sizes))

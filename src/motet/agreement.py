@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from motet.errors import SchemaError, listed
-from motet.scale import Scale, largest
+from motet.scale import LARGEST, SMALLEST, Scale, largest
 from motet.schema import Batch, Covariate, Schema, SiteCovariate, SiteSchema
 
+FARTHEST = 10
+"""Powers of 4."""
 GRID_ROUNDING = 2e-4
 """mm; sites describe affines to 1e-4."""
 
@@ -69,6 +73,27 @@ def _holding(key: str, sites: Sequence[SiteSchema]) -> tuple[str, ...]:
     return tuple(site.site for site in sites if key in site.holds)
 
 
+def _refuse_outliers(sites: Sequence[SiteSchema]) -> None:
+    """Refuse a feature that is a million times larger at one site than at most others.
+
+    Everybody's sums take their room from the largest: theirs would be rounded away.
+    """
+    powers = np.array([site.scale.features for site in sites if site.scale is not None])
+    lowest = np.where(powers > SMALLEST, powers, LARGEST).min(axis=0)
+    for j in np.flatnonzero(powers.max(axis=0) - lowest > FARTHEST).tolist():
+        known = sorted(power for power in powers[:, j].tolist() if power > SMALLEST)
+        usual = known[(len(known) - 1) // 2]
+        for site, power in zip(sites, powers[:, j].tolist(), strict=True):
+            if power > usual + FARTHEST:
+                raise SchemaError(
+                    f"'{sites[0].features[j]}' reaches 4^{power} here, and 4^{usual} at most other "
+                    "sites.",
+                    do="Look for a unit that differs, or a cell with a slip of the pen.",
+                    site=site.site,
+                    feature=sites[0].features[j],
+                )
+
+
 def _common_scale(
     sites: Sequence[SiteSchema], schema: Schema, number: Mapping[str, int]
 ) -> Scale | None:
@@ -76,6 +101,7 @@ def _common_scale(
     scales = [site.scale for site in sites if site.scale is not None]
     if len(scales) < len(sites):
         return None
+    _refuse_outliers(sites)
     found = largest(scales)
     order = [number[c.name] for c in (*schema.covariates, *schema.biology)]
     return replace(found, covariates=tuple(found.covariates[i] for i in order))

@@ -36,6 +36,10 @@ class Evaluation(_Section):
     metrics : {"full", "summed", "none"}
         ``summed``: what can be computed from sums, simulated or deployed. ``full``: in a simulation
         the retrained probes and tests that need everybody in one place, too.
+    by_batch : bool, optional
+        Whether sums have a row for every batch: its people, their means, and whom a probe that
+        tells scanners apart takes them for. A batch is one site's, so masks do not hide it.
+        Default: where sums are not masked.
     permutations : int
         Permutations behind each band of a simulation.
     truth : Path, optional
@@ -47,6 +51,7 @@ class Evaluation(_Section):
     unseen: tuple[str, ...] = ()
     biology: tuple[str, ...] = ()
     metrics: Literal["full", "summed", "none"] = "full"
+    by_batch: bool | None = None
     permutations: int = Field(default=100, ge=20)
     truth: Path | None = None
 

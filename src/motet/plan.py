@@ -16,6 +16,7 @@ from motet.harmonizer import Harmonizer, Params
 from motet.phases import Agree, Phase, Publish, Repeat, Step, Sum, walk
 from motet.registry import methods
 from motet.releases import Arrays, ArraySpec, Leaves, bind, nbytes
+from motet.scale import Bounds
 from motet.schema import Schema
 from motet.secure.circle import FEWEST
 from motet.secure.declared import masked_specs
@@ -25,6 +26,13 @@ from motet.version import __version__
 TURN = re.compile(r"(?P<name>.+)\[(?P<number>0|[1-9][0-9]{0,8})\]")
 OF_BATCHES = ("batches", "judged")
 """Sizes whose entries are single batches: a row of a sum is one site's."""
+
+
+def of_batches(phase: Phase) -> bool:
+    """Whether sums have rows of single batches, which masks do not hide: a batch is one site's."""
+    return any(dim in OF_BATCHES for spec in phase.releases for dim in spec.shape)
+
+
 AGREE = Agree(
     name="schema",
     equal=("features", "units", "covariates", "kinds"),
@@ -129,13 +137,19 @@ class Plan:
     def readers(self, phase: Phase) -> str:
         """Who can read what a site sends in a phase, and what is made of it."""
         if self.masks(phase) and isinstance(phase, Sum) and phase.read_by == "coordinator":
-            rows = any(dim in OF_BATCHES for spec in phase.arrays for dim in spec.shape)
-            own = "no site's own, but for rows of single batches" if rows else "no site's own"
+            own = "no site's own"
+            own += ", but for rows of single batches" if of_batches(phase) else ""
             return (
                 f"the coordinator reads the sum over sites, and {own}; all sites read what is "
                 "concluded from it"
             )
         return phase.readers
+
+    def bounds(self, phase: Phase, shared: Arrays) -> Bounds:
+        """What no site's entry exceeds, by array; where none is given, the declared one holds."""
+        if not isinstance(phase, Sum) or phase.bounds is None:
+            return {}
+        return phase.bounds(self.schema.magnitudes, shared)
 
     def judges(self, phase: Phase) -> bool:
         """Whether a phase belongs to the evaluation."""
@@ -260,6 +274,9 @@ def build_plan(study: Study, schema: Schema) -> Plan:
     """
     params = parse_params(study)
     harmonizer = methods().get(study.method)
+    secure = _secure(study, schema)
+    asked = study.evaluation.by_batch
+    by_batch = not secure if asked is None else asked
     plan = Plan(
         study=study.study,
         method=study.method,
@@ -269,9 +286,11 @@ def build_plan(study: Study, schema: Schema) -> Plan:
         held_out=study.evaluation.held_out,
         schema=schema,
         steps=(AGREE_ON_GRID if schema.grid else AGREE, *harmonizer.plan(params, schema)),
-        evaluation=tuple(evaluation_steps(schema, study.evaluation, seed=study.seed)),
+        evaluation=tuple(
+            evaluation_steps(schema, study.evaluation, seed=study.seed, by_batch=by_batch)
+        ),
         unseen=study.evaluation.unseen,
-        secure=_secure(study, schema),
+        secure=secure,
     )
     check_steps((*plan.steps, *plan.evaluation), schema)
     if plan.secure:

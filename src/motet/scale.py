@@ -81,6 +81,19 @@ class Scale:
     covariates: tuple[int, ...]
     voxels: int = 0
 
+    def within(self, other: Scale) -> bool:
+        """Whether nothing here is larger than the other says."""
+        pairs = (
+            ((self.rows,), (other.rows,)),
+            (self.features, other.features),
+            (self.covariates, other.covariates),
+            ((self.voxels,), (other.voxels,)),
+        )
+        return all(
+            len(own) == len(its) and all(a <= b for a, b in zip(own, its, strict=True))
+            for own, its in pairs
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {

@@ -229,16 +229,18 @@ def test_consent_that_is_gone_by_then() -> None:
     made = study()
     sites = Federation(made, tables(made))
     worker = sites.workers["site-b3"]
-    honest = worker._open_table
-    calls = iter([frozenset({"t2"})])
+    honest = worker.prepare
 
-    def open_table(params: Any, **asked: Any) -> Table:
-        table = honest(params, **asked)
-        return replace(table, consented=next(calls, frozenset()))
+    def prepare(document: Any, plan_hash: str) -> Any:
+        told = honest(document, plan_hash)
+        planned = worker.planned(plan_hash)
+        planned.table = replace(planned.table, consented=frozenset())
+        return told
 
-    worker._open_table = open_table
-    worker.agree({"study": made.study.public()})
-    assert worker.agree({"study": made.study.public()}).get("holds") is None
+    worker.prepare = prepare  # type: ignore[method-assign]
+    outcome = sites.run()
+    assert outcome.missing == {"site-b3": "policy"}
+    assert "t2" in str(sites.errors[0][1])
 
 
 class Meddling(Federation):
@@ -320,6 +322,10 @@ def test_other_values_in_the_same_sum(tmp_path: Path) -> None:
     with pytest.raises(QuorumError, match="release-refused"):
         sites.run()
     assert "Other arrays were sent" in str(sites.errors[0][1])
+    # Nor with fewer travelers: the mask of each is of this traveler alone.
+    moved = replace(moved, options={"travelers": ("t1",)})
+    planned = Federation(moved, tables(moved), folder=tmp_path)
+    planned.run()
     # The same people with the same numbers may be asked again: the same bytes leave.
     _, again = ran(made, folder=tmp_path)
     assert released(tmp_path / "site-b0")[-1] == before

@@ -20,10 +20,10 @@ from conformance.hostile import Reply, on
 from conformance.ledgers import released
 from motet.client.policy import OPEN, SitePolicy
 from motet.config import Privacy
-from motet.errors import QuorumError, SecureSumError, SubtractionError
+from motet.errors import QuorumError, SchemaError, SecureSumError, SubtractionError
+from motet.evaluation.result import Judgement
 from motet.flower.records import Body, Envelope, decode, encode, refusal
 from motet.phases import Sum
-from motet.plan import Plan
 from motet.server import Outcome
 from motet.server.events import Kind
 
@@ -49,11 +49,13 @@ def spread(values: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("method", "options"), BATTERY, ids=battery_id)
-@pytest.mark.parametrize("missing", [0.0, 0.1])
-def test_as_without_masks(method: str, options: dict[str, Any], missing: float) -> None:
+@pytest.mark.parametrize(("missing", "by_batch"), [(0.0, True), (0.1, False)])
+def test_as_without_masks(
+    method: str, options: dict[str, Any], missing: float, by_batch: bool
+) -> None:
     """Catches a bound that real sums exceed, a scale that loses digits, and an array that lacks
     a bound: in harmonized values as in what the evaluation says."""
-    judged = {"metrics": "summed", "held_out": 0.3}
+    judged = {"metrics": "summed", "held_out": 0.3, "by_batch": by_batch}
     study = secure(method, options, missing=missing, evaluation=judged)
     sites, outcome = ran(study)
     assert not outcome.missing, (outcome.missing, sites.errors)
@@ -66,11 +68,32 @@ def test_as_without_masks(method: str, options: dict[str, Any], missing: float) 
         np.testing.assert_allclose(outcome.shared[name], array, rtol=1e-8, err_msg=name)
     assert outcome.judgement is not None, sites.errors
     assert expected.judgement is not None
-    for one, other in zip(outcome.judgement.metrics, expected.judgement.metrics, strict=True):
+    same_figures(outcome.judgement, expected.judgement)
+    assert outcome.judgement.has("site_accuracy_lda") is by_batch
+    known = [batch["fit"] is not None for batch in outcome.batches]
+    assert known == [by_batch] * len(known)
+
+
+def same_figures(judgement: Judgement, expected: Judgement) -> None:
+    for one, other in zip(judgement.metrics, expected.metrics, strict=True):
         assert one.name == other.name
         for version, reading in other.readings.items():
-            value = pytest.approx(reading.value, rel=1e-6, abs=1e-9)
-            assert one.readings[version].value == value, (one.name, version)
+            found, value = one.readings[version].value, reading.value
+            assert (found is None) is (value is None), (one.name, version)
+            if value is not None:
+                assert found == pytest.approx(value, rel=1e-6, abs=1e-9), (one.name, version)
+
+
+def test_many_features_far_from_zero() -> None:
+    """Catches sums of fourth powers that have no digits left beside their bound."""
+    judged = {"metrics": "summed", "held_out": 0.3, "by_batch": True}
+    study = secure(p=120, evaluation=judged)
+    study = replace(study, values=study.values + 1000 * spread(study.values))
+    _, outcome = ran(study)
+    _, expected = ran(replace(study, secure=False))
+    assert outcome.judgement is not None
+    assert expected.judgement is not None
+    same_figures(outcome.judgement, expected.judgement)
 
 
 @pytest.mark.parametrize(
@@ -84,13 +107,14 @@ def test_images_as_without_masks(
     folder = tmp_path_factory.getbasetemp() / "secure-brains"
     if not folder.exists():
         brains.write_brains(folder, batches=brains.BATCHES)
-    study = brains.study_of(method, options, metrics="summed", held_out=0.2)
+    judged = {"metrics": "summed", "held_out": 0.2, "by_batch": True}
+    study = brains.study_of(method, options, **judged)
     tables = brains.sites(brains.opened(folder, study), {"b0": "x", "b1": "y", "b2": "z"})
     masked = study.model_copy(update={"privacy": Privacy(secure_sum=True)})
     result, volumes = brains.run(masked, tables)
     plain, expected = brains.run(study, tables)
     assert result.plan.secure
-    assert result.judgements.keys() == plain.judgements.keys() == {"sums"}
+    same_figures(result.judgements["sums"], plain.judgements["sums"])
     for person, volume in expected.items():
         scale = float(np.std(volume))
         assert np.abs(volumes[person] - volume).max() < 1e-6 * scale, person
@@ -134,7 +158,7 @@ def test_what_stands_in_the_ledger(tmp_path: Path) -> None:
     (release,) = [r for r in released(tmp_path / SITES[0]) if r["phase"] == "moments"]
     (reveal,) = released(tmp_path / SITES[0], kind="reveal")
     assert release["circle"] == reveal["circle"]
-    assert reveal["survivors"] == list(SITES)
+    assert sorted(reveal["salts"]) == list(SITES)
     assert {a["dtype"] for a in release["arrays"]} == {"uint64", "uint32"}
 
 
@@ -219,7 +243,7 @@ def test_the_sites_themselves_see_to_it(tmp_path: Path) -> None:
     with pytest.raises(SubtractionError, match="Nothing was read"):
         sites.run()
     assert "those of site-b2" in str(sites.errors[0][1])
-    assert not [r for r in released(tmp_path / SITES[0], kind="reveal") if len(r["survivors"]) == 3]
+    assert not [r for r in released(tmp_path / SITES[0], kind="reveal") if len(r["salts"]) == 3]
     # Where that site does not mind, or did not when it took part, nothing stands against it.
     outcome = Federation(study, fewer, folder=tmp_path / "other", policies=all_shy()).run()
     assert not outcome.missing
@@ -233,13 +257,9 @@ def test_two_of_three_are_not_masked_for_a_shy_site() -> None:
     sites = Federation(study, alter={SITES[0]: failing}, policies=policies)
     with pytest.raises(QuorumError, match="policy"):
         sites.run()
-    assert not [s for s, phase in sites.asked("train.phase") if s != SITES[0] and phase == "x"]
+    revealed = [s for s in sites.sent if s.action == "query.reveal"]
+    assert not revealed
     assert {type(error).__name__ for _, error in sites.errors} == {"PolicyError"}
-
-
-def prepared(sites: Federation) -> Plan:
-    outcome = sites.run()
-    return outcome.plan
 
 
 class Meddling(Federation):
@@ -311,8 +331,14 @@ def test_other_survivors_for_the_same_sum(tmp_path: Path) -> None:
     first = planned.reveal(document=body.document, **again)
     assert planned.reveal(document=body.document, **again) == first
     sealed = {site: one for site, one in body.document["sealed"].items() if site != SITES[2]}
-    with pytest.raises(SecureSumError, match="other survivors"):
+    with pytest.raises(SecureSumError, match="asks for the masks of"):
         planned.reveal(document={**body.document, "sealed": sealed}, **again)
+    salted = {
+        **body.document["sealed"],
+        SITES[2]: ["ab" * 16, *body.document["sealed"][SITES[2]][1:]],
+    }
+    with pytest.raises(SecureSumError, match="for other numbers"):
+        planned.reveal(document={**body.document, "sealed": salted}, **again)
 
 
 def garbage(request: Message, envelope: Envelope, body: Body) -> RecordDict:
@@ -451,3 +477,87 @@ def test_what_leverage_and_counts_refuse_is_refused_behind_masks(tmp_path: Path)
     assert outcome.missing == {SITES[0]: "policy"}
     (refused,) = released(tmp_path / SITES[0], kind="refusal")
     assert "4 people, fewer than 10" in refused["why"][0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"covariates": ("age",)},
+        {"evaluation": {"metrics": "summed", "held_out": 0.3}},
+        {"options": {"adjust": "location"}},
+        {"seed": 0},
+    ],
+    ids=["other covariates", "other evaluation", "other options", "the same"],
+)
+def test_another_study_of_the_same_people(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """Catches a sum without one site that passes for new since the study is another: what is
+    summed of these people is the same."""
+    people = OPEN.model_copy(update={"plain_sums": False, "changed_by": 2})
+    ran(secure(), folder=tmp_path, policies=all_shy(people))
+    other = secure(**changes)
+    fewer = {site: table for site, table in other.tables().items() if site != SITES[2]}
+    sites = Federation(other, fewer, folder=tmp_path, policies=all_shy(people))
+    with pytest.raises(SubtractionError, match="Nothing was read"):
+        sites.run()
+    assert any("those of site-b2" in str(error) for _, error in sites.errors)
+
+
+def test_other_people_are_other_equations(tmp_path: Path) -> None:
+    """Catches a consortium that can never grow: sums of others give nobody away."""
+    people = OPEN.model_copy(update={"plain_sums": False, "changed_by": 5, "smallest_n": 2})
+    ran(secure(), folder=tmp_path, policies=all_shy(people))
+    later = {
+        site: replace(table, people=np.array([f"later-{who}" for who in table.people]))
+        for site, table in secure().tables().items()
+        if site != SITES[2]
+    }
+    outcome = Federation(secure(), later, folder=tmp_path, policies=all_shy(people)).run()
+    assert not outcome.missing
+
+
+def test_one_that_is_lost_while_it_harmonizes() -> None:
+    """Catches an evaluation over the others: with the sums of the fit, it gives this one's."""
+    study = secure(evaluation={"metrics": "summed"})
+    failing = on("query.finish", refusing("site-failed"))
+    for policy, judged in ((SHY, False), (OPEN, True)):
+        sites = Federation(study, alter={SITES[1]: failing}, policies=all_shy(policy))
+        outcome = sites.run()
+        assert outcome.missing == {SITES[1]: "site-failed"}
+        assert (outcome.judgement is not None) is judged
+
+
+def test_rows_of_single_batches_are_asked_for() -> None:
+    """Catches a batch's means in a masked sum, where a site's own sums may not be read."""
+    judged = {"metrics": "summed", "held_out": 0.3}
+    outcome = Federation(secure(evaluation=judged), policies=all_shy()).run()
+    assert outcome.judgement is not None
+    specs = [spec for phase in outcome.plan.phases for spec in phase.releases]
+    assert not [spec.name for spec in specs if {"judged", "batches"} & set(spec.shape)]
+    asked = Federation(secure(evaluation={**judged, "by_batch": True}), policies=all_shy())
+    with pytest.raises(QuorumError, match="policy"):
+        asked.run()
+    assert "evaluation_probes" in str(asked.errors[0][1])
+
+
+def test_a_scale_that_the_site_did_not_tell() -> None:
+    """Catches a coordinator that finds out how large a sum is by what is refused."""
+
+    def smaller(envelope: Envelope, body: Body) -> RecordDict:
+        schema = {**body.document["schema"]}
+        scale = schema["scale"]
+        schema["scale"] = {**scale, "features": [power - 1 for power in scale["features"]]}
+        return encode(envelope, Body(document={**body.document, "schema": schema}))
+
+    outcome = Meddling(secure(), "query.prepare", smaller, policies=all_shy()).run()
+    assert outcome.missing == {SITES[0]: "protocol"}
+
+
+def test_a_slip_of_the_pen() -> None:
+    """Catches one cell of 10^18 that leaves no digits to anybody's sums, and nobody a word."""
+    study = secure()
+    values = study.values.copy()
+    row = int(np.flatnonzero(study.batch == "b1")[0])
+    values[row, 2] = 1e18
+    with pytest.raises(SchemaError, match="f2") as error:
+        ran(replace(study, values=values))
+    assert error.value.where["site"] == SITES[1]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from motet.cli.show import console, table
 from motet.cli.site_approval import Home, who
-from motet.errors import DeploymentError
+from motet.errors import DeploymentError, is_plain_name
 
 
 def peers(
@@ -27,26 +26,24 @@ def peers(
     from motet.client.home import open_home
     from motet.secure.keys import fingerprint as of
 
-    opened = open_home(Path(home))
+    opened = open_home(home)
     known = opened.peers()
     if bool(accept) != bool(fingerprint):
         raise DeploymentError("'--accept SITE' and '--fingerprint …' go together.")
     if accept:
+        if not is_plain_name(accept) or accept == opened.settings.name:
+            raise DeploymentError(f"'{accept}' is no other site.")
         known.accept(accept, fingerprint, by=who())
-        console.print(f"The key of '{accept}' is taken: it was compared by {who()}.", markup=False)
+        console.print(
+            f"From now on '{accept}' has the key that begins with {fingerprint.strip()[:16]}.",
+            markup=False,
+        )
         return
-    console.print(f"This site, {opened.settings.name}: {of(opened.sum_key().public)}", markup=False)
-    keys, compared = known.known(), known.compared()
-    if not keys:
-        console.print("No sum was made with another site yet.")
+    console.print(f"{opened.settings.name} {of(opened.sum_key().public)}", markup=False)
+    if not (found := known.known()):
+        console.print("No other site's key was compared here yet.")
         return
     table(
         ("site", "fingerprint", "compared by"),
-        [(site, of(key), compared[site] or "nobody yet") for site, key in sorted(keys.items())],
+        [(site, begins, by or "nobody yet") for site, (begins, by) in sorted(found.items())],
     )
-    if missing := [site for site in sorted(keys) if not compared[site]]:
-        console.print(
-            f"\nAsk {missing[0]} for its own line above, then: motet site peers {home} --accept "
-            f"{missing[0]} --fingerprint …",
-            markup=False,
-        )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.evaluation.declared import V
-from motet.evaluation.probes import Projection
+from motet.evaluation.probes import LONGEST, Projection
 from motet.evaluation.readings import FARTHEST
 from motet.evaluation.rows import targets
 from motet.images.measures import contrast_of
@@ -79,10 +79,11 @@ def of_probes(size: Magnitudes, schema: Schema, shared: Arrays, *, seed: int) ->
     rows = size.rows
     return {
         **{"z": rows * distance, "zz": rows * distance**2, "zz_within": rows * distance**2},
+        "f": rows * F,
+        "ff": rows * F[:, :, None] * F[:, None],
         "f_of_batch": rows * F[:, None],
         "ff_within": rows * F[:, :, None] * F[:, None],
-        # Rows about their batch's mean: twice as far from 0 at most.
-        "f4": rows * (4.0 * (F**2).sum(axis=1)) ** 2,
+        "f4": rows * (LONGEST * F.shape[1]) ** 2,
         "t": rows * T,
         "tt": rows * T**2,
         "tf": rows * T[:, None] * F[:, None],

@@ -46,16 +46,31 @@ def _sizes(*rows: Row, support: str = "n") -> tuple[ArraySpec, ...]:
     )
 
 
-def people() -> tuple[ArraySpec, ...]:
-    """Round 1: how many there are, and about where their values lie."""
+def people(*, by_batch: bool) -> tuple[ArraySpec, ...]:
+    """Round 1: how many there are, and about where their values lie.
+
+    Parameters
+    ----------
+    by_batch : bool
+        Whether sums have a row for every batch.
+    """
+    counts: tuple[Row, ...] = (
+        (
+            "counts",
+            (4,),
+            "rows in the fit, not in it at the sites of the fit, at unseen sites, and those judged",
+        ),
+        ("batches", (2,), "number of batches with rows, and with rows that are judged"),
+    )
+    if by_batch:
+        meaning = (
+            "rows of every batch in the fit, not in it, and those of them that are judged: "
+            "a batch's column is one site's"
+        )
+        counts = (("counts", (3, "judged"), meaning),)
     return (
         *_counts(
-            (
-                "counts",
-                (3, "judged"),
-                "rows of every batch in the fit, not in it, and those of them that are judged: "
-                "a batch's column is one site's",
-            ),
+            *counts,
             (
                 "people",
                 (2,),
@@ -140,30 +155,9 @@ def moments() -> tuple[ArraySpec, ...]:
     )
 
 
-def probes(d: int, t: int) -> tuple[ArraySpec, ...]:
-    """Round 3: spread within batches, and the cross-products that probes are made of.
-
-    Parameters
-    ----------
-    d : int
-        Dimensions that the probes see.
-    t : int
-        Columns that they predict.
-    """
+def _of_batches(d: int) -> tuple[ArraySpec, ...]:
+    """What a probe that tells batches apart is made of, and one of biology too."""
     return (
-        *_counts(
-            ("n_spread", ("p",), "rows judged with a value, of batches with two or more"),
-            ("batches_spread", ("p",), "number of these batches of the site"),
-        ),
-        *_sizes(
-            (
-                "z",
-                (V, "p"),
-                "sum of the distances of residuals from their batch's median, the judged",
-            ),
-            ("zz", (V, "p"), "squares of these distances, the judged"),
-            ("zz_within", (V, "p"), "squares of these distances, centred within batch, the judged"),
-        ),
         *_counts(
             ("n_of_batch", ("judged",), "people of the fit of every batch: an entry is one site's")
         ),
@@ -187,6 +181,47 @@ def probes(d: int, t: int) -> tuple[ArraySpec, ...]:
                 (V,),
                 "fourth powers of people's distances from their batch's mean, people of the fit",
             )
+        ),
+    )
+
+
+def _of_all(d: int) -> tuple[ArraySpec, ...]:
+    """What a probe of biology is made of."""
+    return (
+        *_counts(("n_trained", (), "people of the fit")),
+        *_sums(
+            ("f", (V, d), "sum of the standardized features, people of the fit"),
+            ("ff", (V, d, d), "products of the standardized features, people of the fit"),
+        ),
+    )
+
+
+def probes(d: int, t: int, *, by_batch: bool) -> tuple[ArraySpec, ...]:
+    """Round 3: spread within batches, and the cross-products that probes are made of.
+
+    Parameters
+    ----------
+    d : int
+        Dimensions that the probes see.
+    t : int
+        Columns that they predict.
+    by_batch : bool
+        Whether there is a probe that tells batches apart.
+    """
+    return (
+        *(_of_batches(d) if by_batch else _of_all(d)),
+        *_counts(
+            ("n_spread", ("p",), "rows judged with a value, of batches with two or more"),
+            ("batches_spread", ("p",), "number of these batches of the site"),
+        ),
+        *_sizes(
+            (
+                "z",
+                (V, "p"),
+                "sum of the distances of residuals from their batch's median, the judged",
+            ),
+            ("zz", (V, "p"), "squares of these distances, the judged"),
+            ("zz_within", (V, "p"), "squares of these distances, centred within batch, the judged"),
         ),
         *_sums(
             (
@@ -212,7 +247,7 @@ def probes(d: int, t: int) -> tuple[ArraySpec, ...]:
     )
 
 
-def readings(t: int, scored: int) -> tuple[ArraySpec, ...]:
+def readings(t: int, scored: int, *, by_batch: bool) -> tuple[ArraySpec, ...]:
     """Round 4: how the probes do on people that they have not seen.
 
     Parameters
@@ -221,17 +256,17 @@ def readings(t: int, scored: int) -> tuple[ArraySpec, ...]:
         Columns that the probes predict.
     scored : int
         Those of them that are levels.
+    by_batch : bool
+        Whether there is a probe that tells batches apart.
     """
+    confusion: Row = (
+        "confusion",
+        (V, "judged", "judged"),
+        "people of every batch by the batch that the probe takes them for: a batch's row is one "
+        "site's",
+    )
     return (
-        *_counts(
-            (
-                "confusion",
-                (V, "judged", "judged"),
-                "people of every batch by the batch that the probe takes them for: a batch's "
-                "row is one site's",
-            ),
-            ("n", (), "people that are read"),
-        ),
+        *_counts(*((confusion,) if by_batch else ()), ("n", (), "people that are read")),
         *_sums(
             ("t", (t,), "sum of every covariate and biology column about the mean of the fit"),
             ("t3", (t,), "third powers of these columns about the mean of the fit"),

@@ -38,7 +38,9 @@ def people_of_batches(schema: Schema, judged: Arrays | None) -> list[dict[str, A
         ``site``, ``batch``, ``role`` (``fit`` or ``unseen``), ``fit`` and ``held_out``: rows, or
         None where no sum released them.
     """
-    counts = None if judged is None else judged["judged/counts"]
+    # Without rows of batches nobody knows how many people each has.
+    known = judged is not None and "judged/batches" not in judged
+    counts = judged["judged/counts"] if judged is not None and known else None
     return [
         {
             "site": batch.site,
@@ -64,14 +66,14 @@ def judgement(schema: Schema, shared: Arrays, *, left_out: Mapping[str, str]) ->
     """
     varies = np.isfinite(shared["judged/effect"][0]).any(axis=0)
     varies |= np.isfinite(shared["judged/eta2"][0])
-    n = int(judged_rows(shared).sum())
+    n, _ = judged_rows(shared)
     columns = schema.with_biology.columns
     effects = {
         version: dict(zip(columns, shared["judged/effect"][v], strict=True))
         for v, version in enumerate(VERSIONS)
     }
     metrics = [
-        _probe(shared),
+        *([_probe(shared)] if "judged/confusion" in shared else []),
         *_by_feature(schema, shared, n),
         *_predictions(schema, shared),
         *kept_metrics(effects, schema.with_biology.covariates, n=n),
@@ -211,9 +213,8 @@ def _notes(schema: Schema, shared: Arrays, left_out: Mapping[str, str]) -> list[
             "looks better than it is. Probes are trained on two thirds of them and read on the "
             "others."
         )
-    counts = shared["judged/counts"]
     people = int(shared["judged/people"][0 if shared["everybody"] else 1])
-    n = int(judged_rows(shared).sum())
+    n, _ = judged_rows(shared)
     if n > people:
         found.append(
             f"{n} rows of {people} people (counted site by site) are judged: a person's sessions "
@@ -225,8 +226,9 @@ def _notes(schema: Schema, shared: Arrays, left_out: Mapping[str, str]) -> list[
             f"At {failed} {'site' if failed == 1 else 'sites'} with two or more batches the method "
             "failed on the site's own people: its local-only values are its raw ones."
         )
-    for k, batch in enumerate(schema.batches):
-        if not counts[0, k] and counts[1, k] and not shared["everybody"]:
+    by_batch = () if "judged/batches" in shared else shared["judged/counts"].T
+    for batch, (fit, others, _) in zip(schema.batches, by_batch, strict=False):
+        if not fit and others and not shared["everybody"]:
             found.append(
                 f"Everybody of batch {batch} is held out: its effects come from these very "
                 "people, who are not judged."

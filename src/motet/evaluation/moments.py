@@ -31,7 +31,7 @@ def block(site: Site, columns: slice) -> tuple[Float, Float]:
     return np.where(seen, values, 0.0), seen.astype(np.float64)
 
 
-def send_people(site: Site, rows: Rows) -> dict[str, NDArray[Any]]:
+def send_people(site: Site, rows: Rows, *, by_batch: bool) -> dict[str, NDArray[Any]]:
     """Round 1: over everybody, since a centre is only where sums are taken about."""
     counts = np.zeros((3, len(site.schema.judged)), dtype=np.int64)
     for count, mask in zip(counts, (site.fit, ~site.fit, rows.judged), strict=True):
@@ -47,12 +47,28 @@ def send_people(site: Site, rows: Rows) -> dict[str, NDArray[Any]]:
     # Known only now: the values were made when they were first read.
     failed = site.keep.get(FAILED_ALONE, np.zeros(()))
     return {
-        "counts": counts,
+        **(_of_batches(counts) if by_batch else _of_all(site, counts)),
         "people": np.array(people, dtype=np.int64),
         "failed_alone": np.asarray(failed, dtype=np.int64),
         "observed": observed,
         "sum_y": total,
         "sum_x": design(site).sum(axis=0),
+    }
+
+
+def _of_batches(counts: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    return {"counts": counts}
+
+
+def _of_all(site: Site, counts: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """Of rows (3, batches): how many, and of how many batches."""
+    fit, others, judged = counts.sum(axis=1)
+    unseen = site.name in {batch.site for batch in site.schema.unseen}
+    found = (fit, 0, others, judged) if unseen else (fit, others, 0, judged)
+    batches = ((counts[:2].sum(axis=0) > 0).sum(), (counts[2] > 0).sum())
+    return {
+        "counts": np.array(found, dtype=np.int64),
+        "batches": np.array(batches, dtype=np.int64),
     }
 
 

@@ -17,6 +17,10 @@ from motet.site import Site, draw
 Float = NDArray[np.float64]
 
 
+LONGEST = 100.0
+"""Largest squared length of a person's features, beside their number."""
+
+
 def dimensions(p: int) -> int:
     """How many dimensions the probes see of p features."""
     return min(p, DIMENSIONS)
@@ -84,7 +88,9 @@ def probed(site: Site, shared: Arrays, *, seed: int) -> NDArray[np.float64]:
     return found
 
 
-def send_probes(site: Site, shared: Arrays, rows: Rows, *, seed: int) -> dict[str, NDArray[Any]]:
+def send_probes(
+    site: Site, shared: Arrays, rows: Rows, *, seed: int, by_batch: bool
+) -> dict[str, NDArray[Any]]:
     """Round 3.
 
     Parameters
@@ -94,27 +100,47 @@ def send_probes(site: Site, shared: Arrays, rows: Rows, *, seed: int) -> dict[st
         ``beta`` (V, columns, p), ``mean`` and ``per_sd`` (V, p) of the people of the fit.
     rows : Rows
     seed : int
+    by_batch : bool
+        Whether a probe is to tell batches apart.
     """
     F = probed(site, shared, seed=seed)[:, rows.trained]
     T = target_values(site)[rows.trained].T - shared["centre_t"][:, None]
-    batch = positions(site)[rows.trained]
+    of_features = _of_batches(site, F, positions(site)[rows.trained]) if by_batch else _of_all(F)
+    return {
+        **_distances(site, shared, rows),
+        **of_features,
+        "t": T.sum(axis=1),
+        "tt": (T**2).sum(axis=1),
+        "tf": np.einsum("tn,vnd->vtd", T, F),
+    }
+
+
+def _of_all(F: Float) -> dict[str, NDArray[Any]]:
+    """Sums of the features (V, n, d) over everybody."""
+    return {
+        "n_trained": np.asarray(F.shape[1], dtype=np.int64),
+        "f": F.sum(axis=1),
+        "ff": F.transpose(0, 2, 1) @ F,
+    }
+
+
+def _of_batches(site: Site, F: Float, batch: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+    """Sums of the features (V, n, d) by batch, and within batches."""
     K, d = len(site.schema.judged), F.shape[2]
     sums: dict[str, NDArray[Any]] = {
-        **_distances(site, shared, rows),
         "n_of_batch": np.bincount(batch, minlength=K).astype(np.int64),
         "f_of_batch": np.zeros((V, K, d)),
         "ff_within": np.zeros((V, d, d)),
         "f4": np.zeros(V),
-        "t": T.sum(axis=1),
-        "tt": (T**2).sum(axis=1),
-        "tf": np.einsum("tn,vnd->vtd", T, F),
     }
     for k in np.unique(batch):
         members = F[:, batch == k]
         centred = members - members.mean(axis=1, keepdims=True)
         sums["f_of_batch"][:, k] = members.sum(axis=1)
         sums["ff_within"] += centred.transpose(0, 2, 1) @ centred
-        sums["f4"] += ((centred**2).sum(axis=2) ** 2).sum(axis=1)
+        # Beyond ten standard deviations in every dimension nobody weighs more: it bounds the sum.
+        lengths = np.minimum((centred**2).sum(axis=2), LONGEST * d)
+        sums["f4"] += (lengths**2).sum(axis=1)
     return sums
 
 

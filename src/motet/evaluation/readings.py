@@ -22,8 +22,10 @@ FARTHEST = 10.0
 unlike those it was made of, a linear probe can predict an age of thousands."""
 
 
-def send_readings(site: Site, shared: Arrays, rows: Rows, *, seed: int) -> dict[str, NDArray[Any]]:
-    """Round 4: a confusion matrix, errors of predictions, and histograms of scores."""
+def send_readings(
+    site: Site, shared: Arrays, rows: Rows, *, seed: int, by_batch: bool
+) -> dict[str, NDArray[Any]]:
+    """Round 4: errors of predictions, histograms of scores, and a confusion matrix of batches."""
     chosen = targets(site.schema)
     F = probed(site, shared, seed=seed)[:, rows.read]
     n = F.shape[1]
@@ -41,7 +43,7 @@ def send_readings(site: Site, shared: Arrays, rows: Rows, *, seed: int) -> dict[
         for i, j in enumerate(scored):
             np.add.at(scores[v, i], (T[:, j].astype(np.intp), bins[v, :, i]), 1)
     return {
-        "confusion": _confusion(site, shared, rows, F),
+        **({"confusion": _confusion(site, shared, rows, F)} if by_batch else {}),
         "n": np.asarray(n, dtype=np.int64),
         "t": about.sum(axis=0),
         "tt": (about**2).sum(axis=0),

@@ -37,7 +37,9 @@ PRIVATE = "judged/"
 """Conclusions whose names begin so stay at the coordinator: no site needs them."""
 
 
-def evaluation_steps(schema: Schema, settings: Evaluation, *, seed: int) -> Sequence[Step]:
+def evaluation_steps(
+    schema: Schema, settings: Evaluation, *, seed: int, by_batch: bool
+) -> Sequence[Step]:
     """The four sums of an evaluation; none where the study asks for no metrics.
 
     Parameters
@@ -47,10 +49,12 @@ def evaluation_steps(schema: Schema, settings: Evaluation, *, seed: int) -> Sequ
     seed : int
         Of the study: what is drawn (the projection of many features, who trains a probe where
         nobody is held out) depends on it and on persons, never on the site.
+    by_batch : bool
+        Whether sums have a row for every batch: see :class:`motet.config.Evaluation`.
     """
     if settings.metrics == "none":
         return ()
-    sums = Sums(schema, settings.held_out, seed)
+    sums = Sums(schema, settings.held_out, seed, by_batch)
     chosen = targets(schema)
     scored = sum(bool(target.level) for target in chosen)
     return (
@@ -58,7 +62,7 @@ def evaluation_steps(schema: Schema, settings: Evaluation, *, seed: int) -> Sequ
             name="evaluation_people",
             on="all",
             reads="versions",
-            arrays=declared.people(),
+            arrays=declared.people(by_batch=by_batch),
             at_site=sums.send_people,
             at_coordinator=sums.centre,
             bounds=sums.bounds_of_people,
@@ -77,7 +81,9 @@ def evaluation_steps(schema: Schema, settings: Evaluation, *, seed: int) -> Sequ
             name="evaluation_probes",
             on="all",
             reads="versions",
-            arrays=declared.probes(dimensions(len(schema.features)), len(chosen)),
+            arrays=declared.probes(
+                dimensions(len(schema.features)), len(chosen), by_batch=by_batch
+            ),
             at_site=sums.send_probes,
             at_coordinator=sums.make_probes,
             bounds=sums.bounds_of_probes,
@@ -86,7 +92,7 @@ def evaluation_steps(schema: Schema, settings: Evaluation, *, seed: int) -> Sequ
             name="evaluation_readings",
             on="all",
             reads="versions",
-            arrays=declared.readings(len(chosen), scored),
+            arrays=declared.readings(len(chosen), scored, by_batch=by_batch),
             at_site=sums.send_readings,
             at_coordinator=sums.take_readings,
             bounds=sums.bounds_of_readings,
@@ -101,6 +107,7 @@ class Sums:
     schema: Schema
     held_out: float
     seed: int
+    by_batch: bool
 
     @property
     def _category(self) -> NDArray[np.bool_]:
@@ -130,23 +137,27 @@ class Sums:
 
     def send_people(self, site: Site, shared: Arrays) -> Arrays:
         """Round 1 at a site."""
-        return send_people(site, self._rows(site, everybody=False))
+        return send_people(site, self._rows(site, everybody=False), by_batch=self.by_batch)
 
     def centre(self, sums: Arrays, shared: Arrays) -> Arrays:
         """Where to take sums about; whether anybody is held out; which features lack values."""
-        total = max(int(sums["counts"][:2].sum()), 1)
-        fitted = len(self.schema.batches)
+        counts = sums["counts"]
+        if self.by_batch:
+            total = max(int(counts[:2].sum()), 1)
+            held_out = counts[1, : len(self.schema.batches)].sum()
+        else:
+            total, held_out = max(int(counts[:3].sum()), 1), counts[1]
         centre_x = sums["sum_x"] / total
         columns = dict(zip(self.schema.with_biology.columns, centre_x, strict=True))
         return {
-            "everybody": np.asarray(sums["counts"][1, :fitted].sum() == 0),
+            "everybody": np.asarray(held_out == 0),
             "centre": sums["sum_y"] / np.maximum(sums["observed"], 1),
             "centre_x": centre_x,
             "centre_t": np.array(
                 [0.0 if t.level else columns[t.name] for t in targets(self.schema)]
             ),
             "judged_incomplete": np.flatnonzero(sums["observed"] < total).astype(np.int64),
-            "judged/counts": sums["counts"],
+            **{f"{PRIVATE}{name}": sums[name] for name in ("counts", "batches") if name in sums},
             "judged/people": sums["people"],
             "judged/failed_alone": sums["failed_alone"],
         }
@@ -158,8 +169,7 @@ class Sums:
 
     def analyse(self, sums: Arrays, shared: Arrays) -> Arrays:
         """The analysis of variance, and the scale that probes standardize with."""
-        n_of_batch = judged_rows(shared)
-        n, batches = float(n_of_batch.sum()), float((n_of_batch > 0).sum())
+        n, batches = (float(count) for count in judged_rows(shared))
         incomplete = shared["judged_incomplete"].astype(np.intp)
         p, Q = len(self.schema.features), len(self._category)
         found = {
@@ -209,44 +219,52 @@ class Sums:
     def send_probes(self, site: Site, shared: Arrays) -> Arrays:
         """Round 3 at a site."""
         rows = self._rows(site, everybody=bool(shared["everybody"]))
-        return send_probes(site, shared, rows, seed=self.seed)
+        return send_probes(site, shared, rows, seed=self.seed, by_batch=self.by_batch)
 
     def make_probes(self, sums: Arrays, shared: Arrays) -> Arrays:
-        """Levene's test, and the probes: a discriminant of batches, ridge for biology."""
-        n = sums["n_of_batch"].astype(np.float64)
-        f = sums["f_of_batch"].sum(axis=1)
-        site_probes, biology_probes = [], []
-        for v in range(V):
-            by_batch = sums["f_of_batch"][v]
-            within = sums["ff_within"][v]
-            site_probes.append(discriminant(n, by_batch, within, float(sums["f4"][v])))
-            means = by_batch / np.maximum(n, 1.0)[:, None]
-            ff = within + (n[:, None] * means).T @ means
-            biology_probes.append(
-                ridge(float(n.sum()), f[v], ff, sums["t"], sums["tt"], sums["tf"][v])
-            )
+        """Levene's test, and the probes: ridge for biology, a discriminant of batches."""
+        found, of_biology = self._of_batches(sums, shared) if self.by_batch else ({}, sums)
+        people = max(float(of_biology["n_trained"]), 1.0)
+        probes = [
+            ridge(people, f, ff, sums["t"], sums["tt"], tf)
+            for f, ff, tf in zip(of_biology["f"], of_biology["ff"], sums["tf"], strict=True)
+        ]
         # No probe of age, sex and the like alone: its weights, which every site needs, would let a
         # site solve for the others' means of these columns. A simulation has that probe.
         distances = {name: sums[name] for name in ("z", "zz", "zz_within")}
         varies = np.isfinite(shared["judged/eta2"][0])
-        people = max(float(n.sum()), 1.0)
-        mean = sums["t"] / people
         p = brown_forsythe(
             distances,
             n=sums["n_spread"].astype(np.float64),
             batches=sums["batches_spread"].astype(np.float64),
         )
+        mean = sums["t"] / people
         return {
-            **self._intensities(sums, shared, n),
+            **found,
             "judged/levene_p": np.where(varies, p, np.nan),
-            "classes": n > 1,
-            "discriminant": np.array([probe.weights for probe in site_probes]),
-            "discriminant_offset": np.array([probe.offset for probe in site_probes]),
-            "ridge": np.array([probe.weights for probe in biology_probes]),
-            "ridge_offset": np.array([probe.offset for probe in biology_probes])
-            + shared["centre_t"],
+            "ridge": np.array([probe.weights for probe in probes]),
+            "ridge_offset": np.array([probe.offset for probe in probes]) + shared["centre_t"],
             "target_mean": mean + shared["centre_t"],
             "target_sd": np.sqrt(np.maximum(sums["tt"] / people - mean**2, 0.0)),
+        }
+
+    def _of_batches(self, sums: Arrays, shared: Arrays) -> tuple[dict[str, Any], Arrays]:
+        """The discriminant of batches, and what a probe of biology needs of their sums."""
+        n, by_batch = sums["n_of_batch"].astype(np.float64), sums["f_of_batch"]
+        each = zip(by_batch, sums["ff_within"], sums["f4"], strict=True)
+        probes = [discriminant(n, of, within, float(fourth)) for of, within, fourth in each]
+        means = by_batch / np.maximum(n, 1.0)[:, None]
+        between = (n[:, None] * means).transpose(0, 2, 1) @ means
+        found = {
+            **self._intensities(sums, shared, n),
+            "classes": n > 1,
+            "discriminant": np.array([probe.weights for probe in probes]),
+            "discriminant_offset": np.array([probe.offset for probe in probes]),
+        }
+        return found, {
+            "n_trained": n.sum(),
+            "f": by_batch.sum(axis=1),
+            "ff": sums["ff_within"] + between,
         }
 
     def _intensities(self, sums: Arrays, shared: Arrays, n: NDArray[np.float64]) -> Arrays:
@@ -264,7 +282,7 @@ class Sums:
     def send_readings(self, site: Site, shared: Arrays) -> Arrays:
         """Round 4 at a site."""
         rows = self._rows(site, everybody=bool(shared["everybody"]))
-        return send_readings(site, shared, rows, seed=self.seed)
+        return send_readings(site, shared, rows, seed=self.seed, by_batch=self.by_batch)
 
     def take_readings(self, sums: Arrays, shared: Arrays) -> Arrays:
         """Nothing leaves the coordinator any more."""
@@ -273,7 +291,11 @@ class Sums:
         }
 
 
-def judged_rows(shared: Arrays) -> NDArray[np.int64]:
-    """Judged rows of every batch of ``schema.judged``."""
-    fit, others, judged = shared["judged/counts"]
-    return np.asarray(fit + others if shared["everybody"] else judged)
+def judged_rows(shared: Arrays) -> tuple[int, int]:
+    """How many rows are judged, and of how many batches."""
+    counts, everybody = shared["judged/counts"], bool(shared["everybody"])
+    if "judged/batches" in shared:
+        n = counts[:3].sum() if everybody else counts[3]
+        return int(n), int(shared["judged/batches"][0 if everybody else 1])
+    of_batch = counts[0] + counts[1] if everybody else counts[2]
+    return int(of_batch.sum()), int((of_batch > 0).sum())

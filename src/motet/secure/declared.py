@@ -58,6 +58,11 @@ def hidden(
     found = {}
     for spec in specs:
         exponent = _exponent(spec, bounds, sites)
+        if not isinstance(exponent, int):
+            # Not "<=" alone: what is not finite is beyond everything.
+            within = np.abs(arrays[spec.name]) <= _bound(spec, bounds) * (1 + 1e-9)
+            if not within.all():
+                raise SecureSumError(f"'{spec.name}' holds a value beyond its public bound.")
         try:
             found[spec.name] = to_ring(arrays[spec.name], exponent, sites=sites, dtype=_width(spec))
         except SecureSumError as error:

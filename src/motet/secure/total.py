@@ -61,13 +61,20 @@ def total(
 
 
 def _joined(circle: Circle, shares: Mapping[str, bytes], committed: bytes) -> bytes:
-    """The seed of which enough of these are shares; some may be wrong."""
+    """The seed of which enough of these are shares; some may be wrong.
+
+    First without anybody's being left out, then without each one, each two, and so on: few sites
+    send wrong shares.
+    """
     points = {circle.point(site): share for site, share in shares.items() if share}
-    for some in islice(combinations(sorted(points), circle.threshold), TRIES):
+    spare = len(points) - circle.threshold
+    without = (left for k in range(spare + 1) for left in combinations(sorted(points), k))
+    for left in islice(without, TRIES):
+        some = [x for x in sorted(points) if x not in left][: circle.threshold]
         try:
             seed = shamir.join({x: points[x] for x in some}, circle.threshold)
         except ValueError:
             continue
         if commitment(seed) == committed:
             return seed
-    raise SecureSumError("Shares of a mask do not fit together: a site sent others.")
+    raise SecureSumError("Shares of a mask do not fit together: sites sent others.")
