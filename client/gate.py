@@ -163,9 +163,9 @@ class Gate:
         if why := self._policy.against_plan(plan):
             self.refused(plan, "sums", [why])
             raise PolicyError(
-                f"In the study '{plan.study}' {why}: sums are masked only where three sites or "
-                "more take part, the study file does not say otherwise, and the evaluation has no "
-                "row for every batch.",
+                f"In the study '{plan.study}' {why}, which this site does not allow. Sums are "
+                "masked where three sites or more take part, unless the study file says "
+                "secure_sum: false or asks for rows of single batches (by_batch: true).",
                 do="Wait for a third site; or, where the board agrees, set plain_sums: true under "
                 "policy in site.yaml.",
                 site=self._site,

@@ -242,6 +242,8 @@ class Coordinator:
                 outcome, judgement=found, batches=people_of_batches(plan.schema, progress.shared)
             )
             break
+        if outcome.judgement is None and unjudged:
+            self._observe(Event(kind=Kind.UNJUDGED, code="too few sites"))
         return replace(outcome, unjudged=unjudged, received=self._received.to_json())
 
     def _runner(self, checkpoint: Checkpoint, plan: Plan, progress: Progress) -> Runner:
@@ -351,6 +353,13 @@ class Coordinator:
             return (
                 "They say the same: look at the names of covariates and options in the study file; "
                 "each site's own log has the sentence."
+            )
+        codes = set(self._missing.values())
+        if self._study.privacy.secure_sum is not True and "policy" in codes and len(codes) > 1:
+            return (
+                "With fewer than three sites sums cannot be masked, and a site refuses that its "
+                "own are read unless its policy says plain_sums: true: wait until the others are "
+                "back. Each site's own log has its reason."
             )
         return "The reason stands in each site's own log."
 

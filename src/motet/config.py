@@ -86,7 +86,11 @@ class Privacy(_Section):
     @model_validator(mode="before")
     @classmethod
     def _later(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and value.get("dp"):
+        if value is None:
+            return {}  # as YAML writers expect of a section without keys
+        if not isinstance(value, Mapping):
+            raise ValueError("write it as {secure_sum: true} or {secure_sum: false}")
+        if value.get("dp"):
             raise ValueError("differential privacy is not part of this version: take 'dp' out")
         return value
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from motet.cli.show import console, released, size, table
+
+if TYPE_CHECKING:
+    from motet.bids.table import Table
+    from motet.client.policy import SitePolicy
+    from motet.plan import Plan
 
 
 def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) -> None:
@@ -16,6 +21,7 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
     from motet.config import load_study, naming
     from motet.phases import ALL, Agree, walk
     from motet.plan import Release, build_plan
+    from motet.secure.circle import FEWEST
     from motet.simulation import agreed, open_sites
 
     with naming(study):
@@ -75,15 +81,39 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
     total = sum(r.bytes * r.times for r in made.releases() if r.who == str(ALL))
     console.print(f"\nAt most {size(total)} from every site.", markup=False)
     policy = SitePolicy()
-    refused = {s: policy.refusals(t, schema) for s, t in tables.items()}
+    if len(schema.sites) < FEWEST:
+        console.print(
+            f"\n{len(schema.sites)} sites: sums cannot be masked (of two, each could subtract "
+            "itself), so that the coordinator reads each site's.",
+            markup=False,
+        )
+    refused = {site: _against(table, made, policy) for site, table in tables.items()}
+    plain = policy.against_plan(made)
     console.print(
         f"\nThe default site policy (n of {policy.smallest_n}, cells of {policy.smallest_cell} or "
-        "none) would "
+        "none, no sums of a site's own) would "
         + (
             "refuse:\n"
+            + (f"  all sites: {plain}\n" if plain else "")
             + "\n".join(f"  {site}: {'; '.join(why)}" for site, why in refused.items() if why)
-            if any(refused.values())
-            else "let all of this leave."
+            if plain or any(refused.values())
+            else "let all of this leave. It also compares people with those of earlier studies."
         ),
         markup=False,
     )
+
+
+def _against(table: Table, plan: Plan, policy: SitePolicy) -> list[str]:
+    """What stands against sums over the people of a site, those held out for themselves."""
+    from motet.client.counts import groups
+    from motet.cohort import seen_by_fit
+
+    needed = plan.params.needed
+    fit = seen_by_fit(table, held_out=plan.held_out, seed=plan.seed, needed=needed)
+    if table.site in plan.unseen:
+        fit[:] = False
+    masks = {"fit": fit, **({"held out": ~fit} if plan.evaluation else {})}
+    found = groups(
+        table, plan.schema, {n: m for n, m in masks.items() if m.any()}, by_feature=False
+    )
+    return list(dict.fromkeys(words for group in found for words in policy.against(group)))

@@ -41,6 +41,8 @@ WORDS = {
 def sentence(event: Event) -> str:
     """One line for an event; empty where there is nothing to say."""
     words = WORDS.get(event.kind, "")
+    if event.kind is Kind.UNJUDGED and not event.site:
+        words = "How well it went is not judged ({code})."
     return words.format(phase=event.phase, site=event.site, code=event.code, version=__version__)
 
 

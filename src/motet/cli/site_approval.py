@@ -74,7 +74,10 @@ def preview(home: Home, study: Study) -> None:
     if not settings.policy.allows(plan.method):
         why.append(f"{plan.method} is not among the policy's methods")
     console.print(
-        "The policy would refuse: " + "; ".join(why) if why else "The policy lets all of it leave.",
+        "The policy would refuse: " + "; ".join(why)
+        if why
+        else "The policy lets all of it leave, as far as people are counted; earlier releases are "
+        "compared when it is asked for.",
         markup=False,
     )
     console.print("\nWho reads it:", markup=False)

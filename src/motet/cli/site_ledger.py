@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -43,15 +45,32 @@ def show(
             if "keys" in body:
                 rows.append((*line, phase, ", ".join(body["keys"]), "", ""))
             for array in body.get("arrays", ()):
-                what = f"{shape(array['shape'])} {array['dtype']}"
+                masked = ", masked" if "circle" in body else ""
+                what = f"{shape(array['shape'])} {array['dtype']}{masked}"
                 rows.append((*line, phase, array["name"], what, size(int(array["bytes"]))))
         elif body["kind"] == "refusal":
             rows.append((*line, phase, "; ".join(body["why"]), "", ""))
         elif body["kind"] == "cohort":
             rows.append((*line, phase, f"{len(body['marks'])} people", "", ""))
         else:
-            rows.append((*line, phase, "", "", ""))
+            rows.append((*line, phase, _said(body), "", ""))
     table(("entry", "at (UTC)", "what", "study: phase", "array", "shape", "bytes"), rows)
+
+
+def _said(body: Mapping[str, Any]) -> str:
+    """What an entry says that is no release."""
+    found = {
+        "approval": "{purpose}, until {until}, by {by}",
+        "revocation": "{reason}, by {by}",
+        "override": "{reason}, until {until}, by {by}",
+        "peer": "key of {peer}: {fingerprint}",
+        "people": "{name}",
+        "anchor": "entry {number} countersigned",
+    }.get(str(body["kind"]), "")
+    if body["kind"] == "reveal":
+        return f"sum over {', '.join(sorted(body['salts']))}"
+    by = f", compared by {body['by']}" if body["kind"] == "peer" and body.get("by") else ""
+    return found.format_map(defaultdict(str, body)) + by
 
 
 @ledger.command()

@@ -11,7 +11,8 @@ from motet.cli.show import console
 from motet.errors import DeploymentError
 
 SAID = {
-    "schema": "names, units, levels of categories, names of scanners; no value and no count",
+    "schema": "names, units, levels of categories, names of scanners; where sums are masked, to a "
+    "factor of 4, the number of rows and the largest value of every measure and covariate",
     "sum": "sums over people of this hospital; never a row of anybody",
     "update": "changes of a model after training here",
     "published": "this hospital's own estimates, as they are",
@@ -43,10 +44,14 @@ as do the harmonized data and the report on them.
 - sums of fewer than {n} people, also of people held out to judge the result
 - sums with 1 to {cell} people of a category
 - a person with a leverage of {leverage:g} or more, who could be read from the sums
-- people who differ from those of an earlier release by fewer than {changed}
+- people who differ from those of an earlier release by fewer than {changed}, and more than
+  {cohorts} different sets of people
+- answers to more than {repeats} different questions in one step
+- {plain}
 
-**Approval.** Nothing starts without the word of the data manager for this very plan, for a
-purpose and a time. It can be taken back at any time, and nothing leaves afterwards. What has
+**Approval.** No sum leaves without the word of the data manager for this very plan, for a
+purpose and a time; the description above (schema) leaves when a study is asked for, since the plan
+is made of it. It can be taken back at any time, and nothing leaves afterwards. What has
 left cannot be called back. Who withdraws consent is left out of all later computations.
 
 **Record.** Every release, approval and refusal stands in a ledger that shows any later change,
@@ -100,6 +105,11 @@ def statement(
                 cell=settings.policy.smallest_cell - 1,
                 leverage=settings.policy.leverage,
                 changed=settings.policy.changed_by,
+                cohorts=settings.policy.most_cohorts,
+                repeats=settings.policy.repeats,
+                plain="nothing about who reads its sums: the coordinator may"
+                if settings.policy.plain_sums
+                else "sums of this hospital's own that the coordinator could read",
                 plan=plan.hash,
                 state=opened.approvals().state(plan.hash),
             )

@@ -42,7 +42,9 @@ def _sentences(study: StudyFiles, title: str) -> Iterator[str]:
     yield _who(study, title)
     judged = study.judgement
     if judged is None:
-        yield "How well this went was not judged: the study has no evaluation."
+        lost = [f"{site} ({code})" for site, code in sorted(study.run.get("unjudged", {}).items())]
+        why = f"{joined(lost)} took no part to the end" if lost else "the study has no evaluation"
+        yield f"How well this went was not judged: {why}."
         return
     yield from _site_effect(judged)
     yield from _biology(judged)
