@@ -166,7 +166,7 @@ def run_sites(
             sink=sink_of(site),
             folder=folder_of(site),
             fingerprint=fingerprint_of(site),
-            secret=_secret(study, site),
+            secret=_secret(study, site, fingerprint_of(site)),
             say=watch.say(site),
             failed=watch.errors.__setitem__,
         )
@@ -212,9 +212,13 @@ def run_sites(
     )
 
 
-def _secret(study: Study, site: str) -> bytes:
-    """What a site has for a secret where there is nobody to keep it from: the same each time."""
-    return json_hash({"simulated": study.public(), "site": site}).encode()
+def _secret(study: Study, site: str, data: str) -> bytes:
+    """What a site has for a secret where there is nobody to keep it from.
+
+    The same for the same data, so that a run that goes on masks alike; another for others, since
+    nothing is masked twice.
+    """
+    return json_hash({"simulated": study.public(), "site": site, "data": data}).encode()
 
 
 def _already_open(table: Table) -> Callable[[Any], Table]:

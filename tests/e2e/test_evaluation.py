@@ -37,6 +37,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     pytest.importorskip("sklearn")
     folder = tmp_path_factory.mktemp("full")
     asked = {"held_out": 0.3, "metrics": "full", "unseen": ["dune"], "permutations": 20}
+    asked["by_batch"] = True
     path = consortium(
         folder,
         sites=(*SITES, "dune"),
