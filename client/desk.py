@@ -1,4 +1,4 @@
-"""The process that works on a site's data: persistent, without network and without keys.
+"""The process that works on a site's data: persistent, without network and without the node's key.
 
 ``python -m motet.client.desk HOME FD`` answers requests on a pipe. It owns data, networks and GPU.
 It may be killed at any time: the next one takes up the study from the site's own disk.

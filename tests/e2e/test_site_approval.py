@@ -82,6 +82,24 @@ def test_one_page_for_the_ethics_board(asked: tuple[Path, Plan], tmp_path: Path)
     refused(motet("site", "statement", home, plan.study, "--out", file), "a file of this name")
 
 
+def test_keys_are_compared(asked: tuple[Path, Plan]) -> None:
+    """Catches a fingerprint that is taken though nobody can have read it, or for nobody."""
+    home, _ = asked
+    name, own = succeeded("site", "peers", home).splitlines()[0].split()
+    assert (name, len(own)) == (SITES[0], 64)
+    for words, expected in (
+        (("--accept", "guys"), "go together"),
+        (("--accept", "guys", "--fingerprint", "as he said"), "no fingerprint"),
+        (("--accept", SITES[0], "--fingerprint", own), "no other site"),
+    ):
+        refused(motet("site", "peers", home, *words), expected)
+    read_out = f"{own[:4].upper()} {own[4:8]} {own[8:12]} {own[12:16]}"
+    succeeded("site", "peers", home, "--accept", "guys", "--fingerprint", read_out)
+    (row,) = [line for line in succeeded("site", "peers", home).splitlines() if "guys" in line]
+    assert own[:16] in row
+    assert f"key of guys: {own[:16]}" in " ".join(succeeded("site", "ledger", "show", home).split())
+
+
 def test_settings_that_cannot_be(asked: tuple[Path, Plan]) -> None:
     """Catches a policy with a slip of the pen that is taken for the default."""
     home, _ = asked

@@ -1,4 +1,4 @@
-"""Keys that are pinned at enrolment, and what two sites derive from theirs."""
+"""A site's key for secure sums, and what two sites derive from theirs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class SumKey:
 
     @cached_property
     def public(self) -> bytes:
-        """What others pin."""
+        """What others know, by its fingerprint."""
         own = X25519PrivateKey.from_private_bytes(self.private).public_key()
         return own.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 

@@ -81,7 +81,7 @@ class Party:
         if self.circle.keys.get(self.name) != self.key.public:
             raise SecureSumError(
                 "The coordinator gives this site another key than its own.",
-                do="Compare the fingerprints of 'motet site keys' with the coordinator.",
+                do="Compare the fingerprints of 'motet site peers' with the other sites.",
                 site=self.name,
             )
 
