@@ -18,6 +18,7 @@ import yaml
 from e2e.consortium import succeeded
 from motet.client.home import SiteHome
 from motet.client.policy import OPEN
+from motet.secure.keys import fingerprint
 from motet.server.command import submit
 from motet.server.home import ServerHome
 from motet.server.orders import Order
@@ -76,16 +77,25 @@ class Federation:
         welcome = self.server.path / "coordinator.yaml"
         words = ("--name", name, "--data", data, "--coordinator", welcome)
         succeeded("site", "init", home.path, *words)
-        # Made-up hospitals have few people; what a policy refuses has a test of its own.
+        # Made-up hospitals have few people; what a policy refuses has a test of its own. Who may
+        # read sums, and whose keys are good, is as by default.
         settings = yaml.safe_load((home.path / "site.yaml").read_text())
-        settings["policy"] = OPEN.model_dump(mode="json")
+        settings["policy"] = OPEN.model_dump(mode="json") | {"plain_sums": False, "new_keys": False}
         settings["approve_automatically"] = [{"purpose": "tests", "until": "2999-12-31"}]
         settings |= changes or {}
         (home.path / "site.yaml").write_text(yaml.safe_dump(settings))
         if enrol == "enrolled":
             succeeded("server", "provision", self.server.path, name, home.public_key)
+            self._introduce(home)
             self.sites[name] = home
         return home
+
+    def _introduce(self, home: SiteHome) -> None:
+        """Have people compare the fingerprints of a new site and those that are there."""
+        for other in self.sites.values():
+            for one, its in ((home, other), (other, home)):
+                print_of = fingerprint(its.sum_key().public)
+                one.peers().accept(its.settings.name, print_of, by="tests")
 
     def start(self, *words: object) -> subprocess.Popen[bytes]:
         """Start a command that stays; its output lies in a file of its number."""

@@ -10,6 +10,7 @@ import yaml
 from conformance.brains import write_brains
 from deployment.federation import Federation
 from e2e.consortium import succeeded
+from motet.client.policy import OPEN
 
 
 @pytest.mark.long
@@ -32,7 +33,9 @@ def test_images_over_the_federation(tmp_path: Path) -> None:
     succeeded("simulate", study, "--out", tmp_path / "simulated")
     federation = Federation(tmp_path)
     for site in sites:
-        federation.add(site, tmp_path / "data" / site)
+        # Of two hospitals no sum can be masked.
+        changes = {"policy": OPEN.model_dump(mode="json")}
+        federation.add(site, tmp_path / "data" / site, changes=changes)
     try:
         federation.up()
         outcome = federation.finished(federation.order(study, tmp_path / "deployed"))
