@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from math import prod
 from typing import Any, Protocol
 
 from motet.client.approval import Approvals
@@ -232,6 +233,32 @@ class Gate:
         }
         if bytes_hash(shared, "") not in asked and len(asked) >= self._policy.repeats:
             why = [f"it was answered for {len(asked)} different models already"]
+            self._stop(f"the phase '{path}'", why, plan=plan, path=path, cohort=cohort)
+
+    def check_lifetime(
+        self, numbers: int, shared: Arrays, *, plan: Plan, path: str, cohort: str
+    ) -> None:
+        """Refuse what would tell more numbers than may leave in the site's life.
+
+        Raises
+        ------
+        PolicyError
+        """
+        if self._ledger is None or self._policy.lifetime is None:
+            return
+        # By what it answers: what was sent again, behind whatever masks, told nothing new.
+        told = {
+            tuple(str(entry.body.get(k)) for k in ("plan", "phase", "cohort", "shared")): sum(
+                prod(array["shape"]) for array in entry.body.get("arrays", ())
+            )
+            for entry in self._ledger.entries("release")
+        }
+        told.pop((plan.hash, path, cohort, bytes_hash(shared, "")), None)
+        if (total := sum(told.values())) + numbers > self._policy.lifetime:
+            why = [
+                f"{numbers} numbers more than the {total} that left would be more than the "
+                f"{self._policy.lifetime} of its life"
+            ]
             self._stop(f"the phase '{path}'", why, plan=plan, path=path, cohort=cohort)
 
     def note_cohort(self, found: Marks, *, plan: Plan) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from motet.errors import NotApprovedError
 from motet.evaluation.rows import rows
 from motet.phases import Phase, Publish
 from motet.plan import Plan
-from motet.releases import Arrays, Leaves
+from motet.releases import Arrays, Leaves, bind
 from motet.store import canonical_json
 
 Bool = NDArray[np.bool_]
@@ -102,6 +103,8 @@ class Permission:
             found, plan=self.plan, path=path, cohort=cohort, alone=isinstance(phase, Publish)
         )
         self.gate.check_repeats(shared, plan=self.plan, path=path, cohort=cohort)
+        numbers = sum(prod(bind(spec.shape, sizes)) for spec in phase.releases)
+        self.gate.check_lifetime(numbers, shared, plan=self.plan, path=path, cohort=cohort)
 
     @property
     def cohort(self) -> str:

@@ -36,6 +36,9 @@ class SitePolicy(BaseModel):
     repeats : int
         Times that a phase of one plan may be asked with other numbers of the coordinator: a run
         that starts over without a lost site asks again, and so does who probes people.
+    lifetime : int, optional
+        Numbers that may leave in the site's life, in all studies together: every entry of a sum is
+        an equation. The same bytes sent again count once. Default: as many as studies ask.
     plain_sums : bool
         Whether the coordinator may read this site's own sums: where two sites take part, where a
         study asks for it, and where they follow from others by subtraction. Otherwise it reads
@@ -54,6 +57,7 @@ class SitePolicy(BaseModel):
     changed_by: int = Field(default=10, ge=0)
     most_cohorts: int = Field(default=20, ge=1)
     repeats: int = Field(default=3, ge=1)
+    lifetime: int | None = Field(default=None, ge=0)
     plain_sums: bool = False
     new_keys: bool = False
     methods: tuple[str, ...] = ()

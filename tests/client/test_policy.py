@@ -341,3 +341,20 @@ def test_methods(tmp_path: Path) -> None:
         sums_of(study, tmp_path, policy=SitePolicy(methods=("nyul",), plain_sums=True))
     assert released(tmp_path) == []
     assert sums_of(study, tmp_path, policy=SitePolicy(methods=("nyul", "combat"), plain_sums=True))
+
+
+def test_a_lifetime_of_numbers(tmp_path: Path) -> None:
+    """Catches a budget that a crash spends twice, and one that a new study begins anew."""
+    study = case(n=(30, 30, 30), p=5, covariates=("age",))
+    table = rows_of(study)
+    fit = direct(study, study.tables())
+    numbers = sum(np.asarray(array).size for array in fit.sent[0][2].values())
+    policy = DEFAULT.model_copy(update={"lifetime": 2 * numbers - 1})
+    for _ in range(2):
+        sums_of(study, tmp_path, policy=policy)
+    other = with_column(study, "age", study.covariates["age"].to_numpy() + 1.0)
+    with pytest.raises(PolicyError, match="of its life"):
+        sums_of(other, tmp_path, policy=policy)
+    enough = DEFAULT.model_copy(update={"lifetime": 2 * numbers})
+    assert sums_of(other, tmp_path, policy=enough)
+    assert len(table) == 30
