@@ -6,6 +6,7 @@ import gzip
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,14 @@ UNREADABLE = (EOFError, ImageFileError, HeaderDataError, OSError, ValueError, zl
 """What nibabel raises for files that are cut off, or are no images."""
 
 
+@lru_cache(maxsize=256)
+def _orientation(affine: bytes) -> NDArray[Any]:
+    """Nibabel's orientation of an affine; many images have one, and each is read many times."""
+    found = np.asarray(nib.io_orientation(np.frombuffer(affine).reshape(4, 4)))
+    found.setflags(write=False)
+    return found
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Grid:
     """Where the voxels of an image lie, as its file has them.
@@ -42,7 +51,7 @@ class Grid:
     @property
     def orientation(self) -> NDArray[np.float64]:
         """Axis and flip of each axis of the file, nibabel's (3, 2)."""
-        return np.asarray(nib.io_orientation(self.affine))
+        return _orientation(np.ascontiguousarray(self.affine, dtype=np.float64).tobytes())
 
     @property
     def canonical(self) -> Grid:

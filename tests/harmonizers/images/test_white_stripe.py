@@ -33,10 +33,21 @@ def anatomy() -> Anatomy:
     return template(1)
 
 
-@pytest.mark.parametrize(
-    ("resolution", "site", "age"), [(1, "cedar", 40), (2, "birch", 40), (2, "ash", 65)]
-)
-@pytest.mark.parametrize("contrast", ["T1w", "T2w", "FLAIR"])
+CASES = [
+    pytest.param(
+        contrast,
+        resolution,
+        site,
+        age,
+        # Fine images take the longest, and T1w's are the most often used.
+        marks=[pytest.mark.long] if resolution == 1 and contrast != "T1w" else [],
+    )
+    for contrast in ("T1w", "T2w", "FLAIR")
+    for resolution, site, age in ((1, "cedar", 40), (2, "birch", 40), (2, "ash", 65))
+]
+
+
+@pytest.mark.parametrize(("contrast", "resolution", "site", "age"), CASES)
 def test_mode_is_that_of_white_matter(
     contrast: str, resolution: int, site: str, age: int, anatomy: Anatomy
 ) -> None:
