@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flwr.app import Context, Message
+from flwr.app import Context, Message, RecordDict
 from flwr.serverapp import Grid
 
 from conformance.cases import Case
@@ -19,7 +19,7 @@ from motet.client.policy import OPEN, SitePolicy
 from motet.client.worker import SiteWorker
 from motet.config import Federation as FederationConfig
 from motet.flower.inprocess import InProcessGrid
-from motet.flower.records import Envelope, decode
+from motet.flower.records import Body, Envelope, decode
 from motet.server import Coordinator, Event, Outcome
 from motet.server.anchors import Anchors
 from motet.server.exchange import Exchange
@@ -152,6 +152,43 @@ class Federation:
     @contextmanager
     def _sink(self, table: Table, description: Mapping[str, Any]) -> Any:
         yield _Writer(self.values, table)
+
+
+class Meddling(Federation):
+    """A coordinator that changes what it says to one site.
+
+    Parameters
+    ----------
+    case, tables
+    site : str
+    action : str
+        Which message.
+    change : callable
+        ``(envelope, body) -> content`` in its place.
+    """
+
+    def __init__(
+        self,
+        case: Case,
+        tables: Mapping[str, Table] | None = None,
+        *,
+        site: str,
+        action: str,
+        change: Callable[[Envelope, Body], RecordDict],
+        **options: Any,
+    ) -> None:
+        super().__init__(case, tables, **options)
+        self._meddled = (site, action, change)
+
+    def _app(self, site: str, inner: Any) -> Any:
+        victim, action, change = self._meddled
+
+        def meddled(message: Message, context: Context) -> Message:
+            if (site, message.metadata.message_type) == (victim, action):
+                message.content = change(*decode(message.content))
+            return inner(message, context)
+
+        return super()._app(site, meddled)
 
 
 class _Writer:

@@ -13,7 +13,7 @@ from flwr.app import Message, RecordDict
 from scipy import stats
 
 from conformance.cases import Case, case
-from conformance.federation import Federation
+from conformance.federation import Federation, Meddling
 from conformance.hostile import on
 from conformance.ledgers import released
 from motet.bids.table import Table
@@ -243,23 +243,6 @@ def test_consent_that_is_gone_by_then() -> None:
     assert "t2" in str(sites.errors[0][1])
 
 
-class Meddling(Federation):
-    """A coordinator that changes what it says to one site."""
-
-    def __init__(self, made: Case, action: str, change: Any, **options: Any) -> None:
-        super().__init__(made, tables(made), **options)
-        self._action, self._change = action, change
-
-    def _app(self, site: str, inner: Any) -> Any:
-        def meddled(message: Message, context: Any) -> Message:
-            if site == "site-b1" and message.metadata.message_type == self._action:
-                envelope, body = decode(message.content)
-                message.content = self._change(envelope, body)
-            return inner(message, context)
-
-        return super()._app(site, meddled)
-
-
 def other_members(envelope: Envelope, body: Body) -> RecordDict:
     panels = {**body.document["panels"]}
     panels["t1"] = {s: k for s, k in panels["t1"].items() if s != "site-b2"}
@@ -307,7 +290,8 @@ def short_total(envelope: Envelope, body: Body) -> RecordDict:
 )
 def test_a_coordinator_that_meddles(action: str, change: Any, code: str) -> None:
     """Catches a site that sends to whomever, and one that takes noise for a consensus."""
-    sites = Meddling(study(), action, change)
+    made = study()
+    sites = Meddling(made, tables(made), site="site-b1", action=action, change=change)
     outcome = sites.run()
     assert outcome.missing == {"site-b1": code}, sites.errors
 
