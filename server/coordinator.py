@@ -248,15 +248,15 @@ class Coordinator:
 
     def _runner(self, checkpoint: Checkpoint, plan: Plan, progress: Progress) -> Runner:
         return Runner(
-            self._exchange,
-            checkpoint,
-            plan,
-            progress,
-            self._received,
-            self._observe,
-            self._anchors,
-            self._summed.keys,
-            self._summed.opened,
+            exchange=self._exchange,
+            checkpoint=checkpoint,
+            plan=plan,
+            progress=progress,
+            received=self._received,
+            observe=self._observe,
+            anchors=self._anchors,
+            keys=self._summed.keys,
+            opened=self._summed.opened,
         )
 
     def _describe(self, sites: Sequence[str]) -> list[SiteSchema]:

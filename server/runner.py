@@ -58,6 +58,7 @@ class Runner:
 
     def __init__(
         self,
+        *,
         exchange: Exchange,
         checkpoint: Checkpoint,
         plan: Plan,

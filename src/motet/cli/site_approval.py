@@ -80,6 +80,10 @@ def preview(home: Home, study: Study) -> None:
         "compared when it is asked for.",
         markup=False,
     )
+    for key, sites in plan.holders.items():
+        console.print(
+            f"\nTraveler {key}: sums of this person are read by {', '.join(sites)}.", markup=False
+        )
     console.print("\nWho reads it:", markup=False)
     for phase, _ in walk((*plan.steps, *plan.evaluation)):
         if phase.readers:
