@@ -17,7 +17,7 @@ from motet.releases import Arrays, ArraySpec, bind
 from motet.scale import Bounds
 from motet.secure.circle import what_is_summed
 from motet.secure.declared import hidden, summed
-from motet.secure.held import SHARED, TOTAL, of_key, seals_document, with_key
+from motet.secure.held import TOTAL, of_key, seals_document, with_key
 from motet.secure.panel import Holder, Panel
 from motet.secure.wire import read_keys
 from motet.store import bytes_hash, little_endian
@@ -178,8 +178,3 @@ def keyed(
         panels[key] = Panel(what, keys)
     bounds = plan.bounds(phase, shared)
     return Keyed(masking=masking, plan=plan, phase=phase, path=path, bounds=bounds, panels=panels)
-
-
-def handed(arrays: Arrays) -> Arrays:
-    """What was shared, of what a holder was handed."""
-    return of_key(arrays, SHARED)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from motet.bids.table import Table
 from motet.client.gate import Behind, Gate
 from motet.client.keep import Keep
-from motet.client.keyed import Keyed, handed, keyed
+from motet.client.keyed import Keyed, keyed
 from motet.client.local_site import LocalSite
 from motet.client.masking import Masking, Summing, Veil
 from motet.client.permission import Permission
@@ -20,7 +20,7 @@ from motet.errors import PlanError, ProtocolError
 from motet.phases import Local, Phase, Publish, Sum
 from motet.plan import Plan
 from motet.releases import Arrays, Leaves
-from motet.secure.held import read_seals
+from motet.secure.held import SHARED, of_key, read_seals
 from motet.store import bytes_hash
 
 
@@ -111,7 +111,7 @@ class Planned:
         """Read the sums of this site's travelers and keep what is concluded from them."""
         if not isinstance(document, dict):
             raise ProtocolError("Sums came without their seals.", site=self.site.name)
-        shared = handed(arrays)
+        shared = of_key(arrays, SHARED)
         sums = self._keyed(path, shared, run=run, panels=document.get("panels"))
         seals = read_seals(document.get("seals"), tuple(sums.panels))
         found = sums.phase.at_coordinator(
