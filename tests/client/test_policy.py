@@ -358,3 +358,20 @@ def test_a_lifetime_of_numbers(tmp_path: Path) -> None:
     enough = DEFAULT.model_copy(update={"lifetime": 2 * numbers})
     assert sums_of(other, tmp_path, policy=enough)
     assert len(table) == 30
+
+
+def test_a_refusal_is_an_answer(tmp_path: Path) -> None:
+    """Catches a coordinator that asks until a number is within its bound: where that begins tells
+    the number."""
+    study = case(n=(30, 30, 30), p=5, covariates=("age",))
+    fit = direct(study, study.tables())
+    worker = worker_of(rows_of(study), tmp_path, DEFAULT.model_copy(update={"repeats": 2}))
+    worker.agree({"study": study.study.public()})
+    worker.prepare({"schema": fit.plan.schema.to_json(), "done": []}, fit.plan.hash)
+    planned = worker.planned(fit.plan.hash)
+    cohort = planned.permission.cohort
+    for guess in (1.0, 2.0):
+        told = {"guess": np.asarray(guess)}
+        planned.gate.refused(fit.plan, "moments", ["beyond"], cohort=cohort, shared=told)
+    with pytest.raises(PolicyError, match="answered for 2 different models"):
+        worker.phase("moments", {"guess": np.asarray(3.0)}, fit.plan.hash)
