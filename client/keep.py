@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from motet.errors import ModelError
 from motet.store import OWNER, canonical_json, read_arrays, write_arrays
+from motet.training.exchange import before, then
 
 STATE = "__state__"
 
@@ -88,7 +89,7 @@ class Keep(MutableMapping[str, NDArray[Any]]):
         """Go back to before `phase` if it is the last committed; say whether that is so."""
         if not self.done or self.done[-1] != phase:
             return False
-        if self._before.done != self.done[:-1]:
+        if self._before.done not in before(self.done):
             return False
         self._last = self._before
         self._working = dict(self._last.arrays)
@@ -96,7 +97,7 @@ class Keep(MutableMapping[str, NDArray[Any]]):
 
     def commit(self, phase: str) -> None:
         """Mark a phase as done and write its version, atomically."""
-        new = _Version(done=[*self.done, phase], arrays=dict(self._working))
+        new = _Version(done=then(self.done, phase), arrays=dict(self._working))
         if self._path is not None:
             last, before = self._paths()
             if self._in_file == self.done and last.is_file():

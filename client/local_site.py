@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,6 +34,8 @@ class LocalSite:
     say: Callable[[str], None] = silent
     versions: Mapping[str, Table] = field(default_factory=dict)
     fitted: NDArray[np.bool_] | None = None
+    scratch: MutableMapping[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
 
     @property
     def fit(self) -> NDArray[np.bool_]:
@@ -58,6 +60,29 @@ class LocalSite:
         """Say something in the site's own log."""
         self.say(sentence)
 
-    def over(self, data: Table) -> LocalSite:
+    def over(self, data: Table, *, under: str = "") -> LocalSite:
         """The same site with other data of the same people; what it keeps is shared."""
-        return replace(self, data=data)
+        return replace(self, data=data, keep=KeptUnder(self.keep, under) if under else self.keep)
+
+
+class KeptUnder(MutableMapping[str, NDArray[Any]]):
+    """What a site keeps under names that begin with a prefix, seen without it."""
+
+    def __init__(self, keep: MutableMapping[str, NDArray[Any]], prefix: str) -> None:
+        self._keep, self._prefix = keep, prefix
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._keep[self._prefix + name]
+
+    def __setitem__(self, name: str, array: NDArray[Any]) -> None:
+        self._keep[self._prefix + name] = array
+
+    def __delitem__(self, name: str) -> None:
+        del self._keep[self._prefix + name]
+
+    def __iter__(self) -> Iterator[str]:
+        length = len(self._prefix)
+        return (name[length:] for name in self._keep if name.startswith(self._prefix))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

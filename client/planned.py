@@ -22,6 +22,7 @@ from motet.plan import Plan
 from motet.releases import Arrays, Leaves
 from motet.secure.held import SHARED, of_key, read_seals
 from motet.store import bytes_hash
+from motet.training.exchange import Exchange
 
 
 @dataclass(kw_only=True)
@@ -166,7 +167,8 @@ class Planned:
             raise PlanError(f"This version cannot run the phase '{path}'.", site=name)
         # State first, then the release: after a crash in between the phase is undone and done
         # again from the same state, and sends the same bytes.
-        self.keep.commit(path)
+        if not (isinstance(phase, Exchange) and phase.train.stateless):
+            self.keep.commit(path)
         return self._release(arrays, phase, path, shared, veil)
 
     def _judged(self, phase: Phase, path: str, shared: Arrays, veil: Veil | None) -> Arrays:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from motet.errors import ProtocolError
@@ -28,6 +28,8 @@ from motet.server.anchors import Anchors
 from motet.server.exchange import Exchange
 from motet.server.received import Received
 from motet.store import bytes_hash
+from motet.training.exchange import path_of
+from motet.training.phase import UNFINISHED, Turn
 
 
 class SitesLostError(Exception):
@@ -39,6 +41,10 @@ class SitesLostError(Exception):
 
 Opened = Callable[[Phase, Circle], None]
 """Told of every sum that was read."""
+
+
+def unkept(turn: Turn, state: Arrays, row: Mapping[str, Any] | None) -> None:
+    """Write nothing down."""
 
 
 @dataclass(kw_only=True)
@@ -59,6 +65,10 @@ class Asking:
     anchors : Anchors or None
     opened : callable
         Told of every secure sum before masks come off.
+    kept : mapping of str to ndarray
+        What a training that was interrupted goes on from.
+    keeping : callable
+        ``(turn, state, row)``: writes down where a training is.
     """
 
     exchange: Exchange
@@ -70,6 +80,21 @@ class Asking:
     received: Received
     anchors: Anchors | None
     opened: Opened
+    kept: Arrays = field(default_factory=dict)
+    keeping: Callable[[Turn, Arrays, Mapping[str, Any] | None], None] = unkept
+
+    @property
+    def seed(self) -> int:
+        """The study's seed."""
+        return self.plan.seed
+
+    def of(self, turn: Turn) -> Asking:
+        """The same sites, asked for one exchange of a training."""
+        return replace(self, path=path_of(self.path, turn))
+
+    def keep(self, turn: Turn, state: Arrays, row: Mapping[str, Any] | None) -> None:
+        """Write down where a training is after an exchange, and a line of its log."""
+        self.keeping(turn, state, row)
 
     def bounds(self, phase: Phase, shared: Arrays) -> Bounds:
         """How large sums can be."""
@@ -83,7 +108,7 @@ class Asking:
 
         accepted = self._ask(Body(arrays=_told(shared)), check)
         for site, body in accepted.items():
-            self.received.arrays(site, phase, self.path, body.arrays)
+            self.received.arrays(site, phase, self.path.partition("@")[0], body.arrays)
         return {site: body.arrays for site, body in accepted.items()}
 
     def masked(self, phase: Phase, shared: Arrays) -> tuple[Circle, Mapping[str, Masked]]:
@@ -104,7 +129,7 @@ class Asking:
         document = {"keys": keys_document(circle.keys)}
         accepted = self._ask(Body(document=document, arrays=told), check)
         for site, body in accepted.items():
-            self.received.arrays(site, phase, self.path, body.arrays, masked=True)
+            self.received.arrays(site, phase, self.path.partition("@")[0], body.arrays, masked=True)
         self.opened(phase, circle)
         return circle, found
 
@@ -156,7 +181,7 @@ class Asking:
         body = Body(document={"panels": _of_panels(panels)}, arrays=told)
         accepted = self._ask(body, check)
         for site, reply in accepted.items():
-            self.received.arrays(site, phase, self.path, reply.arrays, masked=True)
+            self.received.arrays(site, phase, self.path.partition("@")[0], reply.arrays, masked=True)
         return {
             key: Held(
                 panel=panel,
@@ -219,7 +244,11 @@ class Asking:
 
 def _told(shared: Arrays) -> Arrays:
     """What sites need of what the coordinator knows."""
-    return {name: array for name, array in shared.items() if not name.startswith(PRIVATE)}
+    return {
+        name: array
+        for name, array in shared.items()
+        if not name.startswith((PRIVATE, UNFINISHED))
+    }
 
 
 def _of_panels(panels: Mapping[str, Panel]) -> dict[str, dict[str, str]]:

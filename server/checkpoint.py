@@ -18,13 +18,14 @@ STATE = "__state__"
 
 @dataclass(kw_only=True)
 class Progress:
-    """The shared model so far, which steps led to it, and what was received."""
+    """The shared model so far, which steps led to it, what was received, and logs of trainings."""
 
     plan: str
     sites: tuple[str, ...]
     done: list[str] = field(default_factory=list)
     shared: dict[str, NDArray[Any]] = field(default_factory=dict)
     received: list[dict[str, Any]] = field(default_factory=list)
+    log: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Checkpoint:
@@ -48,6 +49,7 @@ class Checkpoint:
             "sites": list(progress.sites),
             "done": progress.done,
             "received": progress.received,
+            "log": progress.log,
         }
         text = np.frombuffer(canonical_json(state).encode(), dtype=np.uint8)
         write_arrays(self._path, {**progress.shared, STATE: text})
@@ -65,7 +67,14 @@ class Checkpoint:
             return None
         received = list(state.get("received", ()))
         done = list(state["done"])
-        return Progress(plan=plan, sites=sites, done=done, shared=arrays, received=received)
+        return Progress(
+            plan=plan,
+            sites=sites,
+            done=done,
+            shared=arrays,
+            received=received,
+            log=list(state.get("log", ())),
+        )
 
     def remove(self) -> None:
         """Forget it: the run is complete."""

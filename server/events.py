@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -14,6 +14,7 @@ class Kind(StrEnum):
     RESUMED = "resumed"
     PHASE = "phase"
     DONE = "done"
+    TRAINED = "trained"
     LOST = "lost"
     SILENT = "silent"
     BACK = "back"
@@ -34,6 +35,7 @@ class Event:
     code: str = ""
     step: int = 0
     steps: int = 0
+    losses: Mapping[str, float] = field(default_factory=dict)
 
 
 Observer = Callable[[Event], None]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -19,6 +21,11 @@ from motet.server.events import Event, Kind, Observer
 from motet.server.exchange import Exchange
 from motet.server.received import Received
 from motet.strategies import strategy_for
+from motet.training.exchange import path_of, then
+from motet.training.phase import UNFINISHED, Train, Turn
+
+EVERY = 2.0
+"""Seconds between checkpoints of a training of which sites keep nothing."""
 
 
 def unread(phase: Phase, circle: Circle) -> None:
@@ -73,6 +80,7 @@ class Runner:
         self._progress, self._received, self._observe = progress, received, observe
         self._anchors, self._keys, self._opened = anchors, keys or {}, opened
         self._count = 0
+        self._saved = time.monotonic()
 
     def run(self, steps: Sequence[Step], within: str = "") -> None:
         for step in steps:
@@ -95,12 +103,13 @@ class Runner:
 
     def _phase(self, phase: Phase, path: str) -> None:
         self._count += 1
-        if path in self._progress.done:
+        if path in self._progress.done or f"={path}" in self._progress.done:
             return
         sizes = self._plan.sizes(self._progress.shared)
         if phase.when and not sizes[phase.when]:
             return
         self._observe(Event(kind=Kind.PHASE, phase=path, step=self._count))
+        own = f"{UNFINISHED}{path}/"
         asking = Asking(
             exchange=self._exchange,
             plan=self._plan,
@@ -111,12 +120,46 @@ class Runner:
             received=self._received,
             anchors=self._anchors,
             opened=self._opened,
+            kept={
+                name.removeprefix(own): array
+                for name, array in self._progress.shared.items()
+                if name.startswith(own)
+            },
+            keeping=partial(self._kept, phase, path),
         )
         additions = strategy_for(phase, self._plan)(phase, asking, self._progress.shared)
         _check_finite(additions, path)
         self._progress.shared |= additions
-        self._done(path)
+        for name in [name for name in self._progress.shared if name.startswith(own)]:
+            del self._progress.shared[name]
+        self._done(f"={path}" if isinstance(phase, Train) else path)
         self._observe(Event(kind=Kind.DONE, phase=path, step=self._count))
+
+    def _kept(
+        self, phase: Train, path: str, turn: Turn, state: Arrays, row: Mapping[str, Any] | None
+    ) -> None:
+        """Write down where a training is. What can be done again is written every few seconds."""
+        own = f"{UNFINISHED}{path}/"
+        progress = self._progress
+        progress.shared |= {f"{own}{name}": np.asarray(array) for name, array in state.items()}
+        if row is not None:
+            progress.log.append(dict(row))
+            self._observe(
+                Event(
+                    kind=Kind.TRAINED,
+                    phase=path,
+                    step=int(row["step"]),
+                    steps=int(row["steps"]),
+                    losses={k: v for k, v in row.items() if isinstance(v, float)},
+                )
+            )
+        if not phase.stateless:
+            progress.done = then(progress.done, path_of(path, turn))
+        elif time.monotonic() < self._saved + EVERY:
+            return
+        self._saved = time.monotonic()
+        progress.received = self._received.to_json()
+        self._checkpoint.save(progress)
 
     def _done(self, path: str) -> None:
         self._progress.done.append(path)

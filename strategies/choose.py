@@ -5,18 +5,26 @@ from __future__ import annotations
 from motet.errors import DesignError, PlanError
 from motet.phases import Agree, Local, Phase, Publish, Sum, walk
 from motet.plan import Plan
+from motet.strategies.exact import exact
+from motet.strategies.fedadam import fedadam
+from motet.strategies.fedavg import fedavg
+from motet.strategies.fedprox import fedprox
 from motet.strategies.keyed_sum import keyed_sum
 from motet.strategies.local import local
 from motet.strategies.plain_sum import plain_sum
 from motet.strategies.publish import publish
 from motet.strategies.rounds import Strategy
 from motet.strategies.secure_sum import secure_sum
+from motet.training.phase import Train
 
 STRATEGIES: dict[type[Phase], Strategy] = {Local: local, Publish: publish, Sum: plain_sum}
+TRAINED: dict[str, Strategy] = {"fedavg": fedavg, "fedprox": fedprox, "fedadam": fedadam}
 
 
 def strategy_for(phase: Phase, plan: Plan) -> Strategy:
     """The strategy of a phase, by its kind and by who may read what it sums."""
+    if isinstance(phase, Train):
+        return exact if phase.options.mode == "exact" else TRAINED[phase.options.server]
     if isinstance(phase, Sum) and phase.read_by == "holders":
         return keyed_sum
     return secure_sum if plan.masks(phase) else STRATEGIES[type(phase)]
@@ -34,7 +42,7 @@ def check_runnable(plan: Plan) -> None:
         asks = ""
         if isinstance(phase, Agree):
             asks = "" if phase is plan.steps[0] else "a second agreement"
-        elif type(phase) not in STRATEGIES:
+        elif type(phase) not in (*STRATEGIES, Train):
             asks = f"a {type(phase).__name__} phase"
         elif isinstance(phase, Sum) and phase.key and phase.read_by == "holders":
             if not plan.holders:

@@ -11,6 +11,7 @@ from motet.scale import Bounds
 from motet.secure.circle import Circle
 from motet.secure.held import Held
 from motet.secure.party import Masked, Revealed
+from motet.training.phase import Turn
 
 
 class Ask(Protocol):
@@ -19,6 +20,24 @@ class Ask(Protocol):
     @property
     def sizes(self) -> Mapping[str, int]:
         """The public sizes that shapes name."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """The study's seed."""
+        ...
+
+    @property
+    def kept(self) -> Arrays:
+        """What a training that was interrupted goes on from; empty where none was."""
+        ...
+
+    def of(self, turn: Turn, /) -> Ask:
+        """The same sites, asked for one exchange of a training."""
+        ...
+
+    def keep(self, turn: Turn, state: Arrays, row: Mapping[str, Any] | None, /) -> None:
+        """Write down where a training is after an exchange, and a line of its log."""
         ...
 
     def bounds(self, phase: Phase, shared: Arrays, /) -> Bounds:

@@ -6,6 +6,10 @@ exact, and differs from that of the numbers by half a unit of the scale a site.
 
 from __future__ import annotations
 
+from typing import Any
+
+from numpy.typing import NDArray
+
 from motet.phases import Sum
 from motet.releases import Arrays, bind
 from motet.secure.declared import summed
@@ -15,6 +19,11 @@ from motet.strategies.rounds import Ask
 
 def secure_sum(phase: Sum, ask: Ask, shared: Arrays) -> Arrays:
     """Ask every site for its masked arrays, then for their masks, and conclude from the sum."""
+    return phase.at_coordinator(secure_total(phase, ask, shared), shared)
+
+
+def secure_total(phase: Sum, ask: Ask, shared: Arrays) -> dict[str, NDArray[Any]]:
+    """What the sites' arrays come to."""
     circle, masked = ask.masked(phase, shared)
     totals = total(circle, masked, ask.revealed(circle, masked))
     bounds = ask.bounds(phase, shared)
@@ -23,4 +32,4 @@ def secure_sum(phase: Sum, ask: Ask, shared: Arrays) -> Arrays:
         spec.name: array.reshape(bind(spec.shape, ask.sizes))
         for spec, array in zip(specs, totals, strict=True)
     }
-    return phase.at_coordinator(summed(named, specs, bounds, sites=len(circle.members)), shared)
+    return summed(named, specs, bounds, sites=len(circle.members))

@@ -19,7 +19,7 @@ from motet.harmonizers._linear.estimate import Estimates, pooled, residual_ss
 from motet.harmonizers._linear.moments import Moments, batch_moments, observed_moments
 from motet.harmonizers._linear.options import Options
 from motet.phases import Publish, Step, Who
-from motet.releases import Arrays, ArraySpec
+from motet.releases import Arrays, ArraySpec, Dim
 from motet.scale import Bounds, Magnitudes
 from motet.schema import Batch, Schema
 from motet.site import Site
@@ -27,7 +27,7 @@ from motet.site import Site
 Float = NDArray[np.float64]
 
 
-def _moments(features: str, each: tuple[str, ...], people: str) -> tuple[ArraySpec, ...]:
+def _moments(features: Dim, each: tuple[str, ...], people: str) -> tuple[ArraySpec, ...]:
     """Declare the sums for `features`, whose people are the same (`each` is empty) or their own."""
     return (
         ArraySpec(name="people", shape=each, dtype="int64", least=0, meaning=f"number of {people}"),
@@ -66,7 +66,7 @@ def _moments(features: str, each: tuple[str, ...], people: str) -> tuple[ArraySp
     )
 
 
-def complete_moments(features: str) -> tuple[ArraySpec, ...]:
+def complete_moments(features: Dim) -> tuple[ArraySpec, ...]:
     """The sums over people who have all features; `features` names their number."""
     return _moments(features, (), "rows: people, or their sessions")
 
@@ -94,7 +94,7 @@ MOMENTS_OF_INCOMPLETE = (
 )
 
 
-def of_reference(features: str) -> tuple[ArraySpec, ...]:
+def of_reference(features: Dim) -> tuple[ArraySpec, ...]:
     """What the reference batch publishes."""
     return (
         ArraySpec(name="alpha", shape=(features,), meaning="the reference batch's intercepts"),

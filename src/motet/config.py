@@ -12,11 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from motet.errors import StudyFileError, nearest
 
-LATER = {
-    "train": "No method of this version is trained.",
-}
-
-
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -106,6 +101,7 @@ class Study(_Section):
     evaluation: Evaluation = Evaluation()
     federation: Federation = Federation()
     privacy: Privacy = Privacy()
+    train: dict[str, Any] = Field(default_factory=dict)
     seed: int = Field(default=0, ge=0)
 
     @field_validator("sites", mode="before")
@@ -117,7 +113,7 @@ class Study(_Section):
             raise ValueError(f"the site name {wrong[0]!r} is not text to YAML: put it in quotes")
         return value
 
-    @field_validator("params", "sites", mode="before")
+    @field_validator("params", "sites", "train", mode="before")
     @classmethod
     def _empty_section(cls, value: Any) -> Any:
         """``params:`` with nothing behind it is an empty section, as YAML writers expect."""
@@ -204,11 +200,7 @@ def parse_study(document: Any, *, file: Path | None = None) -> Study:
     """Validate a study given as a dictionary."""
     if not isinstance(document, Mapping):
         raise StudyFileError("A study file holds keys such as 'study:' and 'method:'.", file=file)
-    for key, sentence in LATER.items():
-        if document.get(key):
-            raise StudyFileError(sentence, do=f"Take '{key}' out.", file=file, key=key)
-    known = {k: v for k, v in document.items() if k not in LATER}
-    return checked(Study, known, file=file)
+    return checked(Study, document, file=file)
 
 
 M = TypeVar("M", bound=BaseModel)

@@ -122,6 +122,12 @@ class SubtractionError(SecureSumError):
     code = "subtraction"
 
 
+class TrainingError(MotetError):
+    """Networks cannot be trained here: a loss that is not finite, or no such device."""
+
+    code = "training"
+
+
 class ConnectionFailedError(MotetError):
     """A site and the coordinator cannot talk: address, certificate, key, clock or network."""
 

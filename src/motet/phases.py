@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from motet.errors import PlanError
 from motet.releases import Arrays, ArraySpec, Leaves, Size
 from motet.scale import Bounds, Magnitudes
 from motet.site import Site
-
-Keeper = Literal["shared", "owned", "local"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,115 +207,6 @@ class Publish(Phase):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
-    """Parameters of one network or one head axis, and who keeps them.
-
-    ``owned`` groups have batches along their leading axis. ``every`` is the exchange interval in
-    local mode; 0 means the phase's ``local_steps``.
-    """
-
-    name: str
-    keeper: Keeper
-    every: int = 0
-    ema: float = 0.0
-    per_person_clipping: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Update:
-    """One optimizer step of a training step; updates run in their order (critic, generator).
-
-    ``losses`` is ``(networks, batch, site) -> {name: (B,)}``: one value a SAMPLE. The update runs
-    when ``step % period == offset``.
-    """
-
-    name: str
-    groups: tuple[str, ...]
-    optimizer: Mapping[str, Any]
-    losses: Callable[[Any, Any, Site], Mapping[str, Any]]
-    weights: Mapping[str, float]
-    period: int = 1
-    offset: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Train(Phase):
-    """Gradient training of shared networks.
-
-    Parameters
-    ----------
-    build : callable
-        ``(sizes) -> networks``, seeded, equal at every site.
-    arrays : tuple of ArraySpec
-        One entry a shared or owned group, of the group's name, and counts. An exchange of an
-        update carries the entries of its groups and all counts.
-    batch : int
-        The GLOBAL batch: the union of the sites' batches of one step.
-    mode : {"exact", "local"}
-        Summed gradients at every update, or parameters after `local_steps` steps.
-    validate_every : int
-        Steps between validations; needed with `validation`.
-    """
-
-    build: Callable[[Mapping[str, int]], Any]
-    groups: tuple[Group, ...]
-    updates: tuple[Update, ...]
-    arrays: tuple[ArraySpec, ...]
-    batch: int
-    steps: int
-    mode: Literal["exact", "local"] = "exact"
-    local_steps: int = 1
-    validate_every: int = 0
-    draw: Literal["shuffle", "poisson"] = "shuffle"
-    strata: str = ""
-    validation: Sum | None = None
-    until: Callable[[Sequence[float]], bool] | None = None
-
-    def __post_init__(self) -> None:
-        known = {group.name for group in self.groups}
-        for update in self.updates:
-            if unknown := set(update.groups) - known:
-                raise PlanError(f"Update '{update.name}' names unknown groups {sorted(unknown)}.")
-            if not 0 <= update.offset < update.period:
-                raise PlanError(f"Update '{update.name}' never runs: offset >= period.")
-        trained = {name for update in self.updates for name in update.groups}
-        leaving = {group.name for group in self.groups if group.keeper != "local"}
-        declared = {spec.name for spec in self.arrays}
-        if wrong := (known - trained) | (leaving - declared) | ((known - leaving) & declared):
-            raise PlanError(
-                f"Train '{self.name}': {sorted(wrong)} must be in an update, and among the arrays "
-                "unless they are local."
-            )
-        if min(self.steps, self.batch, self.local_steps) < 1:
-            raise PlanError(f"Train '{self.name}' needs steps, batch and local_steps >= 1.")
-        if self.validation and self.validate_every < 1:
-            raise PlanError(f"Train '{self.name}' does not say how often it validates.")
-
-    @property
-    def leaves(self) -> Leaves | None:
-        return Leaves.UPDATE
-
-    @property
-    def readers(self) -> str:
-        return "the coordinator reads each site's; all sites read the model made of all"
-
-    def times(self, array: str) -> int:
-        """Exchanges in which `array` leaves: those of its group, or all for a count."""
-        every = {group.name: group.every or self.local_steps for group in self.groups}
-        if self.mode == "local":
-            return -(-self.steps // every.get(array, min(every.values())))
-        return sum(
-            len(range(update.offset, self.steps, update.period))
-            for update in self.updates
-            if array in update.groups or array not in every
-        )
-
-    @property
-    def releases(self) -> tuple[ArraySpec, ...]:
-        return self.arrays
-
-
-@dataclass(frozen=True, kw_only=True)
 class Repeat:
     """Steps that run until a condition on the shared model holds, at most ``at_most`` times.
 
@@ -344,5 +233,3 @@ def walk(steps: Sequence[Step], times: int = 1) -> Iterator[tuple[Phase, int]]:
             yield from walk(step.steps, times * step.at_most)
         else:
             yield step, times
-            if isinstance(step, Train) and step.validation:
-                yield step.validation, times * (step.steps // step.validate_every)

@@ -21,6 +21,9 @@ from motet.schema import Schema
 from motet.secure.circle import FEWEST
 from motet.secure.declared import masked_specs
 from motet.store import json_hash
+from motet.training.exchange import exchange_at, split_path
+from motet.training.options import TrainedParams
+from motet.training.phase import Train
 from motet.version import __version__
 
 TURN = re.compile(r"(?P<name>.+)\[(?P<number>0|[1-9][0-9]{0,8})\]")
@@ -132,11 +135,12 @@ class Plan:
 
     def masks(self, phase: Phase) -> bool:
         """Whether what sites send in a phase is masked."""
-        return self.secure and isinstance(phase, Sum) and phase.leaves is Leaves.SUM
+        summed = isinstance(phase, Sum | Train) and phase.leaves in (Leaves.SUM, Leaves.UPDATE)
+        return self.secure and summed
 
     def readers(self, phase: Phase) -> str:
         """Who can read what a site sends in a phase, and what is made of it."""
-        if self.masks(phase) and isinstance(phase, Sum) and phase.read_by == "coordinator":
+        if self.masks(phase) and getattr(phase, "read_by", "coordinator") == "coordinator":
             own = "no site's own"
             own += ", but for rows of single batches" if of_batches(phase) else ""
             return (
@@ -171,8 +175,11 @@ class Plan:
             if not found or number >= found[0].at_most:
                 raise PlanError(f"The plan has no turn '{turn}' in '{path}'.")
             steps = found[0].steps
+        of_training = split_path(name)
         for step in steps:
-            if isinstance(step, Phase) and step.name == name:
+            if isinstance(step, Train) and of_training and of_training[0] == step.name:
+                return exchange_at(step, of_training[1], closing=of_training[2])
+            if isinstance(step, Phase) and step.name == name and not isinstance(step, Train):
                 return step
         raise PlanError(f"The plan has no phase '{path}'.")
 
@@ -255,7 +262,7 @@ def largest_sizes(phase: Phase, sizes: Mapping[str, int]) -> dict[str, int]:
 def parse_params(study: Study) -> Params:
     """The parameters of the study's method, validated."""
     harmonizer = methods().get(study.method)
-    params = checked(harmonizer.params_type, study.params, under="params")
+    params = _checked_params(harmonizer, study)
     if study.target != "pooled":
         raise StudyFileError(
             f"'{study.method}' harmonizes to the pooled distribution, not to '{study.target}'.",
@@ -265,6 +272,23 @@ def parse_params(study: Study) -> Params:
             key="target",
         )
     return params
+
+
+def _checked_params(harmonizer: Harmonizer, study: Study) -> Params:
+    """The method's options, with the section ``train`` where it is trained."""
+    kind = harmonizer.params_type
+    if issubclass(kind, TrainedParams):
+        if "train" in study.params:
+            raise StudyFileError(
+                "'train' is a section of the study file, beside 'params'.", key="params.train"
+            )
+        found = checked(kind, {**study.params, "train": study.train}, under="params")
+        return found
+    if study.train:
+        raise StudyFileError(
+            f"'{study.method}' is not trained.", do="Take 'train' out.", key="train"
+        )
+    return checked(kind, study.params, under="params")
 
 
 def build_plan(study: Study, schema: Schema) -> Plan:
@@ -285,7 +309,10 @@ def build_plan(study: Study, schema: Schema) -> Plan:
         seed=study.seed,
         held_out=study.evaluation.held_out,
         schema=schema,
-        steps=(AGREE_ON_GRID if schema.grid else AGREE, *harmonizer.plan(params, schema)),
+        steps=(
+            AGREE_ON_GRID if schema.grid else AGREE,
+            *(_masked(step, secure) for step in harmonizer.plan(params, schema)),
+        ),
         evaluation=tuple(
             evaluation_steps(schema, study.evaluation, seed=study.seed, by_batch=by_batch)
         ),
@@ -296,6 +323,11 @@ def build_plan(study: Study, schema: Schema) -> Plan:
     if plan.secure:
         _check_bounds(plan)
     return plan
+
+
+def _masked(step: Step, secure: bool) -> Step:
+    """A training as it runs where sums are masked."""
+    return replace(step, masked=True) if isinstance(step, Train) and secure else step
 
 
 def _secure(study: Study, schema: Schema) -> bool:

@@ -29,6 +29,12 @@ class Site(Protocol):
         phases that read them; empty in a fit.
     fit : (n,) bool
         Which rows of ``data`` the fit has seen: none at an unseen site.
+    seed : int
+        The study's, of which all draws are made.
+    scratch : mutable mapping
+        What can be made again at any time, kept in memory from phase to phase: networks, samples.
+    device : str
+        Where networks are trained: ``cpu``, ``cuda`` or ``auto``.
     """
 
     name: str
@@ -36,6 +42,9 @@ class Site(Protocol):
     data: Any
     keep: MutableMapping[str, NDArray[Any]]
     versions: Mapping[str, Any]
+    seed: int
+    scratch: MutableMapping[str, Any]
+    device: str
 
     @property
     def fit(self) -> NDArray[np.bool_]:
@@ -60,8 +69,11 @@ class Site(Protocol):
         """Say something in the site's own log and report. It does not leave."""
         ...
 
-    def over(self, data: Any) -> Site:
-        """The same site with other data of the same people; what it keeps is shared."""
+    def over(self, data: Any, *, under: str = "") -> Site:
+        """The same site with other data of the same people.
+
+        What it keeps is shared; with `under`, under names that begin so.
+        """
         ...
 
 

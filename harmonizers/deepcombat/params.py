@@ -1,0 +1,72 @@
+"""DeepComBat's options, and the sizes of its networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from motet.harmonizers._linear.options import Adjust
+from motet.training.options import TrainedParams
+
+EPOCHS = 40.0
+"""5 without the Kullback-Leibler term, 30 with it in cycles, 5 with all of it."""
+
+
+class DeepComBatParams(TrainedParams):
+    """Options of DeepComBat.
+
+    Parameters
+    ----------
+    hidden : int
+        Layers between input and latent space.
+    dims : list of int, optional
+        Widths of the hidden layers and of the latent space, decreasing; default: as published,
+        from the number of features.
+    kl : float
+        Weight lambda of the Kullback-Leibler term.
+    learning_rate : float
+    prior : {"parametric", "none"}
+        Of ComBat on latents and on residuals.
+    adjust : {"location_scale", "location"}
+    reference : str, optional
+        A batch to which the others are brought. Without one they are brought to the mean of all
+        batches.
+    """
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {"mode": "exact", "batch": 64, "epochs": EPOCHS, "steps": 100_000},
+        "small": {"batch": 64, "epochs": EPOCHS, "steps": 20_000, "local_steps": 50},
+        "tiny": {"batch": 8, "steps": 6, "local_steps": 3, "precision": "float64", "transfer": "float64"},
+    }
+
+    hidden: int = Field(default=3, ge=1, le=10)
+    dims: tuple[int, ...] = ()
+    kl: float = Field(default=0.1, ge=0.0)
+    learning_rate: float = Field(default=0.01, gt=0.0)
+    prior: Literal["parametric", "none"] = "parametric"
+    adjust: Adjust = "location_scale"
+    reference: str | None = None
+
+    @model_validator(mode="after")
+    def _decreasing(self) -> Self:
+        pairs = zip(self.dims, self.dims[1:], strict=False)
+        if self.dims and (min(self.dims) < 1 or any(a <= b for a, b in pairs)):
+            raise ValueError("dims are positive and decrease from layer to layer")
+        return self
+
+    def widths(self, features: int) -> tuple[int, ...]:
+        """Widths of the hidden layers and, last, of the latent space.
+
+        Published: latent ``2^round(log2(p / 4))``, hidden layers in equal steps between p and it.
+        """
+        if self.dims:
+            return self.dims
+        if self.train.preset == "tiny":
+            return (max(2, features), max(1, features // 2))
+        latent = 2 ** round(math.log2(max(features, 4) / 4))
+        H = self.hidden
+        steps = [latent + (features - latent) * (H - i) // (H + 1) for i in range(H)]
+        return (*steps, latent)

@@ -1,0 +1,339 @@
+"""A site's half of a training: between two exchanges, gradients of a step or steps of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from motet.errors import DataError, TrainingError
+from motet.releases import Arrays
+from motet.site import Site
+from motet.training.device import device_named, steady
+from motet.training.exchange import as_bfloat16
+from motet.training.gradients import Feed, losses_of, summed_gradients
+from motet.training.moment import Moment
+from motet.training.networks import Networks, build
+from motet.training.optimizer import Optimizer
+from motet.training.phase import (
+    LOSSES,
+    MOMENTS,
+    SAMPLES,
+    VALIDATED,
+    VALIDATION,
+    WEIGHT,
+    Train,
+    Turn,
+    Update,
+)
+from motet.training.samples import Order, Samples, rates
+
+
+@dataclass(kw_only=True)
+class Workshop:
+    """What a site has at hand during a training. All of it can be made again at any time.
+
+    Attributes
+    ----------
+    networks : Networks
+    feed : Feed
+    order : Order
+        Of those who are trained on.
+    trained, judged : (n,) int
+        Rows of samples that are trained on, and that validate.
+    samples : int
+        All sites' samples of the fit.
+    owned : (K,) bool
+        Which scanners of the study are this site's.
+    optimizers : dict of str to Optimizer
+    """
+
+    networks: Networks
+    feed: Feed
+    order: Order
+    trained: NDArray[np.intp]
+    judged: NDArray[np.intp]
+    samples: int
+    owned: NDArray[np.bool_]
+    optimizers: dict[str, Optimizer] = field(default_factory=dict)
+
+    def due(self, step: int) -> NDArray[np.intp]:
+        """Rows of the samples of a step."""
+        return self.trained[self.order.due(step)]
+
+
+def workshop(train: Train, site: Site, shared: Arrays) -> Workshop:
+    """A site's networks and samples; made when they are first asked for."""
+    made: MutableMapping[str, Any] = site.scratch
+    if train.name not in made:
+        made[train.name] = _workshop(train, site, shared)
+    found: Workshop = made[train.name]
+    return found
+
+
+def _workshop(train: Train, site: Site, shared: Arrays) -> Workshop:
+    how, schema = train.options, site.schema
+    samples: Samples = train.samples(site, shared)
+    if not len(samples):
+        raise DataError("There is nobody to train on.", site=site.name)
+    counted = int(shared[train.counted])
+    keys = samples.keys(site.seed)
+    networks = build(train, schema.sizes, seed=site.seed, device=device_named(site.device))
+    back = samples.held_back(how.validation, site.seed)
+    trained = np.flatnonzero(~back)
+    each = rates(
+        samples.batch[trained],
+        size=how.batch,
+        samples=max(1, round(counted * (1.0 - how.validation))),
+        batches=len(schema.batches),
+        strata=train.strata,
+    )
+    found = Workshop(
+        networks=networks,
+        feed=Feed(samples, keys, dtype=networks.dtype, device=networks.device),
+        order=Order(keys=keys[trained], rates=each),
+        trained=trained,
+        judged=np.flatnonzero(back),
+        samples=counted,
+        owned=np.array([batch.site == site.name for batch in schema.batches]),
+    )
+    found.optimizers = {u.name: Optimizer(networks, u) for u in train.updates}
+    return found
+
+
+def train_at_site(train: Train, turn: Turn, site: Site, shared: Arrays) -> Arrays:
+    """What a site does in one turn, and what leaves it.
+
+    Parameters
+    ----------
+    train : Train
+    turn : Turn
+    site : Site
+        ``keep`` holds what never leaves: local groups, and moments that stay here.
+    shared : mapping of str to ndarray
+        ``<train>.<group>``: the networks as the coordinator has them.
+
+    Raises
+    ------
+    TrainingError
+        When a loss is not finite. Nothing is sent then.
+    """
+    with steady(train.options.threads):
+        shop = workshop(train, site, shared)
+        state = _State(train, shop, site, shared)
+        state.load(turn)
+        arrays: dict[str, NDArray[Any]] = {}
+        if turn.validates:
+            arrays |= _validated(train, turn, shop, site)
+        if turn.after > turn.first:
+            go = _summed if turn.exact else _stepped
+            arrays |= go(train, turn, shop, site, state)
+        return arrays
+
+
+def _moment(train: Train, shop: Workshop, step: int) -> Moment:
+    return Moment(
+        step=step, steps=train.steps(shop.samples), per_epoch=train.per_epoch(shop.samples)
+    )
+
+
+def _validated(train: Train, turn: Turn, shop: Workshop, site: Site) -> Arrays:
+    assert train.validate is not None
+    total = torch.zeros((), dtype=torch.float64)
+    with torch.no_grad():
+        for start in range(0, len(shop.judged), shop.feed.at_once):
+            rows = shop.judged[start : start + shop.feed.at_once]
+            # The same draws at every validation: what differs is the networks.
+            found = losses_of(_named(train), shop.networks, shop.feed, rows, -1)
+            total += found[VALIDATION].sum().cpu()
+    if not torch.isfinite(total):
+        raise _diverged(site, turn, VALIDATION)
+    return {
+        VALIDATION: np.asarray(float(total)),
+        VALIDATED: np.asarray(len(shop.judged), dtype=np.int64),
+    }
+
+
+def _named(train: Train) -> Any:
+    def losses(networks: Any, batch: Mapping[str, Any], draws: Any) -> Mapping[str, Any]:
+        assert train.validate is not None
+        return {VALIDATION: train.validate(networks, batch, draws)}
+
+    return losses
+
+
+def _summed(train: Train, turn: Turn, shop: Workshop, site: Site, state: _State) -> Arrays:
+    """Exact mode: gradients of one update, summed over the site's samples of the step."""
+    update = train.update(turn.update)
+    rows, moment = shop.due(turn.first), _moment(train, shop, turn.first)
+    mixed = train.options.precision == "bfloat16"
+    found = summed_gradients(shop.networks, update, shop.feed, rows, moment, mixed=mixed)
+    losses = [float(found.losses[name]) for name in sorted(found.losses)]
+    _check_finite(site, turn, dict(zip(sorted(found.losses), losses, strict=True)))
+    arrays = {LOSSES: np.asarray(losses), SAMPLES: np.asarray([found.samples], dtype=np.int64)}
+    for name in turn.leaving:
+        rest = torch.zeros_like(shop.networks.buffers[name])
+        flat = torch.cat([found.of[name], rest])
+        arrays[name] = _sent(train, shop.networks.shaped(name, flat))
+    state.step_alone(update, found.of, found.samples, moment)
+    return arrays
+
+
+def _stepped(train: Train, turn: Turn, shop: Workshop, site: Site, state: _State) -> Arrays:
+    """Local mode: steps of this site's own, then what they changed."""
+    mixed = train.options.precision == "bfloat16"
+    base = {name: flat.clone() for name, flat in shop.networks.parameters.items()}
+    names = [name for _, name in train.names(turn)]
+    sums = {
+        (u.name, n): torch.zeros((), dtype=torch.float64, device=shop.feed.device)
+        for u in train.updates
+        for n in u.weights
+    }
+    counts = dict.fromkeys((u.name for u in train.updates), 0)
+    near = train.options.proximal if train.options.server == "fedprox" else 0.0
+    for step in range(turn.first, turn.after):
+        rows = shop.due(step)
+        if not len(rows):
+            continue
+        moment = _moment(train, shop, step)
+        for update in train.updates:
+            if not update.runs(step):
+                continue
+            found = summed_gradients(shop.networks, update, shop.feed, rows, moment, mixed=mixed)
+            mean = {name: g / found.samples for name, g in found.of.items()}
+            if near:
+                for name in mean:
+                    mean[name] += near * (shop.networks.parameters[name] - base[name])
+            shop.optimizers[update.name].step(mean, moment)
+            counts[update.name] += found.samples
+            for name, loss in found.losses.items():
+                sums[update.name, name] += loss
+    losses = [float(sums[key]) for key in train.names(turn)]
+    _check_finite(site, turn, dict(zip(names, losses, strict=True)))
+    return {
+        LOSSES: np.asarray(losses),
+        SAMPLES: np.asarray([counts[u.name] for u in train.updates], dtype=np.int64),
+        **state.leave(turn, weight=float(max(counts.values()))),
+    }
+
+
+class _State:
+    """A site's networks and moments between turns: told by the coordinator, or kept here."""
+
+    def __init__(self, train: Train, shop: Workshop, site: Site, shared: Arrays) -> None:
+        self._train, self._shop, self._site, self._shared = train, shop, site, shared
+        self._told: dict[str, NDArray[np.float64]] = {}
+
+    def _kept(self, name: str) -> str:
+        return f"{self._train.name}.{name}"
+
+    def load(self, turn: Turn) -> None:
+        """Networks and moments as they are before `turn`."""
+        train, networks = self._train, self._shop.networks
+        for name, group in networks.groups.items():
+            at = self._kept(name)
+            if group.keeper == "local" or at in self._site.keep:
+                if at in self._site.keep:
+                    networks.load(name, self._site.keep[at])
+                elif turn.number == 0:
+                    continue  # first weights, which are the same everywhere
+            else:
+                networks.load(name, self._shared[at])
+        if turn.exact and not any(g.keeper == "local" for g in train.groups):
+            return
+        for update in train.updates:
+            ran = update.ran(turn.first)
+            known = {}
+            for name in update.groups:
+                for moment in MOMENTS:
+                    at = self._kept(f"{name}.{moment}")
+                    source = self._site.keep if at in self._site.keep else self._shared
+                    if at in source:
+                        known[f"{name}.{moment}"] = source[at]
+            self._shop.optimizers[update.name].take(known, ran if known else 0)
+
+    def step_alone(
+        self, update: Update, gradients: Mapping[str, Tensor], samples: int, moment: Moment
+    ) -> None:
+        """In exact mode, a step of the groups that never leave, by the site's own samples."""
+        local = [n for n in update.groups if self._train.group(n).keeper == "local"]
+        if not local or not samples:
+            return
+        zero = {n: torch.zeros_like(g) for n, g in gradients.items()}
+        before = {n: self._shop.networks.parameters[n].clone() for n in zero if n not in local}
+        mean = {n: gradients[n] / samples if n in local else zero[n] for n in zero}
+        self._shop.optimizers[update.name].step(mean, moment)
+        for name, flat in before.items():
+            self._shop.networks.parameters[name].copy_(flat)
+        self._keep(local, update)
+
+    def leave(self, turn: Turn, *, weight: float) -> dict[str, NDArray[Any]]:
+        """What networks and moments changed by, times samples; the rest is kept."""
+        train, networks = self._train, self._shop.networks
+        found: dict[str, NDArray[Any]] = {WEIGHT: np.asarray(weight)}
+        for name in turn.leaving:
+            before = self._shared[self._kept(name)].astype(np.float64)
+            owned = train.group(name).keeper == "owned"
+            change = networks.vector(name) - before
+            found[name] = self._weighted(change, owned=owned, weight=weight)
+            self._site.keep.pop(self._kept(name), None)
+        for update in train.updates:
+            moments = self._shop.optimizers[update.name].moments()
+            for at, array in moments.items():
+                group = at.rpartition(".")[0]
+                if group in turn.leaving and train.options.moments == "averaged":
+                    owned = train.group(group).keeper == "owned"
+                    told = self._shared.get(self._kept(at))
+                    change = array if told is None else array - told
+                    found[at] = self._weighted(change, owned=owned, weight=weight)
+                    self._site.keep.pop(self._kept(at), None)
+                elif group not in turn.leaving or train.options.moments == "kept":
+                    self._site.keep[self._kept(at)] = array
+        for name in networks.groups:
+            if name not in turn.leaving:
+                self._site.keep[self._kept(name)] = networks.vector(name)
+        return found
+
+    def _weighted(self, change: NDArray[Any], *, owned: bool, weight: float) -> NDArray[Any]:
+        if not owned:
+            return _sent(self._train, torch.from_numpy(change * weight))
+        # A batch's part is its owner's: it is summed, not averaged.
+        own = np.where(self._shop.owned[:, None], change, 0.0)
+        return _sent(self._train, torch.from_numpy(own))
+
+    def _keep(self, names: list[str], update: Update) -> None:
+        for name in names:
+            self._site.keep[self._kept(name)] = self._shop.networks.vector(name)
+        for at, array in self._shop.optimizers[update.name].moments().items():
+            if at.rpartition(".")[0] in names:
+                self._site.keep[self._kept(at)] = array
+
+
+def _sent(train: Train, tensor: Tensor) -> NDArray[Any]:
+    """Numbers in the form in which they leave."""
+    array = tensor.detach().to("cpu", torch.float64).numpy()
+    if train.masked:
+        return array
+    if train.options.transfer == "bfloat16":
+        return as_bfloat16(array.astype(np.float32))
+    return array.astype(train.options.transfer)
+
+
+def _check_finite(site: Site, turn: Turn, losses: Mapping[str, float]) -> None:
+    for name, value in losses.items():
+        if not np.isfinite(value):
+            raise _diverged(site, turn, name)
+
+
+def _diverged(site: Site, turn: Turn, name: str) -> TrainingError:
+    return TrainingError(
+        f"The loss '{name}' is no longer a finite number (steps {turn.first} to {turn.after}). "
+        "Nothing of this step was sent; the networks of the step before stand.",
+        do="A smaller learning rate, or fewer local_steps; or look for people with extreme values.",
+        site=site.name,
+    )

@@ -1,0 +1,224 @@
+"""The coordinator's half of a training: networks, their optimizers, running means, the best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from motet.training.device import steady
+from motet.training.moment import Moment
+from motet.training.networks import build
+from motet.training.optimizer import Optimizer
+from motet.training.phase import LOSSES, MOMENTS, SAMPLES, VALIDATED, VALIDATION, Train, Turn, Update
+
+Numbers = Mapping[str, NDArray[Any]]
+ROWS = 500
+"""Lines of a training's log, at most: exchanges of exact mode are told of together."""
+
+
+class Trainer:
+    """Networks at the coordinator between exchanges.
+
+    Parameters
+    ----------
+    train : Train
+    sizes : mapping of str to int
+    seed : int
+    samples : int
+        All sites' samples of the fit.
+    """
+
+    def __init__(
+        self, train: Train, *, sizes: Mapping[str, int], seed: int, samples: int
+    ) -> None:
+        self.train, self.steps = train, train.steps(samples)
+        self._per_epoch = train.per_epoch(samples)
+        self._networks = build(train, sizes, seed=seed)
+        self._optimizers = {u.name: Optimizer(self._networks, u) for u in train.updates}
+        self._server = self._server_optimizer()
+        names = [group.name for group in train.leaving]
+        self._ema = {
+            n: self._networks.parameters[n].clone() for n in names if train.group(n).ema
+        }
+        self._averaged: dict[str, NDArray[Any]] = {}
+        """Moments of the sites' optimizers."""
+        self._best: dict[str, NDArray[Any]] = {}
+        self._best_loss = np.inf
+        self._number = 0
+        self._open: dict[tuple[str, str], list[float]] = {}
+
+    def _server_optimizer(self) -> Optimizer:
+        names = tuple(group.name for group in self.train.leaving)
+        adam = {"name": "adam", "lr": self.train.options.server_rate, "betas": (0.9, 0.99)}
+        adam |= {"eps": 1e-3}  # as in the paper: small changes are not blown up
+        update = Update(
+            name="server", groups=names, optimizer=adam, losses=_none, weights={"none": 1.0}
+        )
+        return Optimizer(self._networks, update)
+
+    def turns(self, start: int) -> Iterator[Turn]:
+        """The exchanges from `start` on."""
+        total = self.train.exchanges(self.steps)
+        for number in range(start, total):
+            yield self.train.turn(number)
+        if self.train.options.validation and start <= total:
+            yield self.train.closing(self.steps)
+
+    def told(self) -> dict[str, NDArray[Any]]:
+        """What sites are given: networks, and moments where these are averaged."""
+        name = self.train.name
+        found = {f"{name}.{g.name}": self._vector(g.name) for g in self.train.leaving}
+        return found | {f"{name}.{key}": array for key, array in self._averaged.items()}
+
+    def _vector(self, name: str) -> NDArray[Any]:
+        kind = np.float64 if self.train.options.precision == "float64" else np.float32
+        return self._networks.vector(name).astype(kind)
+
+    def step(self, turn: Turn, gradients: Numbers) -> None:
+        """A step of exact mode along mean gradients."""
+        with steady(self.train.options.threads):
+            optimizer = self._optimizers[turn.update]
+            update = self.train.update(turn.update)
+            flat = {name: self._flat(name, gradients[name]) for name in turn.leaving}
+            for name in update.groups:
+                flat.setdefault(name, torch.zeros_like(self._networks.parameters[name]))
+            moment = Moment(step=turn.first, steps=self.steps, per_epoch=self._per_epoch)
+            optimizer.step(flat, moment)
+            self._follow(turn.leaving, 1)
+            if self.train.options.mode == "local" and self.train.options.moments == "averaged":
+                self._averaged |= {k: v for k, v in optimizer.moments().items() if _of(k, turn)}
+
+    def move(self, turn: Turn, changes: Numbers) -> None:
+        """Add what networks and moments changed by."""
+        for name in turn.leaving:
+            self._networks.load(name, self._networks.vector(name) + changes[name])
+        self._networks.refresh(turn.leaving)
+        self._take_moments(changes)
+        self._follow(turn.leaving, turn.after - turn.first)
+
+    def adapt(self, turn: Turn, changes: Numbers) -> None:
+        """A step of the coordinator's own optimizer against what networks changed by."""
+        with steady(self.train.options.threads):
+            flat = {g.name: torch.zeros_like(self._networks.parameters[g.name]) for g in self.train.leaving}
+            flat |= {name: -self._flat(name, changes[name]) for name in turn.leaving}
+            self._server.step(flat, Moment(step=turn.first, steps=self.steps, per_epoch=1.0))
+            self._take_moments(changes)
+            self._follow(turn.leaving, turn.after - turn.first)
+
+    def _flat(self, name: str, array: NDArray[Any]) -> torch.Tensor:
+        flat = self._networks.flat(name, torch.from_numpy(np.ascontiguousarray(array)))
+        return flat[: len(self._networks.parameters[name])].to(self._networks.dtype)
+
+    def _take_moments(self, changes: Numbers) -> None:
+        for key, change in changes.items():
+            if key.endswith(MOMENTS):
+                found = self._averaged.get(key, 0.0) + change
+                # Squares stay squares where their sum was rounded.
+                self._averaged[key] = np.maximum(found, 0.0) if key.endswith("_sq") else found
+
+    def _follow(self, names: tuple[str, ...], steps: int) -> None:
+        """Move the running means towards the networks."""
+        for name in set(names) & set(self._ema):
+            decay = self.train.group(name).ema ** steps
+            self._ema[name].lerp_(self._networks.parameters[name], 1.0 - decay)
+
+    def note(self, turn: Turn, sums: Numbers) -> dict[str, Any] | None:
+        """Take note of an exchange; a line of the log where one is due."""
+        train = self.train
+        self._number = turn.number + 1
+        if turn.after > turn.first:
+            counts = dict(zip(dict.fromkeys(u for u, _ in train.names(turn)), sums[SAMPLES], strict=True))
+            for key, loss in zip(train.names(turn), sums[LOSSES], strict=True):
+                total = self._open.setdefault(key, [0.0, 0.0])
+                total[0] += float(loss)
+                total[1] += float(counts[key[0]])
+        judged = None
+        if turn.validates and int(sums[VALIDATED]):
+            judged = float(sums[VALIDATION]) / int(sums[VALIDATED])
+            if judged < self._best_loss:
+                self._best_loss, self._best = judged, self._finished()
+        total = max(1, train.exchanges(self.steps))
+        each = -(-total // ROWS)
+        last = turn.number + 1 >= total
+        if judged is None and not last and (turn.number + 1) % each:
+            return None
+        row = {"phase": train.name, "exchange": turn.number, "step": turn.after, "steps": self.steps}
+        row |= {f"{u}.{n}": s / c for (u, n), (s, c) in sorted(self._open.items()) if c}
+        self._open = {}
+        return row if judged is None else {**row, "validation": judged}
+
+    def _finished(self) -> dict[str, NDArray[Any]]:
+        """The networks as they would be given out now: running means where there are some."""
+        found = {}
+        for group in self.train.leaving:
+            if group.name in self._ema:
+                rest = self._networks.buffers[group.name]
+                flat = torch.cat([self._ema[group.name], rest]).to("cpu", torch.float64)
+                found[group.name] = self._networks.shaped(group.name, flat).numpy()
+            else:
+                found[group.name] = self._networks.vector(group.name)
+        return found
+
+    def model(self) -> dict[str, NDArray[Any]]:
+        """``<train>.<group>``: the best networks by validation, or the last."""
+        found = self._best or self._finished()
+        kind = np.float64 if self.train.options.precision == "float64" else np.float32
+        return {f"{self.train.name}.{name}": a.astype(kind) for name, a in found.items()}
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All that a training goes on from."""
+        found: dict[str, NDArray[Any]] = {
+            "number": np.asarray(self._number),
+            "best_loss": np.asarray(self._best_loss),
+        }
+        names = [group.name for group in self.train.leaving]
+        found |= {f"networks/{name}": self._networks.vector(name) for name in names}
+        found |= {f"best/{name}": array for name, array in self._best.items()}
+        found |= {f"averaged/{key}": array for key, array in self._averaged.items()}
+        found |= {
+            f"ema/{name}": flat.to("cpu", torch.float64).numpy() for name, flat in self._ema.items()
+        }
+        for name, optimizer in self._optimizers.items():
+            found |= {f"optimizer/{key}": a for key, a in optimizer.moments().items()}
+            found[f"ran/{name}"] = np.asarray(optimizer.ran)
+        found |= {f"server/{key}": a for key, a in self._server.moments().items()}
+        found["ran/server"] = np.asarray(self._server.ran)
+        for (update, loss), (total, count) in self._open.items():
+            found[f"open/{update}/{loss}"] = np.asarray([total, count])
+        return found
+
+    def resume(self, state: Numbers) -> int:
+        """Go on from :meth:`state`; returns the next exchange."""
+        self._number = int(state["number"])
+        self._best_loss = float(state["best_loss"])
+        for group in self.train.leaving:
+            self._networks.load(group.name, state[f"networks/{group.name}"])
+        self._best = _under(state, "best/")
+        self._averaged = _under(state, "averaged/")
+        for name, array in _under(state, "ema/").items():
+            self._ema[name].copy_(torch.from_numpy(np.array(array)))
+        moments = _under(state, "optimizer/")
+        for name, optimizer in self._optimizers.items():
+            optimizer.take(moments, int(state[f"ran/{name}"]))
+        self._server.take(_under(state, "server/"), int(state["ran/server"]))
+        for key, array in _under(state, "open/").items():
+            update_name, loss = key.split("/")
+            self._open[update_name, loss] = [float(x) for x in array]
+        return self._number
+
+
+def _of(key: str, turn: Turn) -> bool:
+    return key.rpartition(".")[0] in turn.leaving
+
+
+def _under(state: Numbers, prefix: str) -> dict[str, NDArray[Any]]:
+    return {k.removeprefix(prefix): a for k, a in state.items() if k.startswith(prefix)}
+
+
+def _none(networks: Any, batch: Mapping[str, Any], draws: Any) -> Mapping[str, Any]:
+    """Losses of an optimizer that is given its gradients."""
+    return {}

@@ -1,0 +1,107 @@
+"""Random numbers that are functions of (seed, purpose, person, part, step), made for all at once.
+
+A sample's key is a hash of seed, person and part (slice). Numbers follow from key, purpose and
+step by the finalizer of SplitMix64 (Steele, Lea, Flood 2014, doi:10.1145/2660193.2660195, fig. 15)
+over a counter: no state, so that no split of the data over sites or micro-batches changes a draw,
+and the same bits on every device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def _signed(value: int) -> int:
+    """A 64-bit pattern as torch's int64 writes it."""
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+GAMMA = _signed(0x9E3779B97F4A7C15)
+FIRST, SECOND = _signed(0xBF58476D1CE4E5B9), _signed(0x94D049BB133111EB)
+
+
+def _shifted(x: Tensor, by: int) -> Tensor:
+    """Logical shift to the right; torch's is arithmetic."""
+    return (x >> by) & ((1 << (64 - by)) - 1)
+
+
+def _mixed(x: Tensor) -> Tensor:
+    x = (x ^ _shifted(x, 30)) * FIRST
+    x = (x ^ _shifted(x, 27)) * SECOND
+    return x ^ _shifted(x, 31)
+
+
+def sample_keys(
+    seed: int, people: Sequence[str], parts: Sequence[int] | NDArray[np.integer]
+) -> NDArray[np.int64]:
+    """A key for every sample, (n,): of the person and of what of the person it is."""
+    found = np.empty(len(people), dtype=np.int64)
+    for i, (person, part) in enumerate(zip(people, parts, strict=True)):
+        digest = hashlib.sha256(f"{seed}\x1f{person}\x1f{int(part)}".encode()).digest()
+        found[i] = int.from_bytes(digest[:8], "little", signed=True)
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _salt(purpose: str, step: int) -> int:
+    digest = hashlib.sha256(f"{purpose}\x1f{step}".encode()).digest()
+    return int.from_bytes(digest[:8], "little", signed=True)
+
+
+class Draws:
+    """Draws of one step for some samples; each method gives a row a sample.
+
+    Parameters
+    ----------
+    keys : (B,) int64 tensor
+    step : int
+    dtype : torch.dtype
+        Of what is drawn.
+    """
+
+    def __init__(self, keys: Tensor, step: int, dtype: torch.dtype) -> None:
+        self._keys, self.step, self._dtype = keys, step, dtype
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def _bits(self, purpose: str, count: int) -> Tensor:
+        start = _mixed(self._keys ^ _salt(purpose, self.step))
+        counter = torch.arange(1, count + 1, device=start.device, dtype=torch.int64) * GAMMA
+        return _mixed(start[:, None] + counter)
+
+    def _uniform64(self, purpose: str, count: int) -> Tensor:
+        """(B, count) float64 in the open interval (0, 1)."""
+        whole = _shifted(self._bits(purpose, count), 12).to(torch.float64)
+        return (whole + 0.5) * 2.0**-52
+
+    def uniform(self, purpose: str, *shape: int) -> Tensor:
+        """(B, *shape), uniform in (0, 1)."""
+        drawn = self._uniform64(purpose, math.prod(shape))
+        return drawn.to(self._dtype).reshape(len(self), *shape)
+
+    def normal(self, purpose: str, *shape: int) -> Tensor:
+        """(B, *shape), standard normal, by the method of Box and Muller."""
+        count = math.prod(shape)
+        half = -(-count // 2)
+        drawn = self._uniform64(purpose, 2 * half)
+        radius, angle = torch.sqrt(-2.0 * torch.log(drawn[:, :half])), drawn[:, half:] * math.tau
+        pairs = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)
+        return pairs[:, :count].to(self._dtype).reshape(len(self), *shape)
+
+    def gumbel(self, purpose: str, *shape: int) -> Tensor:
+        """(B, *shape), standard Gumbel: ``-log(-log u)``."""
+        drawn = self._uniform64(purpose, math.prod(shape))
+        return (-torch.log(-torch.log(drawn))).to(self._dtype).reshape(len(self), *shape)
+
+    def integers(self, purpose: str, below: int) -> Tensor:
+        """(B,) int64, uniform in 0 … below - 1."""
+        return (self._uniform64(purpose, 1)[:, 0] * below).to(torch.int64).clamp_(max=below - 1)

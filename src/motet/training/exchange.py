@@ -1,0 +1,139 @@
+"""One exchange of a training as a sum over sites: what every other sum is subject to, it is too."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from motet.errors import PlanError
+from motet.phases import Sum
+from motet.releases import Arrays, Leaves
+from motet.scale import Bounds, Magnitudes
+from motet.site import Site
+from motet.training.phase import LOSSES, VALIDATION, Train, Turn
+
+LARGEST_LOSS = 2.0**30
+"""Public bound on a sum of losses over the samples of a site."""
+PATH = re.compile(r"(?P<train>.+)@(?P<number>0|[1-9][0-9]*)(?P<closing>!?)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange(Sum):
+    """One exchange: gradients of an update, or what networks changed by.
+
+    Parameters
+    ----------
+    train : Train
+    turn : Turn
+    """
+
+    train: Train
+    turn: Turn
+
+    @property
+    def leaves(self) -> Leaves | None:
+        return Leaves.UPDATE
+
+
+@dataclass(frozen=True)
+class _Half:
+    """A site's half; torch is imported when it runs."""
+
+    train: Train
+    turn: Turn
+
+    def send(self, site: Site, shared: Arrays) -> Arrays:
+        """Train, and return what leaves."""
+        from motet.training.at_site import train_at_site
+
+        return train_at_site(self.train, self.turn, site, shared)
+
+    def bounds(self, size: Magnitudes, shared: Arrays) -> Bounds:
+        """What no site's entries exceed."""
+        specs = self.train.arrays(self.turn)
+        found = {spec.name: self.train.largest for spec in specs if spec.dtype == "float64"}
+        return found | {name: LARGEST_LOSS for name in (LOSSES, VALIDATION) if name in found}
+
+
+def _as_they_are(sums: Arrays, shared: Arrays) -> Arrays:
+    return sums
+
+
+def exchange(train: Train, turn: Turn) -> Exchange:
+    """The exchange after `turn`."""
+    half = _Half(train, turn)
+    return Exchange(
+        name=train.name,
+        who=train.who,
+        arrays=train.arrays(turn),
+        at_site=half.send,
+        at_coordinator=_as_they_are,
+        bounds=half.bounds,
+        train=train,
+        turn=turn,
+    )
+
+
+def path_of(path: str, turn: Turn) -> str:
+    """``cvae@17``: what an exchange of the phase at `path` is called; ``!`` where it is the last."""
+    return f"{path}@{turn.number}{'' if turn.after > turn.first else '!'}"
+
+
+def split_path(name: str) -> tuple[str, int, bool] | None:
+    """``cvae@17`` as the phase's name, the number, and whether it closes; None of another phase."""
+    match = PATH.fullmatch(name)
+    if match is None:
+        return None
+    return match["train"], int(match["number"]), bool(match["closing"])
+
+
+def exchange_at(train: Train, number: int, *, closing: bool) -> Exchange:
+    """The exchange of this number, within what was consented to.
+
+    Raises
+    ------
+    PlanError
+    """
+    most = train.exchanges(train.longest_training)
+    if number > most or (number == most and not closing):
+        raise PlanError(f"'{train.name}' has no exchange {number}: {most} were consented to.")
+    if not closing:
+        return exchange(train, train.turn(number))
+    if train.validate is None or not train.options.validation:
+        raise PlanError(f"'{train.name}' is not validated.")
+    step = train.turn(number).first if number < most else train.longest_training
+    return exchange(train, Turn(number=number, first=step, after=step, validates=True))
+
+
+def then(done: list[str], path: str) -> list[str]:
+    """`done` with a path more; of a training's exchanges the last stands for all."""
+    found = split_path(path)
+    if found is None or not done:
+        return [*done, path]
+    last = split_path(done[-1])
+    return [*done[:-1], path] if last and last[0] == found[0] else [*done, path]
+
+
+def before(done: list[str]) -> tuple[list[str], ...]:
+    """What `done` can have been one path earlier."""
+    found = split_path(done[-1]) if done else None
+    if found is None or (found[1] == 0):
+        return (done[:-1],)
+    train, number, closing = found
+    return ([*done[:-1], f"{train}@{number - 1}"],)
+
+
+def as_float(array: np.ndarray) -> np.ndarray:
+    """Numbers that left as the upper halves of float32 (bfloat16), as float32; others as they are."""
+    if array.dtype != np.uint16:
+        return array
+    return (array.astype(np.uint32) << 16).view(np.float32)
+
+
+def as_bfloat16(array: np.ndarray) -> np.ndarray:
+    """float32 rounded to the nearest bfloat16, as its 16 bits."""
+    bits = np.ascontiguousarray(array, dtype=np.float32).view(np.uint32)
+    even = ((bits >> 16) & 1) + np.uint32(0x7FFF)
+    return ((bits + even) >> 16).astype(np.uint16)

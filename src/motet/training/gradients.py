@@ -1,0 +1,178 @@
+"""Summed gradients of an update over samples, and the sums of its losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from motet.errors import PlanError
+from motet.training.draws import Draws
+from motet.training.moment import Moment
+from motet.training.networks import Networks
+from motet.training.phase import Losses, Update
+from motet.training.samples import Samples
+
+Int = NDArray[np.intp]
+
+
+
+class Feed:
+    """Samples as batches of tensors.
+
+    Arrays that fit are kept on the device as they are; larger ones are read when they are due.
+
+    Parameters
+    ----------
+    samples : Samples
+    keys : (n,) int64
+    dtype : torch.dtype
+    device : torch.device
+    at_once : int
+        Most samples of one pass through the networks: a step of more is made of several.
+    """
+
+    HELD = 2**28
+    """Bytes of an array that is kept on the device."""
+
+    def __init__(
+        self,
+        samples: Samples,
+        keys: NDArray[np.int64],
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        at_once: int = 4096,
+    ) -> None:
+        self._dtype, self.device, self.at_once = dtype, device, at_once
+        self._keys = torch.from_numpy(keys).to(device)
+        self._held: dict[str, Tensor] = {}
+        self._read: dict[str, NDArray[Any]] = {}
+        for name, array in samples.arrays.items():
+            if array.nbytes <= self.HELD:
+                self._held[name] = self._tensor(np.array(array))
+            else:
+                self._read[name] = array
+
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
+        found = torch.from_numpy(np.ascontiguousarray(array))
+        dtype = self._dtype if found.is_floating_point() else found.dtype
+        return found.to(self.device, dtype)
+
+    def batch(self, rows: Int) -> dict[str, Tensor]:
+        """What losses see of some samples."""
+        index = torch.from_numpy(rows).to(self.device)
+        found = {name: array[index] for name, array in self._held.items()}
+        return found | {name: self._tensor(array[rows]) for name, array in self._read.items()}
+
+    def draws(self, rows: Int, step: int) -> Draws:
+        """Their draws in a step."""
+        return Draws(self._keys[torch.from_numpy(rows).to(self.device)], step, self._dtype)
+
+
+@dataclass(kw_only=True)
+class Gradients:
+    """Sums over samples of one update.
+
+    Attributes
+    ----------
+    of : dict of str to Tensor
+        Group -> flat gradient of its parameters.
+    losses : dict of str to Tensor
+        Every loss, weighted by nothing.
+    samples : int
+    """
+
+    of: dict[str, Tensor]
+    losses: dict[str, Tensor]
+    samples: int
+
+
+def weights_at(update: Update, moment: Moment) -> dict[str, float]:
+    """The weight of every loss in a step."""
+    factors = update.weighing(moment) if update.weighing else {}
+    return {name: weight * factors.get(name, 1.0) for name, weight in update.weights.items()}
+
+
+def summed_gradients(
+    networks: Networks,
+    update: Update,
+    feed: Feed,
+    rows: Int,
+    moment: Moment,
+    *,
+    mixed: bool = False,
+) -> Gradients:
+    """Gradients of the weighted losses, summed over samples, with respect to the update's groups.
+
+    Parameters
+    ----------
+    rows : (B,) int
+        Which samples; nobody's gradient is zero.
+    moment : Moment
+    mixed : bool
+        Whether losses are computed in bfloat16 where torch holds that to be safe.
+    """
+    weights = weights_at(update, moment)
+    leaves = [leaf for name in update.groups for leaf in networks.leaves[name]]
+    found = Gradients(
+        of={name: torch.zeros_like(networks.parameters[name]) for name in update.groups},
+        losses={n: torch.zeros((), dtype=torch.float64, device=feed.device) for n in weights},
+        samples=len(rows),
+    )
+    for start in range(0, len(rows), feed.at_once):
+        part = rows[start : start + feed.at_once]
+        losses = losses_of(update.losses, networks, feed, part, moment.step, mixed=mixed)
+        if set(losses) != set(weights):
+            raise PlanError(f"Update '{update.name}' has the losses {sorted(losses)}.")
+        total = sum(weights[name] * loss.sum() for name, loss in losses.items())
+        parts = torch.autograd.grad(total, leaves, allow_unused=True)
+        for name, loss in losses.items():
+            found.losses[name] += loss.detach().sum()
+        _add(found.of, networks, update.groups, parts)
+    return found
+
+
+def losses_of(
+    losses: Losses,
+    networks: Networks,
+    feed: Feed,
+    rows: Int,
+    step: int,
+    *,
+    mixed: bool = False,
+) -> Mapping[str, Tensor]:
+    """What `losses` gives for some samples: one value a sample each."""
+    batch, draws = feed.batch(rows), feed.draws(rows, step)
+    with torch.autocast(networks.device.type, dtype=torch.bfloat16, enabled=mixed):
+        found = losses(networks.module, batch, draws)
+    for name, loss in found.items():
+        if loss.shape != (len(rows),):
+            raise PlanError(
+                f"The loss '{name}' has the shape {tuple(loss.shape)}: it needs one value a sample, "
+                f"({len(rows)},)."
+            )
+    return found
+
+
+def _add(
+    sums: dict[str, Tensor],
+    networks: Networks,
+    groups: tuple[str, ...],
+    parts: tuple[Tensor | None, ...],
+) -> None:
+    left = list(parts)
+    for name in groups:
+        leaves = networks.leaves[name]
+        own, left = left[: len(leaves)], left[len(leaves) :]
+        flat = [
+            torch.zeros_like(leaf).reshape(-1) if part is None else part.reshape(-1)
+            for leaf, part in zip(leaves, own, strict=True)
+        ]
+        if flat:
+            sums[name] += torch.cat(flat)

@@ -1,0 +1,34 @@
+"""Where a training is: what schedules depend on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """One step of a training.
+
+    Attributes
+    ----------
+    step : int
+        From 0, over all sites: schedules never see a site's own count.
+    steps : int
+        Steps of the whole training.
+    per_epoch : float
+        Steps in which everybody is seen once.
+    """
+
+    step: int
+    steps: int
+    per_epoch: float
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the people before this step."""
+        return self.step / self.per_epoch
+
+    @property
+    def done(self) -> float:
+        """Share of the training before this step, 0 to 1."""
+        return self.step / self.steps

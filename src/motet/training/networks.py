@@ -1,0 +1,152 @@
+"""Networks as flat vectors, one a group: what is optimized, exchanged and written down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from motet.errors import PlanError
+from motet.site import draw
+from motet.training.phase import Group, Train
+
+DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.float32}
+
+
+class Networks:
+    """The networks of a training, with each group's parameters in one contiguous vector.
+
+    Parameters of the module are views of ``parameters[group]``, so that an optimizer's step, an
+    exchange and a checkpoint are each one operation on one tensor. A group's vector is its
+    parameters in the order of ``named_parameters``, then its buffers.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Its children are the groups.
+    groups : sequence of Group
+    batches : int
+        Batches along the first axis of owned groups.
+    dtype : torch.dtype
+    device : torch.device
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        groups: Sequence[Group],
+        *,
+        batches: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.module = module.to(device=device, dtype=dtype)
+        self.groups = {group.name: group for group in groups}
+        self.batches, self.dtype, self.device = batches, dtype, device
+        children = dict(module.named_children())
+        if set(children) != set(self.groups):
+            raise PlanError(
+                f"The networks have the children {sorted(children)}, the plan the groups "
+                f"{sorted(self.groups)}."
+            )
+        self.leaves: dict[str, list[nn.Parameter]] = {}
+        self.parameters: dict[str, Tensor] = {}
+        self.buffers: dict[str, Tensor] = {}
+        for name, child in children.items():
+            self._flatten(name, child)
+
+    def _flatten(self, name: str, child: nn.Module) -> None:
+        group = self.groups[name]
+        self.leaves[name] = list(child.parameters())
+        if group.keeper == "owned" and any(len(p) != self.batches for p in self.leaves[name]):
+            raise PlanError(f"A parameter of the owned group '{name}' has no axis of batches.")
+        flat = _joined((p.data for p in self.leaves[name]), self.dtype, self.device)
+        start = 0
+        for parameter in self.leaves[name]:
+            part = flat[start : start + parameter.numel()]
+            parameter.data = part.view(parameter.shape)
+            start += parameter.numel()
+        buffers = [(m, key) for m in child.modules() for key in m._buffers]  # noqa: SLF001
+        rest = _joined((getattr(m, key) for m, key in buffers), self.dtype, self.device)
+        start = 0
+        for owner, key in buffers:
+            old = getattr(owner, key)
+            setattr(owner, key, rest[start : start + old.numel()].view(old.shape))
+            start += old.numel()
+        self.parameters[name], self.buffers[name] = flat, rest
+        count = len(flat) + len(rest)
+        expected = group.size * (self.batches if group.keeper == "owned" else 1)
+        if count != expected:
+            raise PlanError(f"The group '{name}' has {count} numbers; its plan says {expected}.")
+        if group.keeper == "owned" and len(rest):
+            raise PlanError(f"The owned group '{name}' has buffers: they belong to no batch.")
+
+    def vector(self, name: str) -> NDArray[np.float64]:
+        """A group's numbers, (size,) or (batches, size) float64."""
+        flat = torch.cat([self.parameters[name], self.buffers[name]]).to("cpu", torch.float64)
+        return self.shaped(name, flat).numpy()
+
+    def load(self, name: str, vector: NDArray[np.floating]) -> None:
+        """Take a group's numbers."""
+        flat = self.flat(name, torch.from_numpy(np.ascontiguousarray(vector)))
+        count = len(self.parameters[name])
+        with torch.no_grad():
+            self.parameters[name].copy_(flat[:count])
+            self.buffers[name].copy_(flat[count:])
+
+    def shaped(self, name: str, flat: Tensor) -> Tensor:
+        """A flat vector as it leaves: of an owned group, a row a batch."""
+        if self.groups[name].keeper != "owned":
+            return flat
+        parts, start = [], 0
+        for parameter in self.leaves[name]:
+            parts.append(flat[start : start + parameter.numel()].view(self.batches, -1))
+            start += parameter.numel()
+        return torch.cat(parts, dim=1)
+
+    def flat(self, name: str, shaped: Tensor) -> Tensor:
+        """Inverse of :meth:`shaped`."""
+        if self.groups[name].keeper != "owned":
+            return shaped.reshape(-1)
+        widths = [parameter.numel() // self.batches for parameter in self.leaves[name]]
+        return torch.cat([part.reshape(-1) for part in shaped.split(widths, dim=1)])
+
+    def refresh(self, names: Iterable[str]) -> None:
+        """Let modules that keep something of their weights (spectral norms) take the new ones."""
+        for name in names:
+            for part in self.module.get_submodule(name).modules():
+                if callable(again := getattr(part, "refresh", None)):
+                    with torch.no_grad():
+                        again()
+
+
+def _joined(parts: Iterable[Tensor], dtype: torch.dtype, device: torch.device) -> Tensor:
+    flat = [part.detach().to(device, dtype).reshape(-1) for part in parts]
+    return torch.cat(flat) if flat else torch.zeros(0, dtype=dtype, device=device)
+
+
+def build(
+    train: Train, sizes: Mapping[str, int], *, seed: int, device: str = "cpu"
+) -> Networks:
+    """The networks with their first weights: the same of one seed, wherever they are built."""
+    first = int(draw(seed, "first weights", train.name).integers(2**63))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(first)
+        module = train.build(sizes)
+    return Networks(
+        module,
+        train.groups,
+        batches=sizes["batches"],
+        dtype=DTYPES[train.options.precision],
+        device=torch.device(device),
+    )
+
+
+def counted(module: nn.Module, name: str, *, batches: int = 0) -> int:
+    """Numbers in a child of a module; of an owned one, of one batch. For ``Group.size``."""
+    child = module.get_submodule(name)
+    count = sum(p.numel() for p in child.parameters()) + sum(b.numel() for b in child.buffers())
+    return count // batches if batches else count

@@ -1,0 +1,96 @@
+"""Optimizers over flat vectors, with moments that can be written down, sent and averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from motet.errors import PlanError
+from motet.training.moment import Moment
+from motet.training.networks import Networks
+from motet.training.phase import MOMENTS, Update
+
+KINDS: Mapping[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+}
+
+
+class Optimizer:
+    """torch's optimizer of one update, over one vector a group.
+
+    Parameters
+    ----------
+    networks : Networks
+    update : Update
+    """
+
+    def __init__(self, networks: Networks, update: Update) -> None:
+        self._networks, self._update = networks, update
+        given = dict(update.optimizer)
+        kind, rate = given.pop("name"), float(given.pop("lr"))
+        rates = given.pop("lr_of", {})
+        if kind not in KINDS:
+            raise PlanError(f"There is no optimizer '{kind}'; known: {', '.join(KINDS)}.")
+        if kind != "sgd":
+            given["fused"] = networks.dtype != torch.bfloat16
+        self._rates = [float(rates.get(name, rate)) for name in update.groups]
+        self._vectors = {name: networks.parameters[name] for name in update.groups}
+        settings = [
+            {"params": [vector], "lr": r}
+            for vector, r in zip(self._vectors.values(), self._rates, strict=True)
+        ]
+        self._adam = kind != "sgd"
+        self._optimizer = KINDS[kind](settings, **given)  # type: ignore[call-arg]
+        self.ran = 0
+
+    def step(self, gradients: Mapping[str, Tensor], moment: Moment) -> None:
+        """One step along mean gradients, flat, by group."""
+        factor = self._update.rate(moment) if self._update.rate else 1.0
+        for setting, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
+            setting["lr"] = rate * factor
+        for name, vector in self._vectors.items():
+            vector.grad = gradients[name].to(vector.dtype)
+        self._optimizer.step()
+        self.ran += 1
+        for vector in self._vectors.values():
+            vector.grad = None
+        self._networks.refresh(self._update.groups)
+
+    def moments(self) -> dict[str, NDArray[np.float64]]:
+        """``<group>.exp_avg`` and ``<group>.exp_avg_sq``, shaped as the group leaves."""
+        found: dict[str, NDArray[np.float64]] = {}
+        if not self._adam:
+            return found
+        for name, vector in self._vectors.items():
+            state: dict[str, Any] = self._optimizer.state.get(vector, {})
+            rest = torch.zeros_like(self._networks.buffers[name])
+            for key in MOMENTS:
+                flat = torch.cat([state.get(key, torch.zeros_like(vector)), rest])
+                shaped = self._networks.shaped(name, flat.to("cpu", torch.float64))
+                found[f"{name}.{key}"] = shaped.numpy()
+        return found
+
+    def take(self, moments: Mapping[str, NDArray[np.floating]], ran: int) -> None:
+        """Go on with moments after `ran` steps; those that are not given begin anew."""
+        self.ran = ran
+        if not self._adam:
+            return
+        for name, vector in self._vectors.items():
+            state: dict[str, Any] = {
+                "step": torch.tensor(float(ran), device=vector.device),
+            }
+            for key in MOMENTS:
+                array = moments.get(f"{name}.{key}")
+                if array is None:
+                    state[key] = torch.zeros_like(vector)
+                    continue
+                flat = self._networks.flat(name, torch.from_numpy(np.ascontiguousarray(array)))
+                state[key] = flat[: len(vector)].to(vector.device, vector.dtype).clone()
+            self._optimizer.state[vector] = state

@@ -1,0 +1,121 @@
+"""The section ``train:`` of a study file: how the sites train together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from motet.harmonizer import Params
+
+Mode = Literal["exact", "local"]
+Server = Literal["fedavg", "fedprox", "fedadam"]
+Preset = Literal["paper", "small", "tiny"]
+
+
+class TrainOptions(BaseModel):
+    """How the sites train together; what is not given is the preset's.
+
+    Parameters
+    ----------
+    preset : {"paper", "small", "tiny"}
+        Size of the networks and length of the training: as published, for a laptop, for tests.
+    mode : {"exact", "local"}
+        ``exact``: every step sums gradients over sites, as if all people were in one place.
+        ``local``: sites take `local_steps` steps between exchanges.
+    server : {"fedavg", "fedprox", "fedadam"}
+        What is made of the sites' networks in local mode: their mean, the mean of networks that
+        a proximal term kept near it, or a step of Adam towards it.
+    steps : int
+        Steps of the training, or the most where `epochs` says how many.
+    epochs : float
+        Passes over the people of the fit; 0: as many as `steps` make.
+    batch : int
+        People (or slices) of a step, over all sites.
+    local_steps : int
+        Steps between exchanges.
+    warm_up : int
+        Steps of exact mode before local mode.
+    moments : {"averaged", "kept", "forgotten"}
+        In local mode the optimizer's moments are averaged with the networks, kept at each site, or
+        begin anew after each exchange.
+    proximal : float
+        Weight mu of fedprox' term ``mu / 2 |w - w_shared|^2``.
+    server_rate : float
+        Learning rate of fedadam.
+    validation : float
+        Share of people of the fit on whom nothing is trained; the networks with the smallest
+        summed loss on them are kept. 0: the last ones are.
+    validate_every : int
+        Steps between validations.
+    precision : {"float64", "float32", "bfloat16"}
+        Of the networks; ``bfloat16`` is mixed precision.
+    transfer : {"float64", "float32", "bfloat16"}
+        Of what a site sends where sums are not masked.
+    threads : int
+        Threads of the arithmetic: part of the plan, since the last bits depend on it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    preset: Preset = "small"
+    mode: Mode = "local"
+    server: Server = "fedavg"
+    steps: int = Field(default=1000, ge=1)
+    epochs: float = Field(default=0.0, ge=0.0)
+    batch: int = Field(default=64, ge=1)
+    local_steps: int = Field(default=20, ge=1)
+    warm_up: int = Field(default=0, ge=0)
+    moments: Literal["averaged", "kept", "forgotten"] = "averaged"
+    proximal: float = Field(default=0.01, ge=0.0)
+    server_rate: float = Field(default=0.01, gt=0.0)
+    validation: float = Field(default=0.0, ge=0.0, lt=1.0)
+    validate_every: int = Field(default=50, ge=1)
+    precision: Literal["float64", "float32", "bfloat16"] = "float32"
+    transfer: Literal["float64", "float32", "bfloat16"] = "float32"
+    threads: int = Field(default=1, ge=1)
+
+
+class TrainedParams(Params):
+    """Base of the parameters of a trained method.
+
+    Parameters
+    ----------
+    train : dict
+        The section ``train:`` of the study file; see ``docs/howto/train.md``.
+    """
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Preset -> what it sets of ``train``."""
+
+    train: TrainOptions = TrainOptions()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_preset(cls, value: Any) -> Any:
+        """Fill ``train`` with what its preset says."""
+        if not isinstance(value, Mapping):
+            return value
+        given = value.get("train") or {}
+        if isinstance(given, TrainOptions):
+            given = given.model_dump(exclude_unset=True)
+        if not isinstance(given, Mapping):
+            raise ValueError("train holds options: {mode: local, local_steps: 20}")
+        given = dict(given)
+        rounds = given.pop("rounds", None)
+        chosen = {**cls.presets.get(str(given.get("preset", "small")), {}), **given}
+        if rounds is not None:
+            if type(rounds) is not int or rounds < 1:
+                raise ValueError(f"train.rounds is a number of exchanges, not {rounds!r}")
+            each = 1 if chosen.get("mode", "local") == "exact" else chosen.get("local_steps", 20)
+            # Exchanges are what users of Flower count: so many of them, however many people.
+            chosen |= {"steps": int(chosen.get("warm_up", 0)) + rounds * int(each), "epochs": 0.0}
+        return {**value, "train": chosen}
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        how = self.train
+        if how.mode == "exact" and how.warm_up:
+            raise ValueError("train.warm_up comes before local mode; mode is exact")
+        return self

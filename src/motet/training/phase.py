@@ -1,0 +1,404 @@
+"""The phase ``Train``: networks, who keeps them, and the optimizer's steps. Plain data, no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from motet.errors import PlanError
+from motet.phases import Phase
+from motet.releases import Arrays, ArraySpec, Leaves
+from motet.site import Site
+from motet.training.moment import Moment
+from motet.training.options import TrainOptions
+
+Keeper = Literal["shared", "owned", "local"]
+Losses = Callable[[Any, Mapping[str, Any], Any], Mapping[str, Any]]
+"""``(networks, batch, draws) -> {name: (B,)}``: one value a SAMPLE, never a mean."""
+
+UNFINISHED = "training/"
+"""First part of the names of what the coordinator keeps of a training that goes on."""
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What Adam remembers of a group, by torch's names."""
+LOSSES, SAMPLES, WEIGHT, VALIDATION, VALIDATED = (
+    *("losses", "samples", "weight", "validation", "validated"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Parameters of one network or one set of heads, and who keeps them.
+
+    Parameters
+    ----------
+    name : str
+        Of a child of the module that ``Train.build`` makes.
+    size : int
+        Numbers in it, buffers of spectral norms included; of an owned group, of one batch.
+    keeper : {"shared", "owned", "local"}
+        ``owned``: every parameter has batches along its first axis, in the order of the schema; in
+        local mode a batch's part is taken from the site that has the batch. ``local``: it never
+        leaves.
+    every : int
+        Steps between exchanges in local mode; 0: the study's ``local_steps``.
+    ema : float
+        Decay a step of the running mean that takes the group's place in the model; 0: none.
+    """
+
+    name: str
+    size: int
+    keeper: Keeper = "shared"
+    every: int = 0
+    ema: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """One optimizer step of a training step; updates run in their order (critic, generator).
+
+    Parameters
+    ----------
+    name : str
+    groups : tuple of str
+        What it moves. Other groups count as constants.
+    optimizer : mapping
+        ``{"name": "adam", "lr": 0.01, …}``, arguments as torch's; ``lr_of``: learning rates of
+        single groups.
+    losses : callable
+        ``(networks, batch, draws) -> {name: (B,)}``: one value a sample.
+    weights : mapping of str to float
+        Of every loss, by its name.
+    weighing : callable, optional
+        ``(moment) -> {name: factor}`` on those weights.
+    rate : callable, optional
+        ``(moment) -> factor`` on the learning rate.
+    period, offset : int
+        It runs when ``step % period == offset``.
+    """
+
+    name: str
+    groups: tuple[str, ...]
+    optimizer: Mapping[str, Any]
+    losses: Losses
+    weights: Mapping[str, float]
+    weighing: Callable[[Moment], Mapping[str, float]] | None = None
+    rate: Callable[[Moment], float] | None = None
+    period: int = 1
+    offset: int = 0
+
+    def runs(self, step: int) -> bool:
+        """Whether it is part of this step."""
+        return step % self.period == self.offset
+
+    def ran(self, step: int) -> int:
+        """How often it ran before this step."""
+        return max(0, -(-(step - self.offset) // self.period))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """What sites do between two exchanges, and which groups leave after it.
+
+    Attributes
+    ----------
+    number : int
+        From 0.
+    first, after : int
+        The first step, and the step after the last.
+    update : str
+        The one whose gradients are summed; empty where sites take steps of their own, or only
+        validate.
+    leaving : tuple of str
+        Groups, sorted.
+    validates : bool
+        Whether the networks are judged before those steps.
+    """
+
+    number: int
+    first: int
+    after: int
+    update: str = ""
+    leaving: tuple[str, ...] = ()
+    validates: bool = False
+
+    @property
+    def exact(self) -> bool:
+        """Whether gradients leave, not networks."""
+        return bool(self.update)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Phase):
+    """Gradient training of networks by all sites.
+
+    Parameters
+    ----------
+    build : callable
+        ``(sizes) -> torch.nn.Module``, whose children are the groups. Random weights are drawn
+        from torch's generator, which the platform seeds.
+    samples : callable
+        ``(site, shared) -> Samples``: what a site trains on, made once.
+    groups : tuple of Group
+    updates : tuple of Update
+    options : TrainOptions
+        The study's ``train:``, complete.
+    validate : callable, optional
+        ``(networks, batch, draws) -> (B,)``: what is smallest for the best networks.
+    counted : str
+        The shared number of samples of the fit.
+    strata : {"", "batch"}
+        ``batch``: every scanner has equal shares of a step's samples, however many people it has.
+    masked : bool
+        Whether sums are masked, which takes 64 bits a number. The platform sets it.
+    largest : float
+        Public bound on a number that leaves, where sums are masked; in units of a sample's
+        gradient, or of a step of a parameter, times samples.
+    """
+
+    build: Callable[[Mapping[str, int]], Any]
+    samples: Callable[[Site, Arrays], Any]
+    groups: tuple[Group, ...]
+    updates: tuple[Update, ...]
+    options: TrainOptions
+    validate: Callable[[Any, Mapping[str, Any], Any], Any] | None = None
+    counted: str = "people"
+    strata: Literal["", "batch"] = ""
+    masked: bool = False
+    largest: float = 2.0**20
+
+    def __post_init__(self) -> None:
+        known = {group.name for group in self.groups}
+        for update in self.updates:
+            if unknown := set(update.groups) - known:
+                raise PlanError(f"Update '{update.name}' names unknown groups {sorted(unknown)}.")
+            if not 0 <= update.offset < update.period:
+                raise PlanError(f"Update '{update.name}' never runs: offset >= period.")
+            if not update.weights:
+                raise PlanError(f"Update '{update.name}' has no loss.")
+        moved = [name for update in self.updates for name in update.groups]
+        if left := known - set(moved):
+            raise PlanError(f"Train '{self.name}': no update moves {sorted(left)}.")
+        if len(set(moved)) < len(moved) or len(known) < len(self.groups):
+            raise PlanError(f"Train '{self.name}': a group has one update, and a name of its own.")
+        for group in self.groups:
+            if group.every % self.interval or self.longest % (group.every or 1):
+                raise PlanError(
+                    f"Train '{self.name}': exchanges of '{group.name}' every {group.every} steps "
+                    f"do not fit those of {self.interval} and {self.longest}."
+                )
+        if self.options.validation and self.validate is None:
+            raise PlanError(f"Train '{self.name}' does not say how it is validated.")
+
+    @property
+    def leaves(self) -> Leaves | None:
+        return Leaves.UPDATE
+
+    @property
+    def readers(self) -> str:
+        return "the coordinator reads each site's; all sites read the networks made of all"
+
+    @cached_property
+    def leaving(self) -> tuple[Group, ...]:
+        """The groups that leave their sites, sorted by name."""
+        kept = [group for group in self.groups if group.keeper != "local"]
+        return tuple(sorted(kept, key=lambda group: group.name))
+
+    def group(self, name: str) -> Group:
+        """The group of this name."""
+        return next(group for group in self.groups if group.name == name)
+
+    def update(self, name: str) -> Update:
+        """The update of this name."""
+        return next(update for update in self.updates if update.name == name)
+
+    @cached_property
+    def interval(self) -> int:
+        """Steps between exchanges in local mode: of the group that is exchanged most often."""
+        return min(group.every or self.options.local_steps for group in self.groups)
+
+    @cached_property
+    def longest(self) -> int:
+        """Steps between exchanges of the group that is exchanged least often."""
+        return max(group.every or self.options.local_steps for group in self.groups)
+
+    @cached_property
+    def _cycle(self) -> tuple[int, tuple[tuple[int, Update], ...]]:
+        """After how many steps updates repeat, and the updates of these steps."""
+        length = math.lcm(*(update.period for update in self.updates))
+        steps = range(length)
+        return length, tuple((s, u) for s in steps for u in self.updates if u.runs(s))
+
+    def per_epoch(self, samples: int) -> float:
+        """Steps in which everybody is seen once."""
+        return max(1.0, samples / self.options.batch)
+
+    def steps(self, samples: int) -> int:
+        """Steps of a training on so many samples."""
+        how = self.options
+        asked = how.steps
+        if how.epochs:
+            asked = min(asked, math.ceil(how.epochs * self.per_epoch(samples)))
+        return self._whole(asked)
+
+    def _whole(self, steps: int) -> int:
+        """As many steps, rounded up to where all groups are exchanged."""
+        cycle, how = self._cycle[0], self.options
+        if how.mode == "exact":
+            return -(-steps // cycle) * cycle
+        rounds = -(-max(1, steps - self.warm_up) // self.longest)
+        return self.warm_up + rounds * self.longest
+
+    @property
+    def warm_up(self) -> int:
+        """Steps of exact mode before local mode."""
+        cycle = self._cycle[0]
+        return -(-self.options.warm_up // cycle) * cycle
+
+    def exchanges(self, steps: int) -> int:
+        """Turns that `steps` steps take, without the last validation."""
+        cycle, updates = self._cycle
+        if self.options.mode == "exact":
+            return steps // cycle * len(updates)
+        return self.warm_up // cycle * len(updates) + (steps - self.warm_up) // self.interval
+
+    def turn(self, number: int) -> Turn:
+        """What is done in exchange `number`."""
+        cycle, updates = self._cycle
+        exact = self.warm_up // cycle * len(updates)
+        if self.options.mode == "exact" or number < exact:
+            times, which = divmod(number, len(updates))
+            within, update = updates[which]
+            step = times * cycle + within
+            names = {group.name for group in self.leaving} & set(update.groups)
+            first_of_step = which == 0 or updates[which - 1][0] != within
+            return Turn(
+                number=number,
+                first=step,
+                after=step + 1,
+                update=update.name,
+                leaving=tuple(sorted(names)),
+                validates=first_of_step and self._validates(step, step + 1),
+            )
+        first = self.warm_up + (number - exact) * self.interval
+        after = first + self.interval
+        due = [g for g in self.leaving if self._exchanged(g, after)]
+        return Turn(
+            number=number,
+            first=first,
+            after=after,
+            leaving=tuple(group.name for group in due),
+            validates=self._validates(first, after),
+        )
+
+    def _exchanged(self, group: Group, after: int) -> bool:
+        return (after - self.warm_up) % (group.every or self.options.local_steps) == 0
+
+    def _validates(self, first: int, after: int) -> bool:
+        how = self.options
+        return bool(how.validation) and -first % how.validate_every < after - first
+
+    def closing(self, steps: int) -> Turn:
+        """The exchange after the last: the networks are judged, and nothing else."""
+        return Turn(number=self.exchanges(steps), first=steps, after=steps, validates=True)
+
+    @property
+    def stateless(self) -> bool:
+        """Whether sites keep nothing of it between exchanges, so that any can be done again."""
+        how, groups = self.options, self.groups
+        if any(group.keeper == "local" for group in groups):
+            return False
+        return how.mode == "exact" or (
+            how.moments != "kept" and all(g.every in (0, self.interval) for g in groups)
+        )
+
+    @property
+    def longest_training(self) -> int:
+        """The most steps that consent is given to."""
+        return self._whole(self.options.steps)
+
+    def times(self, array: str) -> int:
+        """The most exchanges in which `array` leaves."""
+        steps, how = self.longest_training, self.options
+        if array in (VALIDATION, VALIDATED):
+            return min(self.exchanges(steps), -(-steps // how.validate_every)) + 1
+        group = array.partition(".")[0]
+        if group not in {one.name for one in self.leaving}:
+            return self.exchanges(steps)
+        update = next(u for u in self.updates if group in u.groups)
+        if how.mode == "exact":
+            return update.ran(steps)
+        every = self.group(group).every or how.local_steps
+        return update.ran(self.warm_up) + (steps - self.warm_up) // every
+
+    def names(self, turn: Turn) -> tuple[tuple[str, str], ...]:
+        """(update, loss) of everything that `turn` makes a sum of."""
+        updates = (self.update(turn.update),) if turn.exact else self.updates
+        return tuple((u.name, name) for u in updates for name in sorted(u.weights))
+
+    def arrays(self, turn: Turn) -> tuple[ArraySpec, ...]:
+        """What leaves each site in a turn."""
+        found = [spec for name in turn.leaving for spec in self._of_group(name, exact=turn.exact)]
+        if turn.after > turn.first:
+            terms, updates = len(self.names(turn)), 1 if turn.exact else len(self.updates)
+            found += [
+                ArraySpec(
+                    name=LOSSES, shape=(terms,), meaning="sum of every loss over the samples"
+                ),
+                ArraySpec(
+                    name=SAMPLES,
+                    shape=(updates,),
+                    dtype="int64",
+                    least=0,
+                    meaning="samples of every update",
+                ),
+            ]
+            if not turn.exact:
+                found.append(_OF_WEIGHT)
+        if turn.validates:
+            found += _OF_VALIDATION
+        return tuple(found)
+
+    def _of_group(self, name: str, *, exact: bool) -> list[ArraySpec]:
+        group, how = self.group(name), self.options
+        shape = ("batches", group.size) if group.keeper == "owned" else (group.size,)
+        dtype = "float64" if self.masked else how.transfer
+        dtype = "uint16" if dtype == "bfloat16" else dtype
+        what = "gradient, summed over samples" if exact else "change of the parameters, by samples"
+        specs = [ArraySpec(name=name, shape=shape, dtype=dtype, meaning=f"{name}: {what}")]
+        if not exact and how.moments == "averaged":
+            specs += [
+                replace_name(specs[0], f"{name}.{moment}", f"{name}: the optimizer's {moment}")
+                for moment in MOMENTS
+            ]
+        return specs
+
+    @property
+    def releases(self) -> tuple[ArraySpec, ...]:
+        """Everything that leaves each site in one turn or another."""
+        found: dict[str, ArraySpec] = {}
+        local = self.options.mode == "local"
+        for group in self.leaving:
+            for spec in self._of_group(group.name, exact=not local):
+                found[spec.name] = spec
+        every = Turn(number=0, first=0, after=1, validates=bool(self.options.validation))
+        found |= {spec.name: spec for spec in self.arrays(every) if local or spec is not _OF_WEIGHT}
+        return tuple(found.values())
+
+
+def replace_name(spec: ArraySpec, name: str, meaning: str) -> ArraySpec:
+    """The same declaration of another array."""
+    return ArraySpec(name=name, shape=spec.shape, dtype=spec.dtype, meaning=meaning)
+
+
+_OF_WEIGHT = ArraySpec(
+    name=WEIGHT, shape=(), least=0, meaning="samples by which the site's changes count"
+)
+_OF_VALIDATION = (
+    ArraySpec(name=VALIDATION, shape=(), meaning="sum of the validation loss over samples"),
+    ArraySpec(
+        name=VALIDATED, shape=(), dtype="int64", least=0, meaning="samples of the validation"
+    ),
+)

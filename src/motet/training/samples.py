@@ -1,0 +1,129 @@
+"""What a site trains on, and which samples are due in which step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from motet.training.draws import Draws, sample_keys
+
+Int = NDArray[np.intp]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Samples:
+    """Samples of a site's people, in any order.
+
+    Attributes
+    ----------
+    arrays : mapping of str to (n, …) ndarray
+        What losses see of a sample; may be memory-mapped. Floating-point arrays become tensors of
+        the training's precision.
+    people : (n,) str
+        Whose sample it is: who is not to be trained on is none of their samples.
+    parts : (n,) int
+        Which of the person's samples (slices); 0 where there is one.
+    batch : (n,) int
+        Number of the scanner in the schema.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    people: NDArray[Any]
+    batch: NDArray[np.intp]
+    parts: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+    def keys(self, seed: int) -> NDArray[np.int64]:
+        """(n,) int64, of seed, person and part."""
+        parts = self.parts if len(self.parts) else np.zeros(len(self), dtype=np.intp)
+        return sample_keys(seed, self.people.tolist(), parts)
+
+    def held_back(self, share: float, seed: int) -> NDArray[np.bool_]:
+        """(n,) bool: samples of the people who validate, drawn by person."""
+        if not share or not len(self):
+            return np.zeros(len(self), dtype=bool)
+        names, whose = np.unique(self.people.astype(str), return_inverse=True)
+        keys = torch.from_numpy(sample_keys(seed, names.tolist(), np.zeros(len(names), np.intp)))
+        drawn = Draws(keys, 0, torch.float64).uniform("validates", 1)[:, 0].numpy()
+        return np.asarray(drawn < share)[whose]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Order:
+    """In which steps samples are due: everybody once in every epoch, in an order drawn anew.
+
+    Sample i is due in step ``floor((k + u_ik) / r_i)`` of pass k, with u uniform of (seed, person,
+    part, k) and r the share of the samples that a step takes. Nobody has to know how many samples
+    other sites have: a step's batch is of the asked size on average, and a split of people over
+    sites changes nothing.
+
+    Attributes
+    ----------
+    keys : (n,) int64
+    rates : (n,) float64
+        Samples a step for every sample: batch / N; where scanners have equal shares, batch / K / n.
+    """
+
+    keys: NDArray[np.int64]
+    rates: NDArray[np.float64]
+
+    def due(self, step: int) -> Int:
+        """Samples of a step, sorted by their draws; one may come twice where its share is large."""
+        if not len(self.keys):
+            return np.zeros(0, dtype=np.intp)
+        found, drawn = [], []
+        for rate, members in self._strata:
+            for k in range(int(step * rate), int((step + 1) * rate) + 1):
+                u = self._drawn(k)[members]
+                here = np.floor((k + u) / rate) == step
+                found.append(members[here])
+                drawn.append(u[here])
+        rows, order = np.concatenate(found), np.argsort(np.concatenate(drawn), kind="stable")
+        return rows[order]
+
+    @cached_property
+    def _strata(self) -> list[tuple[float, Int]]:
+        return [(float(r), np.flatnonzero(self.rates == r)) for r in np.unique(self.rates)]
+
+    @cached_property
+    def _passes(self) -> dict[int, NDArray[np.float64]]:
+        return {}
+
+    def _drawn(self, k: int) -> NDArray[np.float64]:
+        if k not in self._passes:
+            while len(self._passes) > 3:
+                self._passes.pop(min(self._passes))
+            keys = torch.from_numpy(self.keys)
+            self._passes[k] = Draws(keys, k, torch.float64).uniform("order", 1)[:, 0].numpy()
+        return self._passes[k]
+
+
+def rates(
+    batch: NDArray[np.intp], *, size: int, samples: int, batches: int, strata: str
+) -> NDArray[np.float64]:
+    """Share of every sample in a step of `size` samples, (n,).
+
+    Parameters
+    ----------
+    batch : (n,) int
+        Scanner of every sample that is trained on.
+    size : int
+        Samples of a step, over all sites.
+    samples : int
+        All sites' samples.
+    batches : int
+        All sites' scanners.
+    strata : {"", "batch"}
+    """
+    if not strata:
+        return np.full(len(batch), min(1.0, size / samples))
+    counts = np.bincount(batch, minlength=1)
+    return np.asarray(size / batches / counts[batch], dtype=np.float64)

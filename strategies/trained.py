@@ -1,0 +1,75 @@
+"""The loop of a training at the coordinator: exchange after exchange, and what is kept of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from motet.errors import TrainingError
+from motet.phases import Phase
+from motet.releases import Arrays
+from motet.strategies.plain_sum import add
+from motet.strategies.rounds import Ask
+from motet.strategies.secure_sum import secure_total
+from motet.training.exchange import as_float, exchange
+from motet.training.phase import Train, Turn
+
+Sums = Mapping[str, NDArray[Any]]
+Conclude = Callable[[Any, Turn, Sums], None]
+"""``(trainer, turn, sums)``: moves the coordinator's networks by what sites sent."""
+
+
+def run(train: Train, ask: Ask, shared: Arrays, conclude: Conclude) -> Arrays:
+    """Run a training from where it stopped.
+
+    Returns
+    -------
+    mapping of str to ndarray
+        ``<train>.<group>`` of every group that leaves its sites.
+    """
+    # torch is needed where networks are trained, not where plans are made of sums.
+    from motet.training.coordinator import Trainer
+
+    samples = int(shared[train.counted])
+    check_samples(train, samples)
+    trainer = Trainer(train, sizes=ask.sizes, seed=ask.seed, samples=samples)
+    start = trainer.resume(ask.kept) if ask.kept else 0
+    for turn in trainer.turns(start):
+        sums = _summed(train, turn, ask, {**shared, **trainer.told()})
+        if turn.after > turn.first:
+            conclude(trainer, turn, sums)
+        row = trainer.note(turn, sums)
+        ask.keep(turn, trainer.state(), row)
+    return trainer.model()
+
+
+def check_samples(train: Train, samples: int) -> None:
+    """Refuse a step of more samples than there are."""
+    trained = round(samples * (1.0 - train.options.validation))
+    if train.options.batch > trained:
+        raise TrainingError(
+            f"A step of '{train.name}' takes {train.options.batch} samples, and the fit has "
+            f"{trained}{' beside those that validate' if train.options.validation else ''}.",
+            do=f"Set train: {{batch: {max(1, trained // 2)}}} or less.",
+            key="train.batch",
+        )
+
+
+def _summed(train: Train, turn: Turn, ask: Ask, told: Arrays) -> Sums:
+    """What all sites sent in one exchange comes to."""
+    phase, asked = exchange(train, turn), ask.of(turn)
+    if train.masked:
+        return secure_total(phase, asked, told)
+    replies = asked(phase, told)
+    return add({site: _wide(arrays) for site, arrays in replies.items()})
+
+
+def _wide(arrays: Arrays) -> dict[str, NDArray[Any]]:
+    return {name: as_float(array) for name, array in arrays.items()}
+
+
+def trains(phase: Phase) -> bool:
+    """Whether a phase is a training."""
+    return isinstance(phase, Train)
