@@ -21,6 +21,10 @@ from motet.harmonizer import Harmonizer, Params, SiteModel
 from motet.phases import Local, Phase, Publish, Repeat, Step, Sum
 from motet.releases import Arrays
 from motet.schema import Batch, Schema
+from motet.strategies.exact import exact
+from motet.strategies.in_place import InPlace
+from motet.training.options import TrainedParams
+from motet.training.phase import Train
 
 
 def fitted_alone(
@@ -55,9 +59,20 @@ def fitted_alone(
     """
     own = replace(schema.of_the_fit, batches=tuple(Batch(fit.site, name) for name in fit.batches))
     site = LocalSite(name=fit.site, schema=own, data=fit, seed=seed, say=say)
+    params = in_one_place(params, len(fit))
     shared: dict[str, NDArray[Any]] = {}
     _run(method.plan(params, own), site, shared)
     return own, shared, method.site_model(params, site, shared)
+
+
+def in_one_place(params: Params, samples: int) -> Params:
+    """Options of a training as it runs in one place, of no more samples a step than there are."""
+    if not isinstance(params, TrainedParams):
+        return params
+    how = params.train
+    some = max(1, int(samples * (1.0 - how.validation)))
+    train = how.model_copy(update={"mode": "exact", "warm_up": 0, "batch": min(how.batch, some)})
+    return params.model_copy(update={"train": train})
 
 
 def ignored(error: MotetError) -> None:
@@ -169,4 +184,7 @@ def _do(phase: Phase, site: LocalSite, shared: Arrays) -> Arrays:
         published = {f"{site.name}/{name}": array for name, array in arrays.items()}
         conclude = phase.at_coordinator
         return published if conclude is None else conclude(published, shared)
+    if isinstance(phase, Train):
+        ask = InPlace(sites={site.name: site}, sizes=site.schema.sizes, seed=site.seed)
+        return exact(phase, ask, shared)
     raise PlanError(f"This version cannot run the phase '{phase.name}'.")

@@ -181,7 +181,7 @@ class Asking:
         body = Body(document={"panels": _of_panels(panels)}, arrays=told)
         accepted = self._ask(body, check)
         for site, reply in accepted.items():
-            self.received.arrays(site, phase, self.path.partition("@")[0], reply.arrays, masked=True)
+            self.received.arrays(site, phase, self.path, reply.arrays, masked=True)
         return {
             key: Held(
                 panel=panel,
@@ -245,9 +245,7 @@ class Asking:
 def _told(shared: Arrays) -> Arrays:
     """What sites need of what the coordinator knows."""
     return {
-        name: array
-        for name, array in shared.items()
-        if not name.startswith((PRIVATE, UNFINISHED))
+        name: array for name, array in shared.items() if not name.startswith((PRIVATE, UNFINISHED))
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -125,7 +126,7 @@ class Runner:
                 for name, array in self._progress.shared.items()
                 if name.startswith(own)
             },
-            keeping=partial(self._kept, phase, path),
+            keeping=partial(self._kept, path),
         )
         additions = strategy_for(phase, self._plan)(phase, asking, self._progress.shared)
         _check_finite(additions, path)
@@ -135,9 +136,7 @@ class Runner:
         self._done(f"={path}" if isinstance(phase, Train) else path)
         self._observe(Event(kind=Kind.DONE, phase=path, step=self._count))
 
-    def _kept(
-        self, phase: Train, path: str, turn: Turn, state: Arrays, row: Mapping[str, Any] | None
-    ) -> None:
+    def _kept(self, path: str, turn: Turn, state: Arrays, row: Mapping[str, Any] | None) -> None:
         """Write down where a training is. What can be done again is written every few seconds."""
         own = f"{UNFINISHED}{path}/"
         progress = self._progress
@@ -153,6 +152,7 @@ class Runner:
                     losses={k: v for k, v in row.items() if isinstance(v, float)},
                 )
             )
+        phase = self._plan.train_at(path)
         if not phase.stateless:
             progress.done = then(progress.done, path_of(path, turn))
         elif time.monotonic() < self._saved + EVERY:

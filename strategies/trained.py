@@ -35,7 +35,7 @@ def run(train: Train, ask: Ask, shared: Arrays, conclude: Conclude) -> Arrays:
     samples = int(shared[train.counted])
     check_samples(train, samples)
     trainer = Trainer(train, sizes=ask.sizes, seed=ask.seed, samples=samples)
-    start = trainer.resume(ask.kept) if ask.kept else 0
+    start = trainer.resume(ask.kept) if ask.kept else trainer.begin(shared)
     for turn in trainer.turns(start):
         sums = _summed(train, turn, ask, {**shared, **trainer.told()})
         if turn.after > turn.first:
@@ -47,7 +47,7 @@ def run(train: Train, ask: Ask, shared: Arrays, conclude: Conclude) -> Arrays:
 
 def check_samples(train: Train, samples: int) -> None:
     """Refuse a step of more samples than there are."""
-    trained = round(samples * (1.0 - train.options.validation))
+    trained = train.trained_of(samples)
     if train.options.batch > trained:
         raise TrainingError(
             f"A step of '{train.name}' takes {train.options.batch} samples, and the fit has "

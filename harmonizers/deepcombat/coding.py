@@ -101,7 +101,7 @@ class Coder:
         from motet.training.device import steady
 
         w = torch.from_numpy(self.inputs(table)["w"])
-        member = torch.from_numpy(np.broadcast_to(self.target, (len(table), len(self.target))).copy())
+        member = torch.from_numpy(np.tile(self.target, (len(table), 1)))
         with torch.no_grad(), steady(1):
             found = self._networks().decode(torch.from_numpy(latent), w, member)
         return self._native(found.numpy())
@@ -140,9 +140,7 @@ class Coder:
         """Largest absolute value of each reconstructed feature, native units, (p,)."""
         standardized = _bound(self._networks().decoder.heads[0])
         used = self.shared["used"].astype(bool)
-        return np.where(
-            used, standardized * self.shared["sd"] + np.abs(self.shared["mean"]), 0.0
-        )
+        return np.where(used, standardized * self.shared["sd"] + np.abs(self.shared["mean"]), 0.0)
 
 
 def _bound(head: Any) -> Float:

@@ -23,6 +23,7 @@ from motet.harmonizers._linear.fit import (
 from motet.harmonizers._linear.model import harmonized_rows, site_model
 from motet.harmonizers._linear.options import reference_batch
 from motet.harmonizers.deepcombat.coding import Coder, over_latents, over_residuals, under
+from motet.harmonizers.deepcombat.gaussian import Gaussian
 from motet.harmonizers.deepcombat.params import DeepComBatParams
 from motet.harmonizers.deepcombat.scale import Scale
 from motet.harmonizers.deepcombat.training import train_phase
@@ -159,6 +160,7 @@ class DeepComBat:
         )
         return (
             *Scale(schema).steps(),
+            *(Gaussian(params, schema).steps() if params.start == "moments" else ()),
             train_phase(params, schema),
             Sum(
                 name="latents",
@@ -182,7 +184,7 @@ class DeepComBat:
         return ()
 
     def site_model(self, params: Any, site: Site, shared: Arrays) -> SiteModel:
-        """ComBat's gamma_star and delta_star of latents and of residuals, for the site's batches."""
+        """ComBat's gamma_star and delta_star of latents and residuals of the site's batches."""
         stages = Stages(Fit(params, site.schema, reference_batch(params, site.schema)), params)
         latents = stages._over_latents(site, shared)  # noqa: SLF001
         residuals = stages._over_residuals(site, shared)  # noqa: SLF001
@@ -206,9 +208,7 @@ class DeepComBat:
         coder = Coder(params, schema, shared)
         coded = coder.coded(data)
         latents = over_latents(data, coded.latent)
-        own = SiteModel(
-            site=model.site, batches=model.batches, arrays=under(model.arrays, LATENT)
-        )
+        own = SiteModel(site=model.site, batches=model.batches, arrays=under(model.arrays, LATENT))
         style = np.empty_like(coded.latent)
         for rows, block in harmonized_rows(latents, own, under(shared, LATENT), schema):
             style[rows] = block

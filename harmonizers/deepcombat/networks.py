@@ -10,6 +10,7 @@ begin at zero, so that no batch's beginning depends on the others.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ class Tower(nn.Module):
     def __init__(self, inputs: int, widths: Sequence[int], outputs: Sequence[int]) -> None:
         super().__init__()
         sizes = [inputs, *widths]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.heads = nn.ModuleList(nn.Linear(sizes[-1], size) for size in outputs)
 
     def forward(self, x: Tensor, of_batch: Tensor) -> tuple[Tensor, ...]:
@@ -79,7 +80,7 @@ class CVAE(nn.Module):
         self.decoder_batch = Columns(batches, back[0])
 
     def encode(self, x: Tensor, w: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
-        """mu and log sigma^2 of the latent space, (B, latent) each."""
+        """Mu and log sigma^2 of the latent space, (B, latent) each."""
         mu, log_var = self.encoder(torch.cat([x, w], dim=1), self.encoder_batch(member))
         return mu, log_var
 
@@ -104,4 +105,4 @@ def error(networks: Any, batch: Mapping[str, Tensor], draws: Any) -> Tensor:
     """Squared error of every sample decoded from its mean, (B,): what validation looks at."""
     mu, _ = networks.encode(batch["x"], batch["w"], batch["member"])
     found = networks.decode(mu, batch["w"], batch["member"]) - batch["x"]
-    return (found.square() * batch["used"]).sum(dim=1)
+    return torch.sum(found.square() * batch["used"], dim=1)

@@ -27,7 +27,11 @@ class DeepComBatParams(TrainedParams):
         from the number of features.
     kl : float
         Weight lambda of the Kullback-Leibler term.
+    start : {"random", "moments"}
+        First weights: random, as published, or learned from the features' covariance over all
+        sites, which leaves as one more sum and saves exchanges. The preset says which.
     learning_rate : float
+        Default: the preset's.
     prior : {"parametric", "none"}
         Of ComBat on latents and on residuals.
     adjust : {"location_scale", "location"}
@@ -37,14 +41,32 @@ class DeepComBatParams(TrainedParams):
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "paper": {"mode": "exact", "batch": 64, "epochs": EPOCHS, "steps": 100_000},
-        "small": {"batch": 64, "epochs": EPOCHS, "steps": 20_000, "local_steps": 50},
-        "tiny": {"batch": 8, "steps": 6, "local_steps": 3, "precision": "float64", "transfer": "float64"},
+        "paper": {
+            "train": {"mode": "exact", "batch": 64, "epochs": EPOCHS, "steps": 100_000},
+            "learning_rate": 0.01,
+            "start": "random",
+        },
+        "small": {
+            "train": {"batch": 64, "epochs": EPOCHS, "steps": 20_000, "local_steps": 60},
+            "learning_rate": 0.001,
+            "start": "moments",
+        },
+        "tiny": {
+            "train": {
+                "batch": 8,
+                "steps": 6,
+                "local_steps": 3,
+                "precision": "float64",
+                "transfer": "float64",
+            },
+            "start": "random",
+        },
     }
 
     hidden: int = Field(default=3, ge=1, le=10)
     dims: tuple[int, ...] = ()
     kl: float = Field(default=0.1, ge=0.0)
+    start: Literal["random", "moments"] = "random"
     learning_rate: float = Field(default=0.01, gt=0.0)
     prior: Literal["parametric", "none"] = "parametric"
     adjust: Adjust = "location_scale"

@@ -143,4 +143,7 @@ class Scale:
 
     def bounds_of_squares(self, size: Magnitudes, shared: Arrays) -> Bounds:
         """What no site's sums exceed: a mean is no larger than what it is of."""
-        return {"yy": size.rows * (2 * size.features) ** 2, "ww": size.rows * (2 * size.columns) ** 2}
+        return {
+            "yy": size.rows * (2 * size.features) ** 2,
+            "ww": size.rows * (2 * size.columns) ** 2,
+        }

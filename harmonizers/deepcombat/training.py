@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from motet.harmonizers.deepcombat.coding import NAME, Coder
+from motet.harmonizers.deepcombat.gaussian import Gaussian
 from motet.harmonizers.deepcombat.params import EPOCHS, DeepComBatParams
 from motet.releases import Arrays
 from motet.schema import Batch, Schema
@@ -74,7 +76,7 @@ class Training:
         return error(networks, batch, draws)
 
     def weighing(self, moment: Moment) -> Mapping[str, float]:
-        """Weight of the Kullback-Leibler term: none, in cycles, all (in 40 parts of the training)."""
+        """Weight of the Kullback-Leibler term: none, in cycles, all; by 40ths of the training."""
         epoch = moment.done * EPOCHS
         if epoch < WITHOUT:
             return {"kl": 0.0}
@@ -96,7 +98,7 @@ def _sessions(table: Any) -> Any:
 def _tower(inputs: int, widths: tuple[int, ...], outputs: int) -> int:
     """Parameters of linear layers with biases: `inputs`, `widths`, then heads of `outputs`."""
     sizes = (inputs, *widths)
-    layers = sum((a + 1) * b for a, b in zip(sizes, sizes[1:], strict=False))
+    layers = sum((a + 1) * b for a, b in pairwise(sizes))
     return layers + (sizes[-1] + 1) * outputs
 
 
@@ -129,4 +131,5 @@ def train_phase(params: DeepComBatParams, schema: Schema) -> Train:
         ),
         options=params.train,
         validate=training.error,
+        first=Gaussian(params, schema).first if params.start == "moments" else None,
     )

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from motet.errors import StudyFileError, nearest
 
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 

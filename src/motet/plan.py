@@ -159,6 +159,11 @@ class Plan:
         """Whether a phase belongs to the evaluation."""
         return any(phase is other for other, _ in walk(self.evaluation))
 
+    def train_at(self, path: str) -> Train:
+        """The training that a path names."""
+        name = path.rpartition("/")[2]
+        return next(p for p in self.phases if isinstance(p, Train) and p.name == name)
+
     def phase_at(self, path: str) -> Phase:
         """The phase that a path such as ``refine[2]/gram`` names, within what was consented to.
 
@@ -282,8 +287,7 @@ def _checked_params(harmonizer: Harmonizer, study: Study) -> Params:
             raise StudyFileError(
                 "'train' is a section of the study file, beside 'params'.", key="params.train"
             )
-        found = checked(kind, {**study.params, "train": study.train}, under="params")
-        return found
+        return checked(kind, {**study.params, "train": study.train}, under="params")
     if study.train:
         raise StudyFileError(
             f"'{study.method}' is not trained.", do="Take 'train' out.", key="train"

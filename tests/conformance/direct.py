@@ -20,6 +20,9 @@ from motet.harmonizer import SiteModel
 from motet.phases import Local, Phase, Publish, Repeat, Step, Sum
 from motet.plan import Plan, build_plan
 from motet.store import content_hash
+from motet.strategies import strategy_for
+from motet.strategies.in_place import InPlace
+from motet.training.phase import Train
 
 Sent = list[tuple[str, str, dict[str, np.ndarray]]]
 
@@ -77,6 +80,13 @@ def _steps(steps: Sequence[Step], sites: dict[str, LocalSite], result: Direct) -
 
 def _phase(phase: Phase, sites: dict[str, LocalSite], result: Direct) -> Mapping[str, Any]:
     chosen = sorted(name for name in sites if phase.who.site in ("", name))
+    if isinstance(phase, Train):
+        ask = InPlace(
+            sites={s: sites[s] for s in chosen},
+            sizes=sites[chosen[0]].schema.sizes,
+            seed=result.plan.seed,
+        )
+        return strategy_for(phase, result.plan)(phase, ask, result.shared)
     if isinstance(phase, Local):
         for name in chosen:
             phase.at_site(sites[name], result.shared)

@@ -88,8 +88,8 @@ def _workshop(train: Train, site: Site, shared: Arrays) -> Workshop:
     trained = np.flatnonzero(~back)
     each = rates(
         samples.batch[trained],
+        per_epoch=train.per_epoch(train.trained_of(counted)),
         size=how.batch,
-        samples=max(1, round(counted * (1.0 - how.validation))),
         batches=len(schema.batches),
         strata=train.strata,
     )
@@ -137,9 +137,8 @@ def train_at_site(train: Train, turn: Turn, site: Site, shared: Arrays) -> Array
 
 
 def _moment(train: Train, shop: Workshop, step: int) -> Moment:
-    return Moment(
-        step=step, steps=train.steps(shop.samples), per_epoch=train.per_epoch(shop.samples)
-    )
+    trained = train.trained_of(shop.samples)
+    return Moment(step=step, steps=train.steps(trained), per_epoch=train.per_epoch(trained))
 
 
 def _validated(train: Train, turn: Turn, shop: Workshop, site: Site) -> Arrays:

@@ -13,7 +13,16 @@ from motet.training.device import steady
 from motet.training.moment import Moment
 from motet.training.networks import build
 from motet.training.optimizer import Optimizer
-from motet.training.phase import LOSSES, MOMENTS, SAMPLES, VALIDATED, VALIDATION, Train, Turn, Update
+from motet.training.phase import (
+    LOSSES,
+    MOMENTS,
+    SAMPLES,
+    VALIDATED,
+    VALIDATION,
+    Train,
+    Turn,
+    Update,
+)
 
 Numbers = Mapping[str, NDArray[Any]]
 ROWS = 500
@@ -32,24 +41,31 @@ class Trainer:
         All sites' samples of the fit.
     """
 
-    def __init__(
-        self, train: Train, *, sizes: Mapping[str, int], seed: int, samples: int
-    ) -> None:
-        self.train, self.steps = train, train.steps(samples)
-        self._per_epoch = train.per_epoch(samples)
+    def __init__(self, train: Train, *, sizes: Mapping[str, int], seed: int, samples: int) -> None:
+        trained = train.trained_of(samples)
+        self.train, self.steps = train, train.steps(trained)
+        self._per_epoch = train.per_epoch(trained)
+        self._seed = seed
         self._networks = build(train, sizes, seed=seed)
         self._optimizers = {u.name: Optimizer(self._networks, u) for u in train.updates}
         self._server = self._server_optimizer()
         names = [group.name for group in train.leaving]
-        self._ema = {
-            n: self._networks.parameters[n].clone() for n in names if train.group(n).ema
-        }
+        self._ema = {n: self._networks.parameters[n].clone() for n in names if train.group(n).ema}
         self._averaged: dict[str, NDArray[Any]] = {}
         """Moments of the sites' optimizers."""
         self._best: dict[str, NDArray[Any]] = {}
         self._best_loss = np.inf
         self._number = 0
         self._open: dict[tuple[str, str], list[float]] = {}
+
+    def begin(self, shared: Numbers) -> int:
+        """Make the first weights; returns the first exchange."""
+        if self.train.first is not None:
+            with steady(self.train.options.threads):
+                self.train.first(self._networks, self.train, shared, self._seed)
+            for name in self._ema:
+                self._ema[name].copy_(self._networks.parameters[name])
+        return 0
 
     def _server_optimizer(self) -> Optimizer:
         names = tuple(group.name for group in self.train.leaving)
@@ -103,7 +119,10 @@ class Trainer:
     def adapt(self, turn: Turn, changes: Numbers) -> None:
         """A step of the coordinator's own optimizer against what networks changed by."""
         with steady(self.train.options.threads):
-            flat = {g.name: torch.zeros_like(self._networks.parameters[g.name]) for g in self.train.leaving}
+            flat = {
+                g.name: torch.zeros_like(self._networks.parameters[g.name])
+                for g in self.train.leaving
+            }
             flat |= {name: -self._flat(name, changes[name]) for name in turn.leaving}
             self._server.step(flat, Moment(step=turn.first, steps=self.steps, per_epoch=1.0))
             self._take_moments(changes)
@@ -131,11 +150,12 @@ class Trainer:
         train = self.train
         self._number = turn.number + 1
         if turn.after > turn.first:
-            counts = dict(zip(dict.fromkeys(u for u, _ in train.names(turn)), sums[SAMPLES], strict=True))
+            updates = dict.fromkeys(update for update, _ in train.names(turn))
+            counts = dict(zip(updates, sums[SAMPLES], strict=True))
             for key, loss in zip(train.names(turn), sums[LOSSES], strict=True):
-                total = self._open.setdefault(key, [0.0, 0.0])
-                total[0] += float(loss)
-                total[1] += float(counts[key[0]])
+                so_far = self._open.setdefault(key, [0.0, 0.0])
+                so_far[0] += float(loss)
+                so_far[1] += float(counts[key[0]])
         judged = None
         if turn.validates and int(sums[VALIDATED]):
             judged = float(sums[VALIDATION]) / int(sums[VALIDATED])
@@ -146,7 +166,8 @@ class Trainer:
         last = turn.number + 1 >= total
         if judged is None and not last and (turn.number + 1) % each:
             return None
-        row = {"phase": train.name, "exchange": turn.number, "step": turn.after, "steps": self.steps}
+        row: dict[str, Any] = {"phase": train.name, "exchange": turn.number}
+        row |= {"step": turn.after, "steps": self.steps}
         row |= {f"{u}.{n}": s / c for (u, n), (s, c) in sorted(self._open.items()) if c}
         self._open = {}
         return row if judged is None else {**row, "validation": judged}

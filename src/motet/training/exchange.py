@@ -77,7 +77,7 @@ def exchange(train: Train, turn: Turn) -> Exchange:
 
 
 def path_of(path: str, turn: Turn) -> str:
-    """``cvae@17``: what an exchange of the phase at `path` is called; ``!`` where it is the last."""
+    """``cvae@17``: what an exchange of the phase at `path` is called; ``!``: it only validates."""
     return f"{path}@{turn.number}{'' if turn.after > turn.first else '!'}"
 
 
@@ -121,12 +121,12 @@ def before(done: list[str]) -> tuple[list[str], ...]:
     found = split_path(done[-1]) if done else None
     if found is None or (found[1] == 0):
         return (done[:-1],)
-    train, number, closing = found
+    train, number, _ = found
     return ([*done[:-1], f"{train}@{number - 1}"],)
 
 
 def as_float(array: np.ndarray) -> np.ndarray:
-    """Numbers that left as the upper halves of float32 (bfloat16), as float32; others as they are."""
+    """Numbers that left as bfloat16, the upper half of a float32, as float32; others as are."""
     if array.dtype != np.uint16:
         return array
     return (array.astype(np.uint32) << 16).view(np.float32)

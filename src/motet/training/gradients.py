@@ -21,7 +21,6 @@ from motet.training.samples import Samples
 Int = NDArray[np.intp]
 
 
-
 class Feed:
     """Samples as batches of tensors.
 
@@ -119,7 +118,6 @@ def summed_gradients(
         Whether losses are computed in bfloat16 where torch holds that to be safe.
     """
     weights = weights_at(update, moment)
-    leaves = [leaf for name in update.groups for leaf in networks.leaves[name]]
     found = Gradients(
         of={name: torch.zeros_like(networks.parameters[name]) for name in update.groups},
         losses={n: torch.zeros((), dtype=torch.float64, device=feed.device) for n in weights},
@@ -130,11 +128,11 @@ def summed_gradients(
         losses = losses_of(update.losses, networks, feed, part, moment.step, mixed=mixed)
         if set(losses) != set(weights):
             raise PlanError(f"Update '{update.name}' has the losses {sorted(losses)}.")
-        total = sum(weights[name] * loss.sum() for name, loss in losses.items())
-        parts = torch.autograd.grad(total, leaves, allow_unused=True)
+        total = torch.stack([weights[name] * loss.sum() for name, loss in losses.items()]).sum()
         for name, loss in losses.items():
             found.losses[name] += loss.detach().sum()
-        _add(found.of, networks, update.groups, parts)
+        for name, gradient in networks.gradients(total, update.groups).items():
+            found.of[name] += gradient
     return found
 
 
@@ -154,25 +152,7 @@ def losses_of(
     for name, loss in found.items():
         if loss.shape != (len(rows),):
             raise PlanError(
-                f"The loss '{name}' has the shape {tuple(loss.shape)}: it needs one value a sample, "
-                f"({len(rows)},)."
+                f"The loss '{name}' has the shape {tuple(loss.shape)}: it needs one value a "
+                f"sample, ({len(rows)},)."
             )
     return found
-
-
-def _add(
-    sums: dict[str, Tensor],
-    networks: Networks,
-    groups: tuple[str, ...],
-    parts: tuple[Tensor | None, ...],
-) -> None:
-    left = list(parts)
-    for name in groups:
-        leaves = networks.leaves[name]
-        own, left = left[: len(leaves)], left[len(leaves) :]
-        flat = [
-            torch.zeros_like(leaf).reshape(-1) if part is None else part.reshape(-1)
-            for leaf, part in zip(leaves, own, strict=True)
-        ]
-        if flat:
-            sums[name] += torch.cat(flat)

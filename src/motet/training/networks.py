@@ -91,7 +91,7 @@ class Networks:
 
     def load(self, name: str, vector: NDArray[np.floating]) -> None:
         """Take a group's numbers."""
-        flat = self.flat(name, torch.from_numpy(np.ascontiguousarray(vector)))
+        flat = self.flat(name, torch.from_numpy(np.array(vector)))
         count = len(self.parameters[name])
         with torch.no_grad():
             self.parameters[name].copy_(flat[:count])
@@ -112,7 +112,17 @@ class Networks:
         if self.groups[name].keeper != "owned":
             return shaped.reshape(-1)
         widths = [parameter.numel() // self.batches for parameter in self.leaves[name]]
-        return torch.cat([part.reshape(-1) for part in shaped.split(widths, dim=1)])
+        parts = shaped.split_with_sizes(widths, dim=1)
+        return torch.cat([part.reshape(-1) for part in parts])
+
+    def gradients(self, total: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+        """Flat gradients of a number with respect to some groups; zero where it has nothing."""
+        leaves = [(name, leaf) for name in names for leaf in self.leaves[name]]
+        parts = torch.autograd.grad(total, [leaf for _, leaf in leaves], allow_unused=True)
+        found: dict[str, list[Tensor]] = {name: [] for name in names}
+        for (name, leaf), part in zip(leaves, parts, strict=True):
+            found[name].append((torch.zeros_like(leaf) if part is None else part).reshape(-1))
+        return {name: torch.cat(flat) for name, flat in found.items()}
 
     def refresh(self, names: Iterable[str]) -> None:
         """Let modules that keep something of their weights (spectral norms) take the new ones."""
@@ -128,9 +138,7 @@ def _joined(parts: Iterable[Tensor], dtype: torch.dtype, device: torch.device) -
     return torch.cat(flat) if flat else torch.zeros(0, dtype=dtype, device=device)
 
 
-def build(
-    train: Train, sizes: Mapping[str, int], *, seed: int, device: str = "cpu"
-) -> Networks:
+def build(train: Train, sizes: Mapping[str, int], *, seed: int, device: str = "cpu") -> Networks:
     """The networks with their first weights: the same of one seed, wherever they are built."""
     first = int(draw(seed, "first weights", train.name).integers(2**63))
     with torch.random.fork_rng(devices=[]):

@@ -47,7 +47,7 @@ class Optimizer:
             for vector, r in zip(self._vectors.values(), self._rates, strict=True)
         ]
         self._adam = kind != "sgd"
-        self._optimizer = KINDS[kind](settings, **given)  # type: ignore[call-arg]
+        self._optimizer = KINDS[kind](settings, **given)
         self.ran = 0
 
     def step(self, gradients: Mapping[str, Tensor], moment: Moment) -> None:
@@ -91,6 +91,6 @@ class Optimizer:
                 if array is None:
                     state[key] = torch.zeros_like(vector)
                     continue
-                flat = self._networks.flat(name, torch.from_numpy(np.ascontiguousarray(array)))
+                flat = self._networks.flat(name, torch.from_numpy(np.array(array)))
                 state[key] = flat[: len(vector)].to(vector.device, vector.dtype).clone()
             self._optimizer.state[vector] = state

@@ -87,7 +87,7 @@ class TrainedParams(Params):
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Preset -> what it sets of ``train``."""
+    """Preset -> ``train``, what it sets of that section, and other parameters."""
 
     train: TrainOptions = TrainOptions()
 
@@ -104,14 +104,15 @@ class TrainedParams(Params):
             raise ValueError("train holds options: {mode: local, local_steps: 20}")
         given = dict(given)
         rounds = given.pop("rounds", None)
-        chosen = {**cls.presets.get(str(given.get("preset", "small")), {}), **given}
+        preset = dict(cls.presets.get(str(given.get("preset", "small")), {}))
+        chosen = {**preset.pop("train", {}), **given}
         if rounds is not None:
             if type(rounds) is not int or rounds < 1:
                 raise ValueError(f"train.rounds is a number of exchanges, not {rounds!r}")
             each = 1 if chosen.get("mode", "local") == "exact" else chosen.get("local_steps", 20)
             # Exchanges are what users of Flower count: so many of them, however many people.
             chosen |= {"steps": int(chosen.get("warm_up", 0)) + rounds * int(each), "epochs": 0.0}
-        return {**value, "train": chosen}
+        return {**preset, **value, "train": chosen}
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

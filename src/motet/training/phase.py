@@ -1,4 +1,4 @@
-"""The phase ``Train``: networks, who keeps them, and the optimizer's steps. Plain data, no torch."""
+"""The phase ``Train``: networks, who keeps them, the optimizer's steps. Plain data, no torch."""
 
 from __future__ import annotations
 
@@ -147,6 +147,9 @@ class Train(Phase):
         The study's ``train:``, complete.
     validate : callable, optional
         ``(networks, batch, draws) -> (B,)``: what is smallest for the best networks.
+    first : callable, optional
+        ``(networks, train, shared, seed)``: makes other first weights of what is shared, at the
+        coordinator.
     counted : str
         The shared number of samples of the fit.
     strata : {"", "batch"}
@@ -164,6 +167,7 @@ class Train(Phase):
     updates: tuple[Update, ...]
     options: TrainOptions
     validate: Callable[[Any, Mapping[str, Any], Any], Any] | None = None
+    first: Callable[[Any, Any, Arrays, int], None] | None = None
     counted: str = "people"
     strata: Literal["", "batch"] = ""
     masked: bool = False
@@ -231,9 +235,13 @@ class Train(Phase):
         steps = range(length)
         return length, tuple((s, u) for s in steps for u in self.updates if u.runs(s))
 
+    def trained_of(self, samples: int) -> int:
+        """Of so many samples, those that do not validate."""
+        return max(1, round(samples * (1.0 - self.options.validation)))
+
     def per_epoch(self, samples: int) -> float:
-        """Steps in which everybody is seen once."""
-        return max(1.0, samples / self.options.batch)
+        """Steps in which everybody is seen once: the last of a pass may be smaller."""
+        return float(max(1, math.ceil(samples / self.options.batch)))
 
     def steps(self, samples: int) -> int:
         """Steps of a training on so many samples."""
@@ -364,7 +372,7 @@ class Train(Phase):
     def _of_group(self, name: str, *, exact: bool) -> list[ArraySpec]:
         group, how = self.group(name), self.options
         shape = ("batches", group.size) if group.keeper == "owned" else (group.size,)
-        dtype = "float64" if self.masked else how.transfer
+        dtype: str = "float64" if self.masked else how.transfer
         dtype = "uint16" if dtype == "bfloat16" else dtype
         what = "gradient, summed over samples" if exact else "change of the parameters, by samples"
         specs = [ArraySpec(name=name, shape=shape, dtype=dtype, meaning=f"{name}: {what}")]

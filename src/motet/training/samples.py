@@ -107,23 +107,24 @@ class Order:
 
 
 def rates(
-    batch: NDArray[np.intp], *, size: int, samples: int, batches: int, strata: str
+    batch: NDArray[np.intp], *, per_epoch: float, size: int, batches: int, strata: str
 ) -> NDArray[np.float64]:
-    """Share of every sample in a step of `size` samples, (n,).
+    """How often every sample comes in a step, (n,).
 
     Parameters
     ----------
     batch : (n,) int
         Scanner of every sample that is trained on.
+    per_epoch : float
+        Steps in which everybody comes once.
     size : int
         Samples of a step, over all sites.
-    samples : int
-        All sites' samples.
     batches : int
         All sites' scanners.
     strata : {"", "batch"}
+        ``batch``: scanners have equal shares of a step, whatever their people.
     """
     if not strata:
-        return np.full(len(batch), min(1.0, size / samples))
+        return np.full(len(batch), 1.0 / per_epoch)
     counts = np.bincount(batch, minlength=1)
     return np.asarray(size / batches / counts[batch], dtype=np.float64)
