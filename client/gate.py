@@ -271,7 +271,7 @@ class Gate:
 
     def note_knots(self, plan: Plan) -> None:
         """Write down the knots of splines that sums are going to leave with, where they are new."""
-        if self._ledger is None or self._policy.smallest_basis == 1:
+        if self._ledger is None or self._policy == OPEN:
             return
         known = self.earlier_knots()
         for covariate in plan.schema.covariates:
