@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motet.bids.table import Table
+from motet.client.spline_support import effective_people, least_supported
 from motet.harmonizers._linear.design import design_matrix
 from motet.schema import Schema
 
 Bool = NDArray[np.bool_]
 CHUNK = 4096
+
+Knots = Mapping[str, Sequence[float]]
+"""Covariate -> knots and bounds of splines that sums were made with."""
+NONE: Knots = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +33,8 @@ class Counts:
         Persons, not rows.
     cells : mapping of (str, str) to int
         Persons with a level of a categorical covariate or column of biology, and of every batch.
+    basis : mapping of (str, str) to float
+        Persons in effect behind each function of least support of a spline: covariate, where.
     leverage : float
         The largest of a person, in the design of the site's batches and covariates: 1 where the
         sums of a column are that person's alone.
@@ -42,9 +49,12 @@ class Counts:
     leverage: float
     observed: int | None = None
     missing: int | None = None
+    basis: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
 
-def counts(table: Table, schema: Schema, *, group: str, by_feature: bool = False) -> Counts:
+def counts(
+    table: Table, schema: Schema, *, group: str, by_feature: bool = False, earlier: Knots = NONE
+) -> Counts:
     """Count the people of a table.
 
     Parameters
@@ -55,6 +65,8 @@ def counts(table: Table, schema: Schema, *, group: str, by_feature: bool = False
     group : str
     by_feature : bool
         Count who has a value of every feature, too: some sums are of these people alone.
+    earlier : Knots
+        Sums with splines of other knots make up sums with splines of all these knots.
     """
     whole = schema.with_biology
     cells = {
@@ -70,12 +82,18 @@ def counts(table: Table, schema: Schema, *, group: str, by_feature: bool = False
         people=_persons(table, np.ones(len(table), dtype=bool)),
         cells=cells,
         leverage=_leverage(table, whole),
+        basis=_basis(table, whole, earlier),
     )
     return _by_feature(table, found) if by_feature else found
 
 
 def groups(
-    table: Table, schema: Schema, masks: Mapping[str, Bool], *, by_feature: bool = False
+    table: Table,
+    schema: Schema,
+    masks: Mapping[str, Bool],
+    *,
+    by_feature: bool = False,
+    earlier: Knots = NONE,
 ) -> list[Counts]:
     """Counts of the parts into which masks of rows cut a table.
 
@@ -86,6 +104,8 @@ def groups(
     ----------
     masks : mapping of str to (n,) bool
         Name of a group -> its rows.
+    by_feature, earlier
+        As in :func:`counts`.
     """
     names = list(masks)
     inside = np.stack([masks[name] for name in names])
@@ -95,13 +115,33 @@ def groups(
         of = [name for name, member in zip(names, part, strict=True) if member]
         if of:
             found.append(
-                counts(table.where(rows), schema, group=" and ".join(of), by_feature=by_feature)
+                counts(
+                    table.where(rows),
+                    schema,
+                    group=" and ".join(of),
+                    by_feature=by_feature,
+                    earlier=earlier,
+                )
             )
     return found
 
 
 def _persons(table: Table, rows: Bool) -> int:
     return len(set(table.people[rows].tolist()))
+
+
+def _basis(table: Table, schema: Schema, earlier: Knots) -> dict[tuple[str, str], float]:
+    """Persons in effect behind the splines, with knots of before among theirs."""
+    _, person = np.unique(table.people.astype(str), return_inverse=True)
+    found = {}
+    for covariate in schema.covariates:
+        if covariate.spline is None:
+            continue
+        knots = np.union1d(covariate.spline.every_knot, earlier.get(covariate.name, ()))
+        x = table.covariates[covariate.name].to_numpy(dtype=np.float64)
+        for where, weights in least_supported(knots, x):
+            found[covariate.name, where] = effective_people(weights, person)
+    return found
 
 
 def _by_feature(table: Table, found: Counts) -> Counts:

@@ -269,6 +269,25 @@ class Gate:
         if not any(e.body["cohort"] == cohort for e in self._ledger.entries("cohort")):
             self._note("cohort", study=plan.study, plan=plan.hash, cohort=cohort, marks=found)
 
+    def note_knots(self, plan: Plan) -> None:
+        """Write down the knots of splines that sums are going to leave with, where they are new."""
+        if self._ledger is None or self._policy == OPEN:
+            return
+        known = self.earlier_knots()
+        for covariate in plan.schema.covariates:
+            own = covariate.spline.every_knot.tolist() if covariate.spline else []
+            if set(own) - set(known.get(covariate.name, ())):
+                self._note(
+                    "knots", study=plan.study, plan=plan.hash, covariate=covariate.name, knots=own
+                )
+
+    def earlier_knots(self) -> dict[str, list[float]]:
+        """Covariate -> knots and bounds of all splines that sums left with."""
+        found: dict[str, list[float]] = {}
+        for entry in () if self._ledger is None else self._ledger.entries("knots"):
+            found.setdefault(str(entry.body["covariate"]), []).extend(entry.body["knots"])
+        return found
+
     def note_people(self, name: str, people: Sequence[str]) -> None:
         """Write down who a site's people are, marked, under a name."""
         if self._ledger is not None and self.people_called(name) is None:

@@ -9,20 +9,22 @@ from motet.bids.covariates import CovariateRequest
 from motet.bids.read import read_site
 from motet.bids.table import Table
 from motet.client.local_site import silent
-from motet.harmonizer import Params
+from motet.harmonizer import CovariateType, Params
 from motet.images.open import open_images
 from motet.images.params import ImageParams
+from motet.spline import Spline
 
 
 def requests(params: Params, biology: Sequence[str] = ()) -> dict[str, CovariateRequest]:
     """How the study wants each covariate; the columns of `biology` come behind them."""
-    covariates = {
-        name: CovariateRequest(levels=kind)
-        if isinstance(kind, tuple)
-        else CovariateRequest(kind=kind)
-        for name, kind in params.covariates.items()
-    }
+    covariates = {name: _request(kind) for name, kind in params.covariates.items()}
     return covariates | {name: CovariateRequest() for name in biology if name not in covariates}
+
+
+def _request(kind: CovariateType) -> CovariateRequest:
+    if isinstance(kind, Spline):
+        return CovariateRequest(kind="continuous", spline=kind)
+    return CovariateRequest(levels=kind) if isinstance(kind, tuple) else CovariateRequest(kind=kind)
 
 
 def open_site(

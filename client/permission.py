@@ -96,7 +96,11 @@ class Permission:
             dim in INCOMPLETE and sizes[dim] for spec in phase.releases for dim in spec.shape
         )
         found = groups(
-            self.table, self.plan.schema, self._masks(phase, shared, judging), by_feature=by_feature
+            self.table,
+            self.plan.schema,
+            self._masks(phase, shared, judging),
+            by_feature=by_feature,
+            earlier=self.gate.earlier_knots(),
         )
         cohort = self.cohort
         self.gate.check_people(
@@ -129,9 +133,10 @@ class Permission:
         return frozenset(mark_of(self.secret, str(who)) for who in set(self.table.people.tolist()))
 
     def note(self) -> None:
-        """Write down whose sums are going to leave: the next study is compared with them."""
+        """Write down whose sums are going to leave, and with which knots, for the next study."""
         for found in self._marked():
             self.gate.note_cohort(found, plan=self.plan)
+        self.gate.note_knots(self.plan)
 
     def _marked(self) -> list[Marks]:
         """Marks of the fit and of the others; once a process: its table does not change."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import floor
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,6 +25,9 @@ class SitePolicy(BaseModel):
     smallest_cell : int
         People of the site with a level of a categorical covariate, of a batch, and who lack a
         value where sums are made without them; 0 of them is allowed.
+    smallest_basis : int
+        People of the site, in effect, behind a spline of a covariate wherever its sums could
+        single them out (:mod:`motet.client.spline_support`); 0 of them is allowed.
     leverage : float
         Largest leverage of a person in the site's design of batches and covariates: 1 where a
         person alone makes a sum, and the sum is that person's value.
@@ -53,6 +57,7 @@ class SitePolicy(BaseModel):
 
     smallest_n: int = Field(default=10, ge=1)
     smallest_cell: int = Field(default=5, ge=1)
+    smallest_basis: int = Field(default=5, ge=1)
     leverage: float = Field(default=0.5, gt=0.0, le=1.0)
     changed_by: int = Field(default=10, ge=0)
     most_cohorts: int = Field(default=20, ge=1)
@@ -90,6 +95,12 @@ class SitePolicy(BaseModel):
             least = self.smallest_n if alone and covariate == "batch" else self.smallest_cell
             if 0 < count < least:
                 yield f"{count}{whose} with {covariate} = {level}, fewer than {least}"
+        for (covariate, where), effective in behind.basis.items():
+            if 0 < effective < self.smallest_basis * (1 - 1e-9):
+                yield (
+                    f"{floor(effective * 10) / 10:g}{whose} in effect with {covariate} {where} in "
+                    f"its splines so far, fewer than {self.smallest_basis}"
+                )
         # Rounding: the two of a pair have a leverage of exactly one half.
         if behind.leverage >= self.leverage * (1 - 1e-9) and self.leverage < 1:
             yield (
@@ -109,6 +120,7 @@ class SitePolicy(BaseModel):
 OPEN = SitePolicy(
     smallest_n=1,
     smallest_cell=1,
+    smallest_basis=1,
     leverage=1.0,
     changed_by=0,
     most_cohorts=1_000_000,

@@ -390,7 +390,13 @@ def _public(described: SiteSchema, *, scaled: bool) -> dict[str, Any]:
         "features": list(described.features),
         "units": list(described.units),
         "covariates": [
-            {"name": c.name, "kind": c.kind, "levels": list(c.levels), "varies": c.varies}
+            {
+                "name": c.name,
+                "kind": c.kind,
+                "levels": list(c.levels),
+                "varies": c.varies,
+                **({"spline": c.spline.to_json()} if c.spline else {}),
+            }
             for c in described.covariates
         ],
         "batches": list(described.batches),

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from motet.errors import SchemaError, is_plain_name
 from motet.scale import Scale
 from motet.schema import Kind, SiteCovariate, SiteSchema, names_digest
+from motet.spline import Spline
 
 
 class _Covariate(BaseModel):
@@ -20,6 +21,7 @@ class _Covariate(BaseModel):
     kind: Kind
     levels: tuple[str, ...]
     varies: bool
+    spline: dict[str, Any] | None = None
 
 
 class _Described(BaseModel):
@@ -88,15 +90,22 @@ def read_site_schema(
         site=site,
         features=features,
         units=units,
-        covariates=tuple(
-            SiteCovariate(name=c.name, kind=c.kind, levels=c.levels, varies=c.varies)
-            for c in described.covariates
-        ),
+        covariates=tuple(_covariate(site, c) for c in described.covariates),
         batches=described.batches,
         grid=described.grid,
         scale=scale,
         holds=described.holds,
     )
+
+
+def _covariate(site: str, c: _Covariate) -> SiteCovariate:
+    try:
+        spline = None if c.spline is None else Spline.from_json(c.spline)
+    except ValueError as error:
+        raise SchemaError("It describes a spline that is none.", site=site) from error
+    if spline and c.kind != "continuous":
+        raise SchemaError("It describes a spline of a category.", site=site)
+    return SiteCovariate(name=c.name, kind=c.kind, levels=c.levels, varies=c.varies, spline=spline)
 
 
 def _is_grid(grid: tuple[float, ...]) -> bool:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from motet.bids.table import Table
 from motet.errors import DataError, nearest
-from motet.schema import Schema
+from motet.schema import Covariate, Schema
 
 
 def design_matrix(table: Table, schema: Schema) -> NDArray[np.float64]:
     """Covariate columns of the people of `table`.
 
-    Continuous covariates as they are; a categorical one becomes an indicator for each level but
-    the first in sorted order.
+    Continuous covariates as they are, or the columns of their spline; a categorical one becomes an
+    indicator for each level but the first in sorted order.
 
     Returns
     -------
@@ -25,25 +27,33 @@ def design_matrix(table: Table, schema: Schema) -> NDArray[np.float64]:
     DataError
         Names the person and the level that the study does not know.
     """
-    columns = []
-    for covariate in schema.covariates:
-        values = table.covariates[covariate.name].to_numpy()
-        if covariate.kind == "continuous":
-            columns.append(values.astype(np.float64)[:, None])
-            continue
-        unknown = ~np.isin(values, covariate.levels)
-        if unknown.any():
-            row = int(np.flatnonzero(unknown)[0])
-            raise DataError(
-                f"'{values[row]}' is not a level of '{covariate.name}' in this study "
-                f"({', '.join(covariate.levels)}).",
-                do=nearest(str(values[row]), covariate.levels)
-                or "Correct the value, or fit a study that has this level.",
-                site=table.site,
-                column=covariate.name,
-                person=table.who(row),
-            )
-        columns.append(values[:, None] == np.array(covariate.levels[1:], dtype=object)[None, :])
-    if not columns:
-        return np.zeros((len(table), 0))
-    return np.hstack([np.asarray(column, dtype=np.float64) for column in columns])
+    columns = [columns_of(covariate, _values(table, covariate)) for covariate in schema.covariates]
+    return np.hstack([np.zeros((len(table), 0)), *columns])
+
+
+def _values(table: Table, covariate: Covariate) -> NDArray[Any]:
+    """Numbers, or levels that the study knows, (n,)."""
+    values = table.covariates[covariate.name].to_numpy()
+    unknown = ~np.isin(values, covariate.levels) if covariate.levels else np.zeros(1, dtype=bool)
+    if unknown.any():
+        row = int(np.flatnonzero(unknown)[0])
+        raise DataError(
+            f"'{values[row]}' is not a level of '{covariate.name}' in this study "
+            f"({', '.join(covariate.levels)}).",
+            do=nearest(str(values[row]), covariate.levels)
+            or "Correct the value, or fit a study that has this level.",
+            site=table.site,
+            column=covariate.name,
+            person=table.who(row),
+        )
+    return values
+
+
+def columns_of(covariate: Covariate, values: NDArray[Any]) -> NDArray[np.float64]:
+    """Design columns of one covariate, (n, …), of its values, (n,)."""
+    if covariate.spline:
+        return covariate.spline.design(values)
+    if covariate.kind == "continuous":
+        return np.asarray(values, dtype=np.float64)[:, None]
+    levels = np.array(covariate.levels[1:], dtype=object)
+    return np.asarray(values[:, None] == levels[None, :], dtype=np.float64)

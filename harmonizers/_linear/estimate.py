@@ -118,7 +118,7 @@ def solve(ww: Float, wy: Float, schema: Schema) -> Float:
         raise DesignError(
             f"The covariate columns {listed(names)} are collinear within batches: one is a "
             "combination of the others and of the batches.",
-            do="Leave one of them out.",
+            do="Leave one of them out; of a spline, a knot.",
             column=names[0],
         )
     return np.asarray(np.linalg.solve(correlation, wy / scale[:, None]) / scale[:, None])
@@ -126,9 +126,9 @@ def solve(ww: Float, wy: Float, schema: Schema) -> Float:
 
 def confounded(columns: list[str], schema: Schema) -> DesignError:
     """The error for design columns that are constant within every batch."""
-    name, _, level = columns[0].partition("=")
-    covariate = next(c for c in schema.covariates if c.name == name)
-    if level:
+    covariate = next(c for c in schema.covariates if columns[0] in c.columns)
+    name, level = covariate.name, columns[0].removeprefix(f"{covariate.name}=")
+    if covariate.kind == "categorical":
         at = dict(zip(covariate.levels, covariate.sites_with_level, strict=False)).get(level, ())
         what = (
             f"Among the people of the fit, no batch has '{level}' of '{name}' (at {listed(at)}) "
@@ -136,8 +136,8 @@ def confounded(columns: list[str], schema: Schema) -> DesignError:
         )
     else:
         what = (
-            f"'{name}' is constant within every batch ({listed(schema.batches)}): it is constant "
-            "overall or confounded with site."
+            f"'{columns[0]}' is constant within every batch ({listed(schema.batches)}): it is "
+            "constant overall or confounded with site."
         )
     return DesignError(
         f"{what} Its effect cannot be told from the scanner's.",

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from motet.estimator import FeatureHarmonizer
     from motet.frame import harmonize
     from motet.simulation import Result, simulate
+    from motet.spline import Spline
 
 __all__ = [
     "FeatureHarmonizer",
     "MotetError",
     "MotetWarning",
     "Result",
+    "Spline",
     "Study",
     "__version__",
     "harmonize",
@@ -36,6 +38,7 @@ __all__ = [
 _HOME = {
     "FeatureHarmonizer": "motet.estimator",
     "Result": "motet.simulation",
+    "Spline": "motet.spline",
     "Study": "motet.config",
     "harmonize": "motet.frame",
     "simulate": "motet.simulation",

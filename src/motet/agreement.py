@@ -212,15 +212,16 @@ def _common_units(sites: Sequence[SiteSchema]) -> tuple[str, ...]:
 
 
 def _common_kind(i: int, sites: Sequence[SiteSchema]) -> SiteCovariate:
-    """The covariate as most sites have it; refuse one that has another type."""
-    kinds = [site.covariates[i].kind for site in sites]
+    """The covariate as most sites have it; refuse one that has another type or spline."""
+    found = [site.covariates[i] for site in sites]
+    kinds = [f"a {c.spline}" if c.spline else c.kind for c in found]
     usual = max(kinds, key=kinds.count)
-    first = next(site.covariates[i] for site in sites if site.covariates[i].kind == usual)
-    for site in sites:
-        if site.covariates[i].kind != usual:
-            others = listed(s.site for s in sites if s.covariates[i].kind == usual)
+    first = found[kinds.index(usual)]
+    for site, kind in zip(sites, kinds, strict=True):
+        if kind != usual:
+            others = listed(s.site for s, k in zip(sites, kinds, strict=True) if k == usual)
             raise SchemaError(
-                f"'{first.name}' is {site.covariates[i].kind} here and {usual} at {others}.",
+                f"'{first.name}' is {kind} here and {usual} at {others}.",
                 do="Code it the same way everywhere, or state its type in the study file: "
                 f"covariates: {{{first.name}: continuous}}.",
                 site=site.site,
@@ -246,7 +247,8 @@ def _biology(i: int, sites: Sequence[SiteSchema]) -> Covariate:
 def _covariate(i: int, sites: Sequence[SiteSchema]) -> Covariate:
     first = _common_kind(i, sites)
     if first.kind == "continuous":
-        return _checked_variation(Covariate(name=first.name, kind="continuous"), i, sites)
+        covariate = Covariate(name=first.name, kind="continuous", spline=first.spline)
+        return _checked_variation(covariate, i, sites)
     levels = sorted({level for site in sites for level in site.covariates[i].levels})
     covariate = Covariate(
         name=first.name,

@@ -251,7 +251,10 @@ def _own_model(
 
 
 def _requests(schema: Schema) -> dict[str, CovariateRequest]:
-    return {c.name: CovariateRequest(kind=c.kind, levels=c.levels) for c in schema.covariates}
+    return {
+        c.name: CovariateRequest(kind=c.kind, levels=c.levels, spline=c.spline)
+        for c in schema.covariates
+    }
 
 
 def _chosen(table: Table, participants: Sequence[str]) -> NDArray[np.bool_]:

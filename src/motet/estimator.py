@@ -33,7 +33,8 @@ class FeatureHarmonizer:
     params : mapping, optional
         The method's parameters, e.g. ``{"prior": "nonparametric"}``.
     covariate_types : mapping, optional
-        Covariate -> ``"continuous"``, ``"categorical"`` or a tuple of levels.
+        Covariate -> ``"continuous"``, ``"categorical"``, a tuple of levels or a
+        :class:`~motet.spline.Spline`.
     seed : int
 
     Attributes
@@ -135,7 +136,7 @@ class FeatureHarmonizer:
             raise NotFittedError("This FeatureHarmonizer is not fitted yet.", do="Call fit first.")
         known = [c.name for c in self.schema_.covariates]
         types: dict[str, CovariateType] = {
-            c.name: c.levels or "continuous" for c in self.schema_.covariates
+            c.name: c.spline or c.levels or "continuous" for c in self.schema_.covariates
         }
         _, tables = pooled_tables(
             X,

@@ -78,7 +78,8 @@ def harmonize(
         n rows in the same order: what to keep. Columns of numbers are continuous, others
         categorical.
     covariate_types : mapping, optional
-        Covariate -> ``"continuous"``, ``"categorical"`` or a tuple of levels, where that is wrong.
+        Covariate -> ``"continuous"``, ``"categorical"`` or a tuple of levels, where that is wrong;
+        or ``motet.Spline(knots=[30, 50, 70], bounds=[18, 90])``, to keep a curve.
     method : str
         See ``motet methods``.
     out : (n, p) float64 array, optional

@@ -14,19 +14,22 @@ from motet.phases import Step
 from motet.releases import Arrays
 from motet.schema import Schema
 from motet.site import Site
+from motet.spline import Spline
 
 TYPES = ("auto", "continuous", "categorical")
-CovariateType = Literal["auto", "continuous", "categorical"] | tuple[str, ...]
+CovariateType = Literal["auto", "continuous", "categorical"] | tuple[str, ...] | Spline
 
 
 def _covariate_type(kind: Any) -> Any:
     if isinstance(kind, list | tuple):
         return tuple(_level(value) for value in kind)
-    if kind in TYPES:
+    if isinstance(kind, Mapping):
+        return Spline.from_json(kind)
+    if isinstance(kind, Spline) or kind in TYPES:
         return kind
     raise ValueError(
-        f"'{kind}' is no type of a covariate: it is continuous, categorical, or the list of its "
-        f"levels. {nearest(str(kind), TYPES)}".rstrip()
+        f"'{kind}' is no type of a covariate: it is continuous, categorical, the list of its "
+        f"levels, or a spline's knots and bounds. {nearest(str(kind), TYPES)}".rstrip()
     )
 
 
@@ -43,8 +46,9 @@ class Params(BaseModel):
     Parameters
     ----------
     covariates : dict or list
-        What to keep: name -> ``"continuous"``, ``"categorical"`` or the list of its levels. In
-        a list, and as ``"auto"``, a column of numbers is continuous and any other categorical.
+        What to keep: name -> ``"continuous"``, ``"categorical"``, the list of its levels, or, for
+        a natural cubic spline, ``{knots: [30, 50, 70], bounds: [18, 90]}``. In a list, and as
+        ``"auto"``, a column of numbers is continuous and any other categorical.
     batch : str
         Column of participants.tsv that names the scanner or protocol. Absent: one batch a site.
     """

@@ -20,6 +20,7 @@ from motet.scale import Bounds
 from motet.schema import Schema
 from motet.secure.circle import FEWEST
 from motet.secure.declared import masked_specs
+from motet.spline import Spline
 from motet.store import json_hash
 from motet.training.exchange import exchange_at, split_path
 from motet.training.options import TrainedParams
@@ -301,6 +302,7 @@ def build_plan(study: Study, schema: Schema) -> Plan:
     Every plan begins with the agreement on the schema, which the platform adds.
     """
     params = parse_params(study)
+    _check_splines(params, schema)
     harmonizer = methods().get(study.method)
     secure = _secure(study, schema)
     asked = study.evaluation.by_batch
@@ -332,6 +334,17 @@ def build_plan(study: Study, schema: Schema) -> Plan:
 def _masked(step: Step, secure: bool) -> Step:
     """A training as it runs where sums are masked."""
     return replace(step, masked=True) if isinstance(step, Train) and secure else step
+
+
+def _check_splines(params: Params, schema: Schema) -> None:
+    """Refuse a schema whose splines are others than the study's: people approve the study."""
+    for covariate in schema.covariates:
+        asked = params.covariates.get(covariate.name)
+        if covariate.spline != (asked if isinstance(asked, Spline) else None):
+            raise PlanError(
+                f"The sites did not agree on the spline of '{covariate.name}' that the study has.",
+                do="Use the same version of Motet everywhere.",
+            )
 
 
 def _secure(study: Study, schema: Schema) -> bool:

@@ -67,7 +67,8 @@ class ArraySpec:
         One of ``DTYPES``.
     support : str
         The count that must stand behind an entry: ``"n"`` people, ``"cell"`` of a categorical
-        covariate, ``"basis"`` column, or one consenting ``"person"``.
+        covariate and, where a study has splines of others, their basis, ``"basis"`` column alone,
+        or one consenting ``"person"``.
     bound : float or str, optional
         Public bound on the absolute value of an entry, or the name of an array of bounds.
     least : float, optional

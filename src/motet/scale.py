@@ -8,7 +8,7 @@ of five million.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,20 +159,23 @@ class Magnitudes:
     voxels: float
 
 
+Columns = Callable[[float], Sequence[float]]
+"""Bound on a covariate -> bounds on its design columns."""
+
+
 def magnitudes(
-    scale: Scale, *, covariates: Sequence[tuple[str, ...]], biology: Sequence[tuple[str, ...]]
+    scale: Scale, *, covariates: Sequence[Columns], biology: Sequence[Columns]
 ) -> Magnitudes:
     """Bounds as numbers.
 
     Parameters
     ----------
     scale : Scale
-    covariates, biology : sequence of tuple of str
-        Design columns of each.
+    covariates, biology : sequence of Columns
     """
     sizes = [4.0**power for power in scale.covariates]
     of_columns = [
-        [size] * len(columns) for size, columns in zip(sizes, [*covariates, *biology], strict=True)
+        columns(size) for size, columns in zip(sizes, [*covariates, *biology], strict=True)
     ]
     judged = [size for sizes in of_columns for size in sizes]
     own = [size for sizes in of_columns[: len(covariates)] for size in sizes]

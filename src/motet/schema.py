@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from motet.errors import SchemaError
 from motet.scale import Magnitudes, Scale, magnitudes
+from motet.spline import Spline
 
 Kind = Literal["continuous", "categorical"]
 
@@ -25,13 +26,15 @@ Kind = Literal["continuous", "categorical"]
 class SiteCovariate:
     """A covariate as one site has it.
 
-    ``varies`` says whether it takes more than one value within at least one batch of the site.
+    ``varies`` says whether it takes more than one value within at least one batch of the site;
+    ``spline`` is how the study wants a continuous one.
     """
 
     name: str
     kind: Kind
     levels: tuple[str, ...] = ()
     varies: bool = True
+    spline: Spline | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,8 @@ class SiteSchema:
 class Covariate:
     """A covariate of the study. A categorical one drops its first level in the design.
 
+    A continuous one is a straight line, or a curve where there is a ``spline``.
+
     ``sites_with_level`` says where each level occurs, for the coordinator's errors. It is not
     stored, and not sent to the sites: which hospital has a rare diagnosis is nobody else's.
     """
@@ -65,13 +70,25 @@ class Covariate:
     kind: Kind
     levels: tuple[str, ...] = ()
     sites_with_level: tuple[tuple[str, ...], ...] = field(default=(), compare=False)
+    spline: Spline | None = None
+
+    def __str__(self) -> str:
+        """``age (continuous)``, ``sex (F, M)``."""
+        said = str(self.spline) if self.spline else ", ".join(self.levels) or self.kind
+        return f"{self.name} ({said})"
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of its design columns, e.g. ``('age',)`` or ``('sex=M',)``."""
+        """Names of its design columns: ``('age',)``, ``('sex=M',)`` or ``('age', 'age@50')``."""
+        if self.spline:
+            return self.spline.columns(self.name)
         if self.kind == "continuous":
             return (self.name,)
         return tuple(f"{self.name}={level}" for level in self.levels[1:])
+
+    def largest(self, size: float) -> tuple[float, ...]:
+        """Bounds on absolute values of its columns where those of the covariate have `size`."""
+        return self.spline.largest(size) if self.spline else (size,) * len(self.columns)
 
 
 @dataclass(frozen=True, order=True)
@@ -175,8 +192,8 @@ class Schema:
             raise SchemaError("The sites did not say how large their numbers are.")
         return magnitudes(
             self.scale,
-            covariates=[covariate.columns for covariate in self.covariates],
-            biology=[covariate.columns for covariate in self.biology],
+            covariates=[covariate.largest for covariate in self.covariates],
+            biology=[covariate.largest for covariate in self.biology],
         )
 
     @property
@@ -216,9 +233,9 @@ class Schema:
             return cls(
                 features=tuple(document["features"]),
                 units=tuple(map(str, document["units"])) or ("",) * len(document["features"]),
-                covariates=_read(document["covariates"]),
+                covariates=read_covariates(document["covariates"]),
                 batches=tuple(Batch(str(s), str(b)) for s, b in document.get("batches", ())),
-                biology=_read(document.get("biology", ())),
+                biology=read_covariates(document.get("biology", ())),
                 unseen=tuple(Batch(str(s), str(b)) for s, b in document.get("unseen", ())),
                 grid=tuple(map(float, document.get("grid", ()))),
                 scale=Scale.from_json(document["scale"]) if "scale" in document else None,
@@ -232,15 +249,26 @@ class Schema:
 
 
 def _plain(covariates: Sequence[Covariate]) -> list[dict[str, Any]]:
-    return [{"name": c.name, "kind": c.kind, "levels": list(c.levels)} for c in covariates]
+    return [
+        {
+            "name": c.name,
+            "kind": c.kind,
+            "levels": list(c.levels),
+            # Where there is none nothing is said: digests of other studies stay as they were.
+            **({"spline": c.spline.to_json()} if c.spline else {}),
+        }
+        for c in covariates
+    ]
 
 
-def _read(documents: Sequence[Any]) -> tuple[Covariate, ...]:
+def read_covariates(documents: Sequence[Any]) -> tuple[Covariate, ...]:
+    """Covariates of a schema that was written as plain data."""
     return tuple(
         Covariate(
             name=str(c["name"]),
             kind="categorical" if c["kind"] == "categorical" else "continuous",
             levels=tuple(map(str, c["levels"])),
+            spline=Spline.from_json(c["spline"]) if "spline" in c else None,
         )
         for c in documents
     )

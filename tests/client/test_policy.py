@@ -17,48 +17,19 @@ from conformance.cases import Case, case
 from conformance.direct import direct
 from conformance.federation import Federation
 from conformance.ledgers import released
+from conformance.one_site import DEFAULT, SECRET, sums_of, worker_of
 from motet.bids.table import Table
 from motet.client.cohorts import apart, marks
 from motet.client.counts import counts, groups
-from motet.client.local_site import silent
 from motet.client.policy import OPEN, SitePolicy
-from motet.client.worker import SiteWorker
+from motet.client.spline_support import least_supported
 from motet.cohort import in_fit
 from motet.errors import PolicyError
+from motet.spline import Spline
 
-DEFAULT = SitePolicy(plain_sums=True)
-SECRET = b"the site's own"
 SITES = ("site-b0", "site-b1", "site-b2")
 VICTIM = 4
 """Row of the first site's table."""
-
-
-def worker_of(table: Table, folder: Path, policy: SitePolicy = DEFAULT) -> SiteWorker:
-    """The side of the site that a table is of."""
-    return SiteWorker(
-        name=table.site,
-        open_table=lambda params, **asked: table,
-        sink=None,  # type: ignore[arg-type]
-        folder=folder,
-        policy=policy,
-        secret=SECRET,
-        say=silent,
-    )
-
-
-def sums_of(
-    study: Case, folder: Path, *, policy: SitePolicy, site: str = "site-b0", drop: int | None = None
-) -> Mapping[str, Any]:
-    """What the first sum of a ComBat study holds of one site; one of its people may be absent."""
-    tables = dict(study.tables())
-    if drop is not None:
-        kept = np.arange(len(tables[site])) != drop
-        tables[site] = tables[site].where(kept)
-    fit = direct(study, tables)
-    worker = worker_of(tables[site], folder, policy)
-    worker.agree({"study": study.study.public()})
-    worker.prepare({"schema": fit.plan.schema.to_json(), "done": []}, fit.plan.hash)
-    return worker.phase("moments", {}, fit.plan.hash)
 
 
 def rows_of(study: Case, site: str = "site-b0") -> Table:
@@ -110,11 +81,34 @@ def read_by_column(sums: Mapping[str, Any]) -> np.ndarray:
     return np.asarray(mean + sums["wy"][0] / w)
 
 
+CURVE = Spline(knots=(40, 80, 84), bounds=(18, 90))
+
+
+def knots_about_one() -> Case:
+    study = case("combat", n=(30, 30, 30), covariates=("age",))
+    here = np.flatnonzero(study.batch == "b0")
+    ages = np.linspace(20, 88, 90)
+    ages[here] = np.linspace(20, 79, 30)
+    ages[here[VICTIM]] = 86.0
+    return replace(with_column(study, "age", ages), splines={"age": CURVE.to_json()})
+
+
+def read_by_curve(sums: Mapping[str, Any]) -> np.ndarray:
+    """Columns of a curve make up a function that is 0 below the last knots but one."""
+    x = np.linspace(18, 100, 300)
+    ramp = dict(least_supported(CURVE.every_knot, x))["above 80"]
+    columns = np.column_stack([np.ones_like(x), CURVE.design(x)])
+    mix = np.linalg.lstsq(columns, ramp, rcond=None)[0]
+    (own,) = CURVE.design(np.array([86.0])) @ mix[1:] + mix[0]
+    return np.asarray(sums["sum_y"] / sums["people"] + mix[1:] @ sums["wy"] / own)
+
+
 ATTACKS = {
     "one person": (one_of_a_site, read_one, 0, "1 people, fewer than 10"),
     "two people": (two_of_a_site, read_two, None, "2 people, fewer than 10"),
     "one in a level": (one_in_a_level, read_by_column, VICTIM, "1 with dx = rare, fewer than 5"),
     "a basis for one": (a_basis_for_one, read_by_column, VICTIM, "leverage of 1.00"),
+    "knots about one": (knots_about_one, read_by_curve, VICTIM, "1 in effect with age above 80"),
 }
 
 

@@ -50,7 +50,7 @@ class Case:
     """A pooled table (n, p), with the batch and the covariates of every row.
 
     `secure`: as a study file has it. Most tests look at what single sites send, or compare to the
-    last bits, so that they sum plainly.
+    last bits, so that they sum plainly. `splines`: knots and bounds, by covariate.
     """
 
     values: np.ndarray
@@ -62,6 +62,7 @@ class Case:
     seed: int = 0
     evaluation: Mapping[str, Any] = field(default_factory=lambda: {"metrics": "none"})
     secure: bool | None = False
+    splines: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def batches(self) -> list[str]:
@@ -77,7 +78,10 @@ class Case:
         return Study(
             study="made-up",
             method=self.method,
-            params={"covariates": self.kept, **self.options},
+            params={
+                "covariates": {name: self.splines.get(name, "auto") for name in self.kept},
+                **self.options,
+            },
             evaluation=Evaluation(**self.evaluation),
             seed=self.seed,
             privacy=Privacy(secure_sum=self.secure),

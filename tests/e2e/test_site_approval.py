@@ -18,7 +18,13 @@ from motet.simulation import agreed, open_sites
 def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Plan]:
     """The folder of a site that was asked for a study, and the plan."""
     folder = tmp_path_factory.mktemp("approval")
-    file = consortium(folder, evaluation={"held_out": 0.2, "metrics": "summed"}, n=24)
+    kept = {"age": {"knots": [40, 55], "bounds": [20, 80]}, "sex": "categorical"}
+    file = consortium(
+        folder,
+        evaluation={"held_out": 0.2, "metrics": "summed"},
+        n=24,
+        params={"covariates": kept},
+    )
     succeeded("server", "init", folder / "coordinator")
     home = folder / "site"
     succeeded(
@@ -37,7 +43,8 @@ def test_from_the_question_to_the_word(asked: tuple[Path, Plan]) -> None:
     home, plan = asked
     assert "not approved" in succeeded("site", "studies", home)
     shown = succeeded("site", "preview", home, plan.hash[:12])
-    for words in ("sum_y", "evaluation_moments", " people", "leverage"):
+    curve = ("age (natural cubic spline, knots 40, 55,", "age above 40: ", " in effect, ")
+    for words in ("sum_y", "evaluation_moments", " people", "leverage", *curve):
         assert words in shown
     assert "The policy would refuse" in shown  # few people are held out
     assert "held out, fewer than 10" in shown
@@ -73,6 +80,8 @@ def test_one_page_for_the_ethics_board(asked: tuple[Path, Plan], tmp_path: Path)
         "Sums are masked",
         "- evaluation_probes: ",
         "fewer than 10 people",
+        "that fewer than 5 people, in effect, make up",
+        "age (natural cubic spline, knots 40, 55,",
         "Not promised",
         plan.hash,
     ):

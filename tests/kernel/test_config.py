@@ -123,6 +123,16 @@ PARAMS = {
     "a number": ({"covariates": 3}, "params.covariates", "3"),
     "twice": ({"covariates": ["age", "age"]}, "params.covariates", "twice"),
     "boolean level": ({"covariates": {"smoker": [True, False]}}, "params.covariates", "quotes"),
+    "no such knots": (
+        {"covariates": {"age": {"knots": [50, 30], "bounds": [18, 90]}}},
+        "params.covariates.age",
+        "30 comes after 50",
+    ),
+    "no such spline": (
+        {"covariates": {"age": {"knot": [50], "bounds": [18, 90]}}},
+        "params.covariates.age",
+        "nothing else",
+    ),
     "no such type": ({"covariates": {"age": "numeric"}}, "params.covariates.age", "continuous"),
 }
 

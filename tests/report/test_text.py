@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -11,8 +13,13 @@ import pytest
 from motet import registry
 from motet.report.figures.distributions import estimate
 from motet.report.figures.effects import effects
+from motet.report.methods_text import methods_text
+from motet.report.read import read_study
 from motet.report.references import Citations, of_paper
 from motet.report.words import fixed, joined, number, percent, size
+from motet.schema import Covariate, Schema
+from motet.spline import Spline
+from report.made_up import write_study
 
 
 def test_papers_of_all_methods() -> None:
@@ -33,6 +40,19 @@ def test_unknown_paper() -> None:
     paper = of_paper("Müller & Söhne 2031, J. of X 3:4, doi:10.1234/ab_c.5.")
     assert (paper.key, paper.doi) == ("müller2031", "10.1234/ab_c.5")
     assert "Müller \\& Söhne 2031" in paper.bibtex
+
+
+def test_a_curve_is_in_the_methods_section(tmp_path: Path) -> None:
+    """Catches knots that nobody could repeat a study with, and a basis without a reference."""
+    curve = Covariate(name="age", kind="continuous", spline=Spline(knots=(40,), bounds=(20, 80)))
+    study = read_study(write_study(tmp_path))
+    kept = Schema(features=("f",), units=("",), covariates=(curve,), batches=()).to_json()
+    schema = {**study.plan["schema"], "covariates": kept["covariates"]}
+    study = replace(study, plan={**study.plan, "schema": schema})
+    text = methods_text(study, None)
+    said = "age (natural cubic spline, knots 40, linear below 20 and above 80)"
+    assert said in text.paragraph
+    assert "10.1007/978-0-387-84858-7" in text.bibtex
 
 
 def test_numbers() -> None:

@@ -17,6 +17,7 @@ from motet.server.agreement import read_site_schema
 
 STUDY = case(n=(9, 12, 8, 10), p=3)
 BAD = "site-b2"
+SPLINE = {"knots": [30], "bounds": [18, 90]}
 
 
 def honest() -> Any:
@@ -66,6 +67,8 @@ LEFT_OUT = {
     "a batch that breaks the line": change(batches=["b2\nINFO all is well"]),
     "a batch that is a path": change(batches=["../../b2"]),
     "a feature that is half a character": change(features=["f0", "f1", "\ud800"]),
+    "a spline that is none": covariates(lambda c: [c[0] | {"spline": {"knots": [3]}}, *c[1:]]),
+    "a spline of a category": covariates(lambda c: [c[0], c[1] | {"spline": SPLINE}, c[2]]),
     "a batch twice": change(batches=["b2", "b2"]),
 }
 
@@ -106,6 +109,15 @@ def test_other_type_of_a_covariate_stops_the_study() -> None:
     numeric = covariates(lambda c: [c[0], c[1] | {"kind": "continuous", "levels": []}, c[2]])
     alter = on("query.agree", document(json.dumps(numeric)))
     with pytest.raises(SchemaError, match="sex") as error:
+        Federation(STUDY, alter={BAD: alter}).run()
+    assert error.value.where["site"] == BAD
+
+
+def test_a_spline_that_nobody_asked_for_stops_the_study() -> None:
+    """Catches columns of a curve summed with those of a line."""
+    curved = covariates(lambda c: [c[0] | {"spline": SPLINE}, *c[1:]])
+    alter = on("query.agree", document(json.dumps(curved)))
+    with pytest.raises(SchemaError, match="'age' is a natural cubic spline, knots 30") as error:
         Federation(STUDY, alter={BAD: alter}).run()
     assert error.value.where["site"] == BAD
 

@@ -11,11 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from motet.bids.checks import Place, check_finite, check_name
-from motet.bids.covariates import describe
+from motet.bids.covariates import Sort, describe
 from motet.bids.table import Table
 from motet.bids.travelers import Travelers
 from motet.scale import Scale, power, powers
-from motet.schema import Kind, SiteSchema
+from motet.schema import SiteSchema
 
 T = TypeVar("T", bound=Table)
 
@@ -30,7 +30,7 @@ def assembled(
     features: tuple[str, ...],
     units: tuple[str, ...],
     covariates: pd.DataFrame,
-    kinds: Mapping[str, Kind],
+    kinds: Mapping[str, Sort],
     batch: Sequence[str],
     rows: NDArray[np.intp] | None = None,
     source: Path | None = None,
@@ -76,7 +76,7 @@ def assembled(
                 rows=power(len(people)),
                 features=powers(values, slice(None) if rows is None else rows),
                 covariates=tuple(
-                    power(covariates[name]) if sort == "continuous" else 0
+                    0 if sort == "categorical" else power(covariates[name])
                     for name, sort in kinds.items()
                 ),
                 voxels=power(largest),

@@ -16,9 +16,12 @@ from motet.bids.telling import refuse_identifier, refuse_telling
 from motet.bids.tsv import is_missing, number
 from motet.errors import StudyFileError, listed, nearest
 from motet.schema import Kind, SiteCovariate
+from motet.spline import Spline
 
 # Plain decimals without leading zeros: '007' or '1e5' may be codes and are left alone.
 DECIMAL = re.compile(r"([+-]?)(0|[1-9][0-9]*)(?:\.([0-9]*))?")
+Sort = Kind | Spline
+"""What a covariate is here: numbers, levels, or numbers that the study wants a curve of."""
 # A column of ages with one typing error must not silently become hundreds of levels.
 MANY_NUMBERS = 10
 
@@ -46,10 +49,13 @@ class CovariateRequest:
         auto: continuous where every value is a number, else categorical.
     levels : tuple of str
         The only values a categorical covariate may take; empty: whatever is there.
+    spline : Spline, optional
+        The curve that the study wants of a continuous one.
     """
 
     kind: Literal["auto", "continuous", "categorical"] = "auto"
     levels: tuple[str, ...] = ()
+    spline: Spline | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in ("auto", "continuous", "categorical"):
@@ -59,6 +65,8 @@ class CovariateRequest:
             )
         if self.levels and self.kind == "continuous":
             raise StudyFileError("A continuous covariate has no levels.", do="Leave out one.")
+        if self.spline and self.kind != "continuous":
+            raise StudyFileError("A spline is of a continuous covariate.")
         # YAML turns unquoted levels into numbers and booleans; normalised they are text again.
         levels = tuple(level(value) for value in self.levels)
         if len(set(levels)) < len(levels):
@@ -72,7 +80,7 @@ def resolve(
     *,
     people: Sequence[str],
     place: Place,
-) -> tuple[pd.DataFrame, dict[str, Kind]]:
+) -> tuple[pd.DataFrame, dict[str, Sort]]:
     """Turn the requested columns into numbers and levels.
 
     Parameters
@@ -90,7 +98,7 @@ def resolve(
     frame : DataFrame
         n rows; float64 or str columns, in the order of `requests`.
     kinds : dict
-        Name of a covariate -> "continuous" or "categorical".
+        Name of a covariate -> "continuous", "categorical" or a spline.
 
     Raises
     ------
@@ -100,7 +108,7 @@ def resolve(
         people.
     """
     frame = pd.DataFrame(index=pd.RangeIndex(len(people)))
-    kinds: dict[str, Kind] = {}
+    kinds: dict[str, Sort] = {}
     for name, request in requests.items():
         refuse_identifier(name, "covariate", place=place)
         if name not in columns:
@@ -112,8 +120,8 @@ def resolve(
                 column=name,
             )
         column = _Column(name, columns[name], people, place)
-        kinds[name] = column.kind(request)
-        if kinds[name] == "continuous":
+        kinds[name] = request.spline or column.kind(request)
+        if kinds[name] != "categorical":
             frame[name] = column.numbers()
         else:
             frame[name] = pd.Series(column.levels(request), dtype="str", index=frame.index)
@@ -214,7 +222,7 @@ def _parsed(value: object) -> float | None:
 
 
 def describe(
-    frame: pd.DataFrame, kinds: Mapping[str, Kind], batch: NDArray[Any]
+    frame: pd.DataFrame, kinds: Mapping[str, Sort], batch: NDArray[Any]
 ) -> tuple[SiteCovariate, ...]:
     """Return the public description of covariates, (n, covariates), given batches, (n,)."""
     members = [np.flatnonzero(batch == name) for name in sorted(set(batch.tolist()))]
@@ -224,9 +232,10 @@ def describe(
         described.append(
             SiteCovariate(
                 name=name,
-                kind=kind,
+                kind="continuous" if isinstance(kind, Spline) else kind,
                 levels=tuple(sorted({str(v) for v in values})) if kind == "categorical" else (),
                 varies=any(len({values[i] for i in index}) > 1 for index in members),
+                spline=kind if isinstance(kind, Spline) else None,
             )
         )
     return tuple(described)

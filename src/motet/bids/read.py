@@ -27,7 +27,7 @@ import pandas as pd
 
 from motet.bids.assemble import assembled
 from motet.bids.checks import Place, check_labels, check_name, check_people
-from motet.bids.covariates import CovariateRequest, level, resolve
+from motet.bids.covariates import CovariateRequest, Sort, level, resolve
 from motet.bids.features import PERSON, read_measures
 from motet.bids.memory import from_arrays
 from motet.bids.table import Table
@@ -35,7 +35,6 @@ from motet.bids.telling import refuse_identifier, refuse_telling
 from motet.bids.travelers import Travelers, read_travelers
 from motet.bids.tsv import TextTable, is_missing, read_text
 from motet.errors import listed, nearest
-from motet.schema import Kind
 
 __all__ = [
     "CovariateRequest",
@@ -113,7 +112,7 @@ class SitePeople:
 
     people: list[str]
     covariates: pd.DataFrame
-    kinds: dict[str, Kind]
+    kinds: dict[str, Sort]
     batches: list[str]
     participants: pd.DataFrame
     travelers: Travelers

@@ -96,7 +96,7 @@ class Table:
 
     def as_site(self, site: str) -> Table:
         """These people as a site of their own, with its public description."""
-        kinds = {c.name: c.kind for c in self.described.covariates}
+        kinds = {c.name: c.spline or c.kind for c in self.described.covariates}
         described = replace(
             self.described,
             site=site,

@@ -32,7 +32,8 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
     console.print(
         f"{made.study}: {made.method}, {len(schema.features)} features (p), "
         f"{len(schema.columns)} covariate columns (q), {len(schema.batches)} batches at "
-        f"{len(schema.sites)} sites\nplan {made.hash}\n",
+        f"{len(schema.sites)} sites\n"
+        f"covariates: {', '.join(map(str, schema.covariates)) or 'none'}\nplan {made.hash}\n",
         markup=False,
     )
     table(
@@ -91,7 +92,8 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
     plain = policy.against_plan(made)
     console.print(
         f"\nThe default site policy (n of {policy.smallest_n}, cells of {policy.smallest_cell} or "
-        "none, no sums of a site's own) would "
+        f"none, {policy.smallest_basis} in effect along a spline or none, no sums of a site's own) "
+        "would "
         + (
             "refuse:\n"
             + (f"  all sites: {plain}\n" if plain else "")

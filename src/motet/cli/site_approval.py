@@ -46,7 +46,7 @@ def preview(home: Home, study: Study) -> None:
     opened = open_home(home)
     found = opened.pending.find(study)
     plan = found.build()
-    columns = ", ".join(c.name for c in plan.schema.covariates) or "none"
+    columns = ", ".join(map(str, plan.schema.covariates)) or "none"
     biology = ", ".join(c.name for c in plan.schema.biology) or "none"
     console.print(
         f"{plan.study}: {plan.method}; plan {plan.hash}\n"
@@ -66,7 +66,8 @@ def preview(home: Home, study: Study) -> None:
     console.print("\nBehind the sums at this site:", markup=False)
     for group in groups:
         cells = [f"{name} = {level}: {n}" for (name, level), n in group.cells.items()]
-        words = [f"{group.people} people", *cells, f"largest leverage {group.leverage:.2f}"]
+        basis = [f"{name} {where}: {n:.1f} in effect" for (name, where), n in group.basis.items()]
+        words = [f"{group.people} people", *cells, *basis, f"largest leverage {group.leverage:.2f}"]
         console.print(f"  {group.group}: {', '.join(words)}", markup=False)
     why = [words for group in groups for words in settings.policy.against(group)]
     if said := settings.policy.against_plan(plan):

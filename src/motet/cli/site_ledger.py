@@ -65,6 +65,7 @@ def _said(body: Mapping[str, Any]) -> str:
         "override": "{reason}, until {until}, by {by}",
         "peer": "key of {peer}: {fingerprint}",
         "people": "{name}",
+        "knots": "splines of {covariate}: {knots}",
         "anchor": "entry {number} countersigned",
     }.get(str(body["kind"]), "")
     if body["kind"] == "reveal":

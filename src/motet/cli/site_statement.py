@@ -43,6 +43,7 @@ as do the harmonized data and the report on them.
 
 - sums of fewer than {n} people, also of people held out to judge the result
 - sums with 1 to {cell} people of a category
+- where a covariate is a curve (a spline), sums that fewer than {basis} people, in effect, make up
 - a person with a leverage of {leverage:g} or more, who could be read from the sums
 - people who differ from those of an earlier release by fewer than {changed}, and more than
   {cohorts} different sets of people
@@ -97,12 +98,13 @@ def statement(
                 papers="; ".join(card.papers),
                 summary=card.summary,
                 features=count(len(plan.schema.features), "measure"),
-                kept=", ".join(c.name for c in plan.schema.covariates) or "none",
+                kept=", ".join(map(str, plan.schema.covariates)) or "none",
                 leaves="\n".join(said),
                 masked=MASKED if plan.secure else PLAIN,
                 readers="\n".join(f"- {phase.name}: {plan.readers(phase)}" for phase in steps),
                 n=settings.policy.smallest_n,
                 cell=settings.policy.smallest_cell - 1,
+                basis=settings.policy.smallest_basis,
                 leverage=settings.policy.leverage,
                 changed=settings.policy.changed_by,
                 cohorts=settings.policy.most_cohorts,

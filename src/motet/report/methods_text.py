@@ -17,6 +17,7 @@ from motet.report.references import (
     SCIPY,
     SECURE_SUM,
     SKLEARN,
+    SPLINES,
     Citations,
     Reference,
     of_paper,
@@ -103,7 +104,11 @@ def _harmonized(study: StudyFiles, card: Card | None, cited: Citations) -> Itera
         f"{f' ({said})' if said else ''}, as implemented in Motet {study.run['motet']}."
     )
     if kept := covariates_in_full(study):
-        yield f"The effects of {kept} were modelled together with those of the batches and kept."
+        curved = any("spline" in c for c in plan["schema"]["covariates"])
+        yield (
+            f"The effects of {kept}{f' {cited.cite(SPLINES)}' if curved else ''} were modelled "
+            "together with those of the batches and kept."
+        )
     else:
         yield "No covariates were modelled."
     if study.contrast:

@@ -8,6 +8,7 @@ from typing import Any
 
 from motet.report.read import StudyFiles
 from motet.report.words import joined
+from motet.schema import read_covariates
 
 CODES = {
     "timeout": "did not answer in time",
@@ -94,9 +95,4 @@ def covariates_in_words(study: StudyFiles) -> str:
 
 def covariates_in_full(study: StudyFiles) -> str:
     """``age (continuous) and sex (F, M)``."""
-    return joined(
-        [
-            f"{c['name']} ({', '.join(c['levels']) if c['levels'] else c['kind']})"
-            for c in study.plan["schema"]["covariates"]
-        ]
-    )
+    return joined(list(map(str, read_covariates(study.plan["schema"]["covariates"]))))

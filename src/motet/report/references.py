@@ -122,6 +122,12 @@ SECURE_SUM = Reference(
     pages="1175–1191",
     doi="10.1145/3133956.3133982",
 )
+SPLINES = Reference(
+    key="hastie2009elements",
+    line="Hastie, T., Tibshirani, R., Friedman, J. The Elements of Statistical Learning, 2nd ed., "
+    "section 5.2.1. Springer (2009).",
+    doi="10.1007/978-0-387-84858-7",
+)
 SKLEARN = Reference(
     key="pedregosa2011sklearn",
     authors=("Pedregosa, F.", "Varoquaux, G.", "Gramfort, A.", "Michel, V.", "others"),

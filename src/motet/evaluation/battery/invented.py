@@ -17,7 +17,7 @@ from motet.evaluation.battery.feature_tests import f_test
 from motet.evaluation.battery.sample import Bool, Float, Sample
 from motet.evaluation.features import patterns
 from motet.evaluation.result import Metric, Reading
-from motet.schema import Covariate
+from motet.harmonizers._linear.design import columns_of
 from motet.site import draw
 
 
@@ -84,7 +84,7 @@ def invented_metrics(
                     if version == "raw"
                     else sample.stack(one.values[version])[:, varies][group.rows],
                     base,
-                    _columns(covariate, sample.stack(one.shuffled)[group.rows]),
+                    columns_of(covariate, sample.stack(one.shuffled)[group.rows]),
                 )
                 for one in repeats
             ]
@@ -108,15 +108,6 @@ def invented_metrics(
             )
         )
     return metrics
-
-
-def _columns(covariate: Covariate, values: NDArray[Any]) -> Float:
-    if covariate.kind == "continuous":
-        numbers: Float = values.astype(np.float64)[:, None]
-        return numbers
-    levels = np.array(covariate.levels[1:], dtype=object)
-    member: Float = (values[:, None] == levels[None, :]).astype(np.float64)
-    return member
 
 
 def _share(Y: Float, base: Float, x: Float) -> float:
