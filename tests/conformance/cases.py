@@ -15,6 +15,7 @@ from motet.client.opening import requests
 from motet.config import Evaluation, Federation, Privacy, Study
 from motet.plan import biology, parse_params
 from motet.registry import methods
+from motet.training.options import TrainedParams
 
 # Options under which the battery runs a method; one that is not named here gets its defaults.
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
@@ -30,6 +31,9 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 MISSING_CELLS = {"combat"}  # methods that take them
 REFERENCE = {"combat": {"reference": "b1"}}
 
+TRAINED = {
+    name for name in methods().names() if issubclass(methods().get(name).params_type, TrainedParams)
+}
 METHODS = [name for name in methods().names() if methods().get(name).card.data == "table"]
 BATTERY = [
     (method, options)
@@ -49,7 +53,8 @@ def battery_id(value: Any) -> str:
 class Case:
     """A pooled table (n, p), with the batch and the covariates of every row.
 
-    `secure`: as a study file has it. Most tests look at what single sites send, or compare to the
+    `train`: of methods that are trained; in exact mode, which is the same for all sites. `secure`:
+    as a study file has it. Most tests look at what single sites send, or compare to the
     last bits, so that they sum plainly. `splines`: knots and bounds, by covariate.
     """
 
@@ -62,6 +67,7 @@ class Case:
     seed: int = 0
     evaluation: Mapping[str, Any] = field(default_factory=lambda: {"metrics": "none"})
     secure: bool | None = False
+    train: Mapping[str, Any] = field(default_factory=lambda: {"preset": "tiny", "mode": "exact"})
     splines: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -84,6 +90,7 @@ class Case:
             },
             evaluation=Evaluation(**self.evaluation),
             seed=self.seed,
+            train=dict(self.train) if self.method in TRAINED else {},
             privacy=Privacy(secure_sum=self.secure),
             federation=Federation(timeout=60.0),
         )
