@@ -91,7 +91,10 @@ class Anchoring:
         ]
         if not sent:
             raise CountersignatureError(
-                "The ledger has no entry of a sum whose masks are to come off.", site=self.site
+                "The ledger has no entry of a sum whose masks are to come off.",
+                do="Run the study again; if the ledger was restored from a backup, tell the "
+                "coordinator.",
+                site=self.site,
             )
         self.require(countersigned, sent[-1])
 
