@@ -110,6 +110,12 @@ class LedgerError(MotetError):
     code = "ledger"
 
 
+class CountersignatureError(MotetError):
+    """The coordinator has not countersigned the entry of a release, so that it does not leave."""
+
+    code = "not-countersigned"
+
+
 class SecureSumError(MotetError):
     """A secure sum cannot be made: too few sites, another key, or shares that do not fit."""
 
