@@ -245,7 +245,9 @@ def test_ctrl_c_leaves_nothing(at: str, study: Path, tmp_path: Path) -> None:
                 return
             time.sleep(0.01)
 
-    run = Run(("simulate", study, "--out", out, "--engine", "ray")).start(interrupt)
+    # All cores a site: the others wait for their turn, and must not take it when all is over.
+    words = ("simulate", study, "--out", out, "--engine", "ray", "--cpus-per-site", os.cpu_count())
+    run = Run(words).start(interrupt)
     assert run.code == 130
     assert left(run) == []
     assert run.err == "Stopped. The same command goes on where this one was.\n"

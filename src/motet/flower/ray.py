@@ -30,6 +30,7 @@ from motet.supervise import started
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # a late call, after the end, would start it once more
     "RAY_AUTH_MODE": "token",  # whoever reaches Ray's ports runs code: other users of the machine
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray's word for listening on loopback only
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # without a share, a site sees the GPUs there are
