@@ -164,6 +164,12 @@ class WorkerDiedError(MotetError):
     code = "worker-died"
 
 
+class EngineError(MotetError):
+    """The engine of a simulation is not installed, or the machine has less than it is to give."""
+
+    code = "engine"
+
+
 class QuorumError(MotetError):
     """Too few sites are left to go on."""
 
