@@ -209,10 +209,10 @@ def test_site_lost_in_any_phase_restarts_without_it(phase: str, tmp_path: Path) 
     sites = federation(tmp_path)
     honest = sites.workers["site-b2"].phase
 
-    def failing(path: str, shared: Any, plan: str) -> Any:
+    def failing(path: str, shared: Any, plan: str, **told: Any) -> Any:
         if path == phase:
             raise OSError("the disk of Erika Mustermann is full")
-        return honest(path, shared, plan)
+        return honest(path, shared, plan, **told)
 
     sites.workers["site-b2"].phase = failing  # type: ignore[method-assign]
     outcome = sites.run(checkpoint=tmp_path / "progress.npz")
@@ -225,7 +225,7 @@ def test_lost_reference_site_ends_the_study_in_a_sentence(tmp_path: Path) -> Non
     """Catches a study that silently goes on to another target than was asked for."""
     sites = federation(tmp_path)
 
-    def failing(path: str, shared: Any, plan: str) -> Any:
+    def failing(path: str, shared: Any, plan: str, **told: Any) -> Any:
         raise OSError
 
     sites.workers["site-b1"].phase = failing  # type: ignore[method-assign]
