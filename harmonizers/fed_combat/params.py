@@ -35,7 +35,7 @@ class FedComBatParams(TrainedParams):
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {
-            "train": {"batch": 16, "local_steps": 20, "rounds": 20},
+            "train": {"batch": 16, "local_steps": 20, "steps": 400},
             "learning_rate": 0.01,
             "bias": False,
         },
