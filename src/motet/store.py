@@ -148,8 +148,9 @@ DAMAGED = (
 
 
 HEADERS = threading.Lock()
-"""NumPy reads a header as Python's own syntax, whose parser in CPython 3.11 counts its depth for all
-threads together (gh-106905): two at once can end in a SystemError. Sites simulated are threads."""
+"""NumPy reads a header as Python's own syntax, whose parser in CPython 3.11 counts its depth for
+all threads together (gh-106905): two at once can end in a SystemError. Simulated sites are threads.
+"""
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
