@@ -10,6 +10,7 @@ leave, and the loss stays a sum over people: for a line, of each from the batch'
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ PEERS = 8
 """Others whom each is compared with. Of the information in all pairs, 16/17 are in these."""
 
 
-def from_means(x: Float, w: Float, batch: Int) -> dict[str, Float]:
+def from_means(x: Float, w: Float, batch: Int) -> dict[str, NDArray[Any]]:
     """Differences from the batch's mean over the people observed for each feature.
 
     Parameters
@@ -49,27 +50,22 @@ def from_means(x: Float, w: Float, batch: Int) -> dict[str, Float]:
             X[np.ix_(members, features)] = _centred(x[np.ix_(members, features)])
             columns = features if own else np.zeros(1, dtype=np.intp)
             W[np.ix_(members, columns)] = _centred(w[members])[:, None]
-    return {"x": X[:, None], "seen": seen[:, None].astype(np.float64), "w": W}
+    return {"x": X[:, None], "seen": seen[:, None], "w": W}
 
 
 def _patterns(seen: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], Int]]:
     """(people, features) of the features that the same people have."""
-    for pattern, which in zip(*_unique(seen), strict=True):
-        if pattern.any():
-            yield pattern, which
-
-
-def _unique(seen: NDArray[np.bool_]) -> tuple[list[NDArray[np.bool_]], list[Int]]:
     patterns, number = np.unique(seen, axis=1, return_inverse=True)
-    number = number.reshape(-1)
-    return list(patterns.T), [np.flatnonzero(number == i) for i in range(patterns.shape[1])]
+    for i, pattern in enumerate(patterns.T):
+        if pattern.any():
+            yield pattern, np.flatnonzero(number.reshape(-1) == i)
 
 
 def _centred(columns: Float) -> Float:
     return centred_columns(columns, columns.mean(axis=0))
 
 
-def from_peers(x: Float, w: Float, pool: Int, keys: NDArray[np.int64]) -> dict[str, Float]:
+def from_peers(x: Float, w: Float, pool: Int, keys: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     """Differences from the next ``PEERS`` people of the same pool, in a circle by their keys.
 
     Parameters
@@ -97,6 +93,6 @@ def from_peers(x: Float, w: Float, pool: Int, keys: NDArray[np.int64]) -> dict[s
     seen = np.isfinite(apart)
     return {
         "x": np.where(seen, apart, 0.0),
-        "seen": seen.astype(np.float64),
+        "seen": seen,
         "w": np.concatenate([w[:, None], w[peers]], axis=1),
     }

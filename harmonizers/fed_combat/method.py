@@ -46,7 +46,8 @@ class FedComBat:
         limits=(
             "a network says nothing of covariates beyond those it saw: its effects level off there",
             "a network can invent effects of covariates from few people: compare with ComBat",
-            "people of a batch of one person teach it nothing",
+            "a network holds 8 p numbers a person in memory: thousands of features, not voxels",
+            "a batch of one person teaches phi nothing",
             "batch effects that depend on a covariate are not removed",
         ),
     )

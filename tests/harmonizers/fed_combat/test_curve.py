@@ -11,7 +11,10 @@ import pytest
 from conformance.cases import Case, case
 from conformance.direct import Direct, direct
 from conformance.masked import ran, spread
+from motet.agreement import agree
+from motet.client.local_site import LocalSite
 from motet.harmonizers.fed_combat.covariates import Effects
+from motet.training.phase import Train
 
 N, P = (60, 80, 50), 8
 YOUNGEST, OLDEST = np.array([20, 35, 50]), np.array([50, 70, 85])
@@ -79,6 +82,23 @@ def test_local_mode_finds_the_curve() -> None:
     study, truth = curved(1)
     study = replace(study, train={"preset": "small", "mode": "local", "steps": 300})
     assert recovered(study, direct(study, study.tables()), truth) < 0.5
+
+
+def test_who_validates_is_nobodys_peer() -> None:
+    """Catches people of the validation in the differences that are trained on."""
+    study, truth = curved(2)
+    study = replace(study, train={"preset": "small", "validation": 0.2, "validate_every": 10})
+    fit = direct(study, study.tables())
+    assert recovered(study, fit, truth) < 0.35
+    train = next(phase for phase in fit.plan.phases if isinstance(phase, Train))
+    (table,) = study.pooled().values()
+    site = LocalSite(name="all", schema=agree([table.described]), data=table, seed=study.seed)
+    samples = replace(train.samples.__self__, schema=site.schema).samples(site, fit.shared)
+    back = samples.held_back(0.2, study.seed)
+    own, peers = samples.arrays["w"][:, 0], samples.arrays["w"][:, 1:]
+    judged = {tuple(row) for row in own[back]} - {tuple(row) for row in own[~back]}
+    assert 20 < back.sum() < 60
+    assert not judged & {tuple(row) for row in peers[~back].reshape(-1, peers.shape[2])}
 
 
 def test_without_biases_the_network_is_odd() -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
+import motet
+from conformance.cases import case
 from kernel.plans.catalog import SCHEMA
 from motet.config import parse_study
 from motet.errors import StudyFileError
@@ -59,3 +62,17 @@ def test_presets() -> None:
     assert train_phase(small, SCHEMA).updates[0].optimizer["name"] == "sgd"
     assert not params().newton
     assert not params({"batch": 32}, phi="linear").newton
+
+
+def test_from_python() -> None:
+    """Catches a section of the study file that Python cannot give."""
+    study = case("combat", n=(20, 15, 12))
+    given: dict[str, Any] = {"batch": study.batch, "covariates": study.covariates}
+    expected = motet.harmonize(study.values, **given)
+    how: dict[str, Any] = {"phi": "linear", "train": {"steps": 1}}
+    found = motet.harmonize(study.values, method="fed_combat", **how, **given)
+    assert (np.abs(found - expected) / study.scale).max() < 1e-10
+    fitted = motet.FeatureHarmonizer("fed_combat", params=how).fit(study.values, **given)
+    np.testing.assert_array_equal(fitted.transform(study.values, **given), found)
+    with pytest.raises(StudyFileError, match="not trained"):
+        motet.harmonize(study.values, train={"steps": 1}, **given)
