@@ -24,7 +24,7 @@ from motet.harmonizers._linear.options import reference_batch
 from motet.harmonizers.fed_combat.covariates import Effects
 from motet.harmonizers.fed_combat.params import FedComBatParams
 from motet.phases import Step, Sum
-from motet.releases import Arrays, Size
+from motet.releases import Arrays, ArraySpec, Size
 from motet.scale import Bounds, Magnitudes
 from motet.schema import Schema
 from motet.site import Site
@@ -61,7 +61,7 @@ class Residuals:
         return (
             Sum(
                 name="residuals",
-                arrays=tuple(spec for spec in MOMENTS if spec.name not in OF_COVARIATES),
+                arrays=_declared(MOMENTS),
                 at_site=self.send,
                 at_coordinator=self.estimate,
                 bounds=self.bounds,
@@ -70,9 +70,7 @@ class Residuals:
             Sum(
                 name="residuals_of_incomplete",
                 when="incomplete",
-                arrays=tuple(
-                    spec for spec in MOMENTS_OF_INCOMPLETE if spec.name not in OF_COVARIATES
-                ),
+                arrays=_declared(MOMENTS_OF_INCOMPLETE),
                 at_site=self.send_incomplete,
                 at_coordinator=self.estimate_incomplete,
                 bounds=self.bounds_of_incomplete,
@@ -144,6 +142,16 @@ def varying(table: Table, batches: tuple[str, ...]) -> NDArray[np.bool_]:
             y.max(axis=0, initial=-np.inf, where=seen) > y.min(axis=0, initial=np.inf, where=seen)
         )
     return np.array(found)
+
+
+def _declared(specs: tuple[ArraySpec, ...]) -> tuple[ArraySpec, ...]:
+    return tuple(
+        replace(spec, meaning=spec.meaning.replace("feature", "feature's residuals"))
+        if spec.name in ("sum_y", "yy")
+        else spec
+        for spec in specs
+        if spec.name not in OF_COVARIATES
+    )
 
 
 def _alone(sums: Arrays, varies: NDArray[np.bool_]) -> Arrays:

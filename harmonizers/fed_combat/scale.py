@@ -8,8 +8,9 @@ In white covariates the squared error of a line has the identity for its second 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from motet.site import Site
 
 Float = NDArray[np.float64]
 ABSENT = ("sum_y", "wy")
+ABSENT_OF_INCOMPLETE = (*ABSENT, "sum_w")
 KEPT = "scale."
 
 
@@ -59,7 +61,9 @@ class Scale:
             Sum(
                 name="scale_of_incomplete",
                 when="incomplete",
-                arrays=tuple(spec for spec in MOMENTS_OF_INCOMPLETE if spec.name not in ABSENT),
+                arrays=tuple(
+                    spec for spec in MOMENTS_OF_INCOMPLETE if spec.name not in ABSENT_OF_INCOMPLETE
+                ),
                 at_site=self.send_incomplete,
                 at_coordinator=self.conclude_incomplete,
                 bounds=self.bounds_of_incomplete,
@@ -94,7 +98,8 @@ class Scale:
 
     def send_incomplete(self, site: Site, shared: Arrays) -> Arrays:
         """Sums for the features that lack a value somewhere, over the people who have one."""
-        return _present(self.fit.send_incomplete(site.over(site.data, under=KEPT), shared))
+        sums = self.fit.send_incomplete(site.over(site.data, under=KEPT), shared)
+        return _present(sums, ABSENT_OF_INCOMPLETE)
 
     def conclude_incomplete(self, sums: Arrays, shared: Arrays) -> Arrays:
         """Standard deviations of the incomplete features, too.
@@ -112,20 +117,21 @@ class Scale:
             "var_pooled": np.square(shared["sd"]),
             "adjustable": shared["used"],
         }
-        sums = {**sums, **self._absent(len(sums["yy"]))}
+        count = len(sums["yy"])
+        sums = {**sums, **self._absent(count), "sum_w": np.zeros((count, q))}
         return _spread(self.fit.estimate_incomplete(sums, before))
 
     def bounds_of_incomplete(self, size: Magnitudes, shared: Arrays) -> Bounds:
         """What no site's sums over the incomplete features exceed."""
-        return _present(self.fit.bounds_of_incomplete(size, shared))
+        return _present(self.fit.bounds_of_incomplete(size, shared), ABSENT_OF_INCOMPLETE)
 
     def _absent(self, features: int) -> dict[str, Float]:
         q = len(self.schema.columns)
         return {"sum_y": np.zeros(features), "wy": np.zeros((q, features))}
 
 
-def _present(arrays: Arrays) -> Arrays:
-    return {name: array for name, array in arrays.items() if name not in ABSENT}
+def _present(arrays: Mapping[str, Any], absent: tuple[str, ...] = ABSENT) -> dict[str, Any]:
+    return {name: array for name, array in arrays.items() if name not in absent}
 
 
 def _spread(found: Arrays) -> Arrays:
