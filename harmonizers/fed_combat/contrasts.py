@@ -4,7 +4,7 @@ The intercept that fits best for given phi is the batch's mean residual. Put in,
 sample's loss to the whole batch. Differences need no intercepts, so that none are trained, none
 leave, and the loss stays a sum over people: for a line, of each from the batch's mean, exactly
 (Frisch and Waugh); for other functions, of each from some others, since
-``sum_k (e_k - mean e)^2 = sum_kl (e_k - e_l)^2 / 2n``.
+``sum_k (e_k - mean e)^2 = sum_kl (e_k - e_l)^2 / 2n`` (docs/decisions/0023).
 """
 
 from __future__ import annotations
