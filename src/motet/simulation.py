@@ -42,7 +42,9 @@ from motet.server import Coordinator, Observer, Outcome
 from motet.server.app import server_app
 from motet.server.coordinator import unstored
 from motet.server.events import unobserved
+from motet.server.runner import Rows, unwritten
 from motet.store import content_hash, json_hash
+from motet.training.where import Device, check_device
 
 Reports = Literal["now", "later"]
 
@@ -134,6 +136,8 @@ def run_sites(
     fingerprint_of: Callable[[str], str] = lambda site: "",
     checkpoint: Path | None = None,
     store: Callable[[Plan, Arrays], None] = unstored,
+    log: Callable[[Rows], None] = unwritten,
+    device: Device = "cpu",
     observe: Observer = unobserved,
 ) -> Result:
     """Run a study over tables that are open, on the in-process grid.
@@ -150,6 +154,10 @@ def run_sites(
     checkpoint : Path, optional
     store : callable
         Gets plan and shared model before the sites harmonize with it.
+    log : callable
+        Gets all lines of the log of trainings, again and again.
+    device : {"auto", "cpu", "cuda"}
+        Where networks are trained.
     observe : Observer
 
     Raises
@@ -167,6 +175,7 @@ def run_sites(
             folder=folder_of(site),
             fingerprint=fingerprint_of(site),
             secret=_secret(study, site, fingerprint_of(site)),
+            device=device,
             say=watch.say(site),
             failed=watch.errors.__setitem__,
         )
@@ -183,6 +192,7 @@ def run_sites(
             quorum=max(2, len(set(tables) - set(study.evaluation.unseen))),
             checkpoint=checkpoint,
             store=store,
+            log=log,
             observe=observe,
         ),
         outcomes.append,
@@ -324,6 +334,7 @@ def simulate(
     out: Path | str | None = None,
     observe: Observer = unobserved,
     reports: Reports = "now",
+    device: Device = "auto",
 ) -> Result:
     """Run a study with all sites in this process.
 
@@ -337,6 +348,8 @@ def simulate(
         Told of every phase.
     reports : {"now", "later"}
         ``later``: write none; ``motet report`` makes them from the folder.
+    device : {"auto", "cpu", "cuda"}
+        Where networks are trained; ``auto``: CUDA where there is some.
 
     Returns
     -------
@@ -349,24 +362,28 @@ def simulate(
     """
     with naming(Path(study) if isinstance(study, str | Path) else None):
         read = as_study(study)
+        check_device(parse_params(read), device)
         said: list[tuple[str, str]] = []
         tables = open_sites(read, lambda site, sentence: said.append((site, sentence)))
         if read.evaluation.truth is not None:
             TrueImages(read.evaluation.truth).check(tables)
         if out is None:
-            result = _in_memory(read, tables, observe)
+            result = _in_memory(read, tables, observe, device)
             return replace(result, warnings=(*said, *result.warnings))
         folder = OutputFolder(Path(out))
         with folder.claimed(read, agreed(read, tables)):
-            return _into(folder, read, tables, observe, reports, said)
+            return _into(folder, read, tables, observe, reports, said, device)
 
 
-def _in_memory(study: Study, tables: Mapping[str, Table], observe: Observer) -> Result:
+def _in_memory(
+    study: Study, tables: Mapping[str, Table], observe: Observer, device: Device
+) -> Result:
     values = {s: np.empty((len(t), len(t.features))) for s, t in tables.items()}
     result = run_sites(
         study,
         tables,
         sink_of=lambda site: lambda table, about: array_sink(table, values[site]),
+        device=device,
         observe=observe,
     )
     present = {site: table for site, table in tables.items() if site not in result.missing}
@@ -403,6 +420,7 @@ def _into(
     observe: Observer,
     reports: Reports,
     said: Sequence[tuple[str, str]],
+    device: Device,
 ) -> Result:
     def sink_of(site: str) -> Sink:
         return lambda table, about: derivative_writer(
@@ -417,6 +435,8 @@ def _into(
         fingerprint_of=lambda site: fingerprint(study.sites[site]),
         checkpoint=folder.checkpoint,
         store=folder.write_model,
+        log=folder.write_log,
+        device=device,
         observe=observe,
     )
     result = replace(result, warnings=(*said, *result.warnings))

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from motet.evaluation.result import VERSIONS, Judgement, Reading
 from motet.server.events import Event, Kind, Observer
+from motet.server.trained import Seldom, time_left, trained
 from motet.version import __version__
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ WORDS = {
 
 def sentence(event: Event) -> str:
     """One line for an event; empty where there is nothing to say."""
+    if event.kind is Kind.TRAINED:
+        return trained(event)
     words = WORDS.get(event.kind, "")
     if event.kind is Kind.UNJUDGED and not event.site:
         words = "How well it went is not judged ({code})."
@@ -48,15 +51,35 @@ def sentence(event: Event) -> str:
 
 @contextmanager
 def progress() -> Iterator[Observer]:
-    """Show a run: a bar in a terminal, one line an event elsewhere."""
+    """Show a run: a bar in a terminal, one line an event elsewhere; of a training, some."""
+    seldom = Seldom()
     if not console.is_terminal:
-        yield _print_line
+
+        def line(event: Event) -> None:
+            words = sentence(event)
+            if words and (event.kind is not Kind.TRAINED or seldom.due(event)):
+                console.print(words, markup=False)
+
+        yield line
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("Asking the sites …", total=None)
+        steps = bar.add_task("", total=None, visible=False)
 
         def observe(event: Event) -> None:
+            if event.kind is Kind.TRAINED:
+                left = "" if event.left is None else f" {time_left(event.left)}"
+                bar.update(
+                    steps,
+                    description=f"steps{left}",
+                    total=event.steps,
+                    completed=event.step,
+                    visible=event.step < event.steps,
+                )
+                if seldom.due(event):
+                    bar.console.print(sentence(event), markup=False)
+                return
             if event.kind is Kind.PLANNED:
                 bar.update(task, total=event.steps + 1, completed=1)
             elif event.kind is Kind.DONE:
@@ -67,11 +90,6 @@ def progress() -> Iterator[Observer]:
                     bar.console.print(words)
 
         yield observe
-
-
-def _print_line(event: Event) -> None:
-    if words := sentence(event):
-        console.print(words, markup=False)
 
 
 def size(count: int) -> str:

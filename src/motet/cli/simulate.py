@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from motet.cli.show import console, effect_table, judgement_table, progress, warnings
+from motet.training.log import LOG
 
 
 class Reports(StrEnum):
@@ -18,19 +19,35 @@ class Reports(StrEnum):
     LATER = "later"
 
 
+class Where(StrEnum):
+    """Where networks are trained."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
 def simulate(
     study: Annotated[Path, typer.Argument(help="The study file (YAML).")],
     out: Annotated[Path, typer.Option(help="Folder to write; the same study resumes in it.")],
     reports: Annotated[
         Reports, typer.Option(help="Make the pages now, or later with 'motet report'.")
     ] = Reports.NOW,
+    device: Annotated[
+        Where,
+        typer.Option(help="Where networks are trained; auto: CUDA where there is some."),
+    ] = Where.AUTO,
 ) -> None:
     """Run a study with all sites on this machine."""
     from motet import simulation
 
     with progress() as observe:
         result = simulation.simulate(
-            study, out=out, observe=observe, reports="now" if reports is Reports.NOW else "later"
+            study,
+            out=out,
+            observe=observe,
+            reports="now" if reports is Reports.NOW else "later",
+            device=device.value,
         )
     warnings(result.warnings)
     for site, code in result.missing.items():
@@ -42,7 +59,7 @@ def simulate(
         effect_table(result.site_effect)
     names = [
         name
-        for name in ("report.html", "plan.json", "run.json", "metrics.json", "evaluation.npz")
+        for name in ("report.html", "plan.json", "run.json", "metrics.json", "evaluation.npz", LOG)
         if (out / name).is_file()
     ]
     console.print(
