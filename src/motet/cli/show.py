@@ -188,12 +188,12 @@ def warnings(found: Iterable[tuple[str, str]]) -> None:
 
 def released(release: Release) -> tuple[str, ...]:
     """An array that would leave: name, shape, type, the most bytes, what is behind it, meaning."""
-    spec = release.spec
+    spec, most = release.spec, size(release.bytes * release.times)
     return (
         spec.name,
         f"({', '.join(map(str, spec.shape))})",
         spec.dtype if spec.dtype == release.dtype else f"{spec.dtype} as {release.dtype}",
-        size(release.bytes * release.times),
+        most if release.times == 1 else f"{most}, {release.times:,} times",
         spec.support,
         spec.meaning,
     )
