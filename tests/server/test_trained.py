@@ -56,14 +56,18 @@ def _at(step: int) -> dict[str, object]:
 
 
 def test_time_left_is_of_this_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches a resumed run that counts the steps of an earlier one as its own speed."""
+    """Catches a resumed run that counts the steps of an earlier one as its own speed, and a first
+    exchange, in which networks are made, that counts as the speed of all."""
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     pace = Pace()
     assert pace.left(1000) is None
-    now += 10.0
+    now += 500.0
     pace.take(Turn(number=45, first=900, after=920))
-    assert pace.left(1000) == pytest.approx(40.0)
+    assert pace.left(1000) is None
+    now += 10.0
+    pace.take(Turn(number=46, first=920, after=940))
+    assert pace.left(1000) == pytest.approx(30.0)
     pace.take(Turn(number=50, first=1000, after=1000))
     assert pace.left(1000) == 0
 
