@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,19 @@ def test_section(tmp_path: Path) -> None:
         "FedAvg",
         "100\u00a0steps in 6\u00a0exchanges",
         "64 samples a step",
-        "float32",
+        "float32; sent as float32<",
         "those after 40\u00a0steps, with the smallest validation loss (3.25)",
         "140\u202fB",
     ):
         assert said in section, said
     assert "7.654" not in page
+
+
+def test_masked(tmp_path: Path) -> None:
+    """Catches a type in which nothing was sent: masked numbers are integers."""
+    study = read_study(made(tmp_path))
+    (one,) = trainings(replace(study, plan={**study.plan, "secure_sum": True}))
+    assert "behind masks" in dict(one.facts)["precision"]
 
 
 def test_no_section_where_nothing_was_trained(tmp_path: Path) -> None:

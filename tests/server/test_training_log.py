@@ -14,8 +14,9 @@ from conformance.federation import Federation
 from motet.server import Coordinator, Outcome, runner
 from motet.server.checkpoint import Checkpoint
 from motet.server.events import Kind
+from motet.server.result import StudyFolder
 from motet.training.coordinator import Trainer
-from motet.training.log import LOG, write_log
+from motet.training.log import LOG, read_log, write_log
 
 MADE = case("deepcombat", n=(12, 14, 13), p=4, covariates=("age",))
 TRAIN = {"preset": "tiny", "validation": 0.2, "validate_every": 3, "steps": 12}
@@ -107,6 +108,16 @@ def test_after_a_stop_every_line_once(
     assert outcome.training == whole.training
     write_log(tmp_path / "whole.csv", whole.training)
     assert files[-1] == (tmp_path / "whole.csv").read_text()
+
+
+def test_a_deployed_study_writes_it_beside_its_result(tmp_path: Path) -> None:
+    """Catches a log that only a simulation has."""
+    rows = ran(LOCAL)[1].training
+    StudyFolder(tmp_path).write_log(rows)
+    write_log(tmp_path / "same.csv", rows)
+    assert (tmp_path / LOG).read_text() == (tmp_path / "same.csv").read_text()
+    of_all = [{k: v for k, v in row.items() if k != "sites"} for row in rows]
+    assert list(read_log(tmp_path / LOG)) == of_all
 
 
 def test_networks_are_kept_as_they_were_judged(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def options(params: Mapping[str, Any]) -> str:
     """``prior parametric, adjust location_scale``: what is set, without the platform's own."""
     said = []
     for name, value in params.items():
-        if name in PLATFORM or value is None or value == {}:
+        if name in PLATFORM or value in (None, {}, []):
             continue
         if isinstance(value, Mapping):
             value = joined(list(map(str, value)))

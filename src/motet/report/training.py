@@ -74,13 +74,15 @@ def _trained(study: StudyFiles, how: Mapping[str, Any], phase: str) -> Trained:
             sent[site] = sent.get(site, 0) + int(entry["bytes"]) * int(entry.get("times", 1))
     return Trained(
         phase=phase,
-        facts=tuple(_facts(how, rows)),
+        facts=tuple(_facts(how, rows, masked=bool(study.plan.get("secure_sum")))),
         figures=shown(_figures(phase, rows)),
         bytes=tuple((site, size(n)) for site, n in sorted(sent.items())),
     )
 
 
-def _facts(how: Mapping[str, Any], rows: tuple[Row, ...]) -> Iterator[tuple[str, str]]:
+def _facts(
+    how: Mapping[str, Any], rows: tuple[Row, ...], *, masked: bool
+) -> Iterator[tuple[str, str]]:
     last, local = rows[-1], how["mode"] == "local"
     yield "mode", MODES[how["mode"]].format(**how)
     if local:
@@ -94,7 +96,8 @@ def _facts(how: Mapping[str, Any], rows: tuple[Row, ...]) -> Iterator[tuple[str,
     )
     yield "batch", f"{how['batch']} samples a step, over all hospitals"
     yield "preset", str(how["preset"])
-    yield "precision", f"{how['precision']}; sent as {how['transfer']} where sums are not masked"
+    sent = "behind masks, as integers of 64 bits" if masked else f"as {how['transfer']}"
+    yield "precision", f"{how['precision']}; sent {sent}"
     chosen = best(rows)
     if chosen is None:
         yield "networks kept", "the last ones; nobody was left out of the training to judge them"
