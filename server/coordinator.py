@@ -32,6 +32,7 @@ from motet.server.received import Received
 from motet.server.runner import Rows, Runner, unwritten
 from motet.server.summed import Summed
 from motet.strategies import check_runnable
+from motet.training.phase import UNFINISHED
 from motet.version import __version__
 
 GOODBYE = 60.0
@@ -304,7 +305,7 @@ class Coordinator:
         fitting = self._fitting(sites)
         progress = self._checkpoint.load(plan=plan.hash, sites=fitting)
         if progress is not None and self._resumed(plan, sites, progress):
-            self._observe(Event(kind=Kind.RESUMED, phase=progress.done[-1]))
+            self._observe(_resumes(progress))
             self._received.also(progress.received)
             return progress
         fresh = Progress(plan=plan.hash, sites=fitting)
@@ -372,6 +373,15 @@ class Coordinator:
                 "back. Each site's own log has its reason."
             )
         return "The reason stands in each site's own log."
+
+
+def _resumes(progress: Progress) -> Event:
+    """Where a run goes on: after a phase, or within a training."""
+    if progress.log and any(name.startswith(UNFINISHED) for name in progress.shared):
+        row = progress.log[-1]
+        step, steps = int(row["step"]), int(row["steps"])
+        return Event(kind=Kind.RESUMED, phase=str(row["phase"]), step=step, steps=steps)
+    return Event(kind=Kind.RESUMED, phase=progress.done[-1] if progress.done else "")
 
 
 def phases_of(done: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 
 from conformance.cases import Case, case
 from conformance.federation import Federation
+from motet.cli.show import sentence
 from motet.server import Coordinator, Outcome, runner
 from motet.server.checkpoint import Checkpoint
 from motet.server.events import Kind
@@ -104,7 +105,12 @@ def test_after_a_stop_every_line_once(
     first.ended()
     again = Federation(made, folder=tmp_path / "sites")
     outcome = again.run(checkpoint=tmp_path / "progress.npz")
-    assert Kind.RESUMED in [event.kind for event in again.events]
+    (resumed,) = [event for event in again.events if event.kind is Kind.RESUMED]
+    assert (resumed.phase, resumed.step, resumed.steps) == ("cvae", 3 * call, 12)
+    assert sentence(resumed) == (
+        f"Going on with the training 'cvae' after step {3 * call} of 12, where an earlier run "
+        "stopped."
+    )
     assert outcome.training == whole.training
     write_log(tmp_path / "whole.csv", whole.training)
     assert files[-1] == (tmp_path / "whole.csv").read_text()

@@ -46,6 +46,11 @@ def sentence(event: Event) -> str:
     words = WORDS.get(event.kind, "")
     if event.kind is Kind.UNJUDGED and not event.site:
         words = "How well it went is not judged ({code})."
+    if event.kind is Kind.RESUMED and event.steps:
+        words = (
+            f"Going on with the training '{{phase}}' after step {event.step} of {event.steps}, "
+            "where an earlier run stopped."
+        )
     return words.format(phase=event.phase, site=event.site, code=event.code, version=__version__)
 
 
