@@ -65,8 +65,8 @@ def made_up(people: int, features: int) -> Samples:
             "x": x,
             "w": rng.random((people, COLUMNS)),
             "member": np.eye(SCANNERS)[batch],
-            "used": np.ones((people, features)),
         },
+        constants={"used": np.ones(features)},
         people=np.array([f"sub-{i}" for i in range(people)]),
         batch=batch.astype(np.intp),
     )

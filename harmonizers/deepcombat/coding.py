@@ -55,7 +55,7 @@ class Coder:
     shared: Arrays
 
     def inputs(self, table: Table) -> dict[str, Float]:
-        """``x`` (n, p), ``w`` (n, q), ``member`` (n, K) and ``used`` (n, p) of the people.
+        """``x`` (n, p), ``w`` (n, q) and ``member`` (n, K) of the people.
 
         A missing value is the mean, 0; so is a feature that is not complete in the fit. Members of
         a batch that the study does not know belong to all batches alike.
@@ -69,7 +69,6 @@ class Coder:
             "x": np.nan_to_num(x, nan=0.0, posinf=np.nan, neginf=np.nan),
             "w": (W - shared["low"]) / shared["range"],
             "member": members(table, self.schema),
-            "used": np.broadcast_to(used, x.shape).astype(np.float64),
         }
 
     @property

@@ -129,7 +129,7 @@ class Gaussian:
                 "x": drawn[:, :p].to(networks.dtype) * used,
                 "w": (drawn[:, p:] + centre).to(networks.dtype),
                 "member": member,
-                "used": used.expand(size, p),
+                "used": used,
             }
             moment = Moment(step=step, steps=STEPS, per_epoch=STEPS / EPOCHS)
             factors = {"kl": KL}

@@ -54,8 +54,10 @@ class Training:
 
         table = site.data
         of = {batch: k for k, batch in enumerate(self.schema.batches)}
+        inputs = Coder(self.params, self.schema, shared).inputs(table)
         return Samples(
-            arrays=Coder(self.params, self.schema, shared).inputs(table),
+            arrays=inputs,
+            constants={"used": shared["used"].astype(np.float64)},
             people=table.people,
             parts=_sessions(table),
             batch=np.array([of[Batch(site.name, b)] for b in table.batch.tolist()], dtype=np.intp),

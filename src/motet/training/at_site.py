@@ -16,7 +16,7 @@ from motet.releases import Arrays
 from motet.site import Site
 from motet.training.device import device_named, steady
 from motet.training.exchange import as_bfloat16
-from motet.training.gradients import Feed, losses_of, summed_gradients
+from motet.training.gradients import Feed, losses_of, summed_gradients, total_of
 from motet.training.moment import Moment
 from motet.training.networks import Networks, build
 from motet.training.optimizer import Optimizer
@@ -172,7 +172,7 @@ def _summed(train: Train, turn: Turn, shop: Workshop, site: Site, state: _State)
     rows, moment = shop.due(turn.first), _moment(train, shop, turn.first)
     mixed = train.options.precision == "bfloat16"
     found = summed_gradients(shop.networks, update, shop.feed, rows, moment, mixed=mixed)
-    losses = [float(found.losses[name]) for name in sorted(found.losses)]
+    losses = [total_of(found.losses[name]) for name in sorted(found.losses)]
     _check_finite(site, turn, dict(zip(sorted(found.losses), losses, strict=True)))
     arrays = {LOSSES: np.asarray(losses), SAMPLES: np.asarray([found.samples], dtype=np.int64)}
     for name in turn.leaving:
@@ -189,10 +189,8 @@ def _stepped(train: Train, turn: Turn, shop: Workshop, site: Site, state: _State
     near = train.options.proximal if train.options.server == "fedprox" else 0.0
     base = {n: flat.clone() for n, flat in shop.networks.parameters.items()} if near else {}
     names = [name for _, name in train.names(turn)]
-    sums = {
-        (u.name, n): torch.zeros((), dtype=torch.float64, device=shop.feed.device)
-        for u in train.updates
-        for n in u.weights
+    sums: dict[tuple[str, str], list[Tensor]] = {
+        (u.name, name): [] for u in train.updates for name in u.weights
     }
     counts = dict.fromkeys((u.name for u in train.updates), 0)
     for step in range(turn.first, turn.after):
@@ -213,7 +211,7 @@ def _stepped(train: Train, turn: Turn, shop: Workshop, site: Site, state: _State
             counts[update.name] += found.samples
             for name, loss in found.losses.items():
                 sums[update.name, name] += loss
-    losses = [float(sums[key]) for key in train.names(turn)]
+    losses = [total_of(sums[key]) for key in train.names(turn)]
     _check_finite(site, turn, dict(zip(names, losses, strict=True)))
     return {
         LOSSES: np.asarray(losses),

@@ -108,10 +108,10 @@ class Draws:
         """(B, *shape), standard normal, by the method of Box and Muller."""
         count = math.prod(shape)
         half = -(-count // 2)
-        drawn = self._uniform64(purpose, 2 * half)
-        radius, angle = torch.sqrt(-2.0 * torch.log(drawn[:, :half])), drawn[:, half:] * math.tau
         # Uniforms have all their bits; what is made of them needs no more than the result has.
-        radius, angle = radius.to(self._dtype), angle.to(self._dtype)
+        drawn = self._uniform64(purpose, 2 * half).to(self._dtype)
+        first, second = drawn.view(len(self), 2, half).transpose(0, 1).contiguous()
+        radius, angle = first.log_().mul_(-2.0).sqrt_(), second.mul_(math.tau)
         pairs = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)
         return pairs[:, :count].reshape(len(self), *shape)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,7 @@ class Feed:
         self._keys = torch.from_numpy(keys).to(device)
         self._held: dict[str, Tensor] = {}
         self._read: dict[str, NDArray[Any]] = {}
+        self._constants = {n: self._tensor(np.array(a)) for n, a in samples.constants.items()}
         for name, array in samples.arrays.items():
             if array.nbytes <= self.HELD:
                 self._held[name] = self._tensor(np.array(array))
@@ -67,7 +68,10 @@ class Feed:
         """What losses see of some samples."""
         index = torch.from_numpy(rows).to(self.device)
         found = {name: array[index] for name, array in self._held.items()}
-        return found | {name: self._tensor(array[rows]) for name, array in self._read.items()}
+        found |= self._constants
+        if self._read:
+            found |= {name: self._tensor(array[rows]) for name, array in self._read.items()}
+        return found
 
     def draws(self, rows: Int, step: int) -> Draws:
         """Their draws in a step."""
@@ -82,14 +86,20 @@ class Gradients:
     ----------
     of : dict of str to Tensor
         Group -> flat gradient of its parameters.
-    losses : dict of str to Tensor
-        Every loss, weighted by nothing.
+    losses : dict of str to list of Tensor
+        Sums of every loss, weighted by nothing, one a pass; they are read together, later, so
+        that no step waits for the device.
     samples : int
     """
 
     of: dict[str, Tensor]
-    losses: dict[str, Tensor]
+    losses: dict[str, list[Tensor]]
     samples: int
+
+
+def total_of(parts: Sequence[Tensor]) -> float:
+    """The sum of numbers on a device, in float64."""
+    return float(torch.stack(list(parts)).to(torch.float64).sum()) if parts else 0.0
 
 
 def weights_at(update: Update, moment: Moment) -> dict[str, float]:
@@ -122,22 +132,21 @@ def summed_gradients(
     """
     weights = weights_at(update, moment)
     share = 1.0 / len(rows) if mean and len(rows) else 1.0
-    found = Gradients(
-        of={},
-        losses={n: torch.zeros((), dtype=torch.float64, device=feed.device) for n in weights},
-        samples=len(rows),
-    )
+    found = Gradients(of={}, losses={name: [] for name in weights}, samples=len(rows))
     for start in range(0, len(rows), feed.at_once):
         part = rows[start : start + feed.at_once]
         losses = losses_of(update.losses, networks, feed, part, moment.step, mixed=mixed)
         if set(losses) != set(weights):
             raise PlanError(f"Update '{update.name}' has the losses {sorted(losses)}.")
         sums = {name: loss.sum() for name, loss in losses.items()}
-        total = torch.stack([share * weights[name] * value for name, value in sums.items()]).sum()
+        total = sum(share * weights[name] * value for name, value in sums.items())
+        assert isinstance(total, Tensor)
         for name, value in sums.items():
-            found.losses[name] += value.detach()
+            found.losses[name].append(value.detach())
         for name, gradient in networks.gradients(total, update.groups).items():
-            found.of[name] = found.of[name] + gradient if name in found.of else gradient
+            if len(rows) > feed.at_once:
+                gradient = found.of[name] + gradient if name in found.of else gradient.clone()
+            found.of[name] = gradient
     for name in update.groups:
         if name not in found.of:
             found.of[name] = torch.zeros_like(networks.parameters[name])
@@ -155,7 +164,10 @@ def losses_of(
 ) -> Mapping[str, Tensor]:
     """What `losses` gives for some samples: one value a sample each."""
     batch, draws = feed.batch(rows), feed.draws(rows, step)
-    with torch.autocast(networks.device.type, dtype=torch.bfloat16, enabled=mixed):
+    if mixed:
+        with torch.autocast(networks.device.type, dtype=torch.bfloat16):
+            found = losses(networks.module, batch, draws)
+    else:
         found = losses(networks.module, batch, draws)
     for name, loss in found.items():
         if loss.shape != (len(rows),):

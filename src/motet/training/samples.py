@@ -31,12 +31,15 @@ class Samples:
         Which of the person's samples (slices); 0 where there is one.
     batch : (n,) int
         Number of the scanner in the schema.
+    constants : mapping of str to ndarray
+        What losses see that is the same for all samples.
     """
 
     arrays: Mapping[str, NDArray[Any]]
     people: NDArray[Any]
     batch: NDArray[np.intp]
     parts: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
+    constants: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.people)
