@@ -45,6 +45,8 @@ class Trainer:
         trained = train.trained_of(samples)
         self.train, self.steps = train, train.steps(trained)
         self._per_epoch = train.per_epoch(trained)
+        self.expected = trained / self._per_epoch
+        """Samples of a step, on average."""
         self._seed = seed
         self._networks = build(train, sizes, seed=seed)
         self._optimizers = {u.name: Optimizer(self._networks, u) for u in train.updates}
@@ -149,7 +151,7 @@ class Trainer:
         """Take note of an exchange; a line of the log where one is due."""
         train = self.train
         self._number = turn.number + 1
-        if turn.after > turn.first:
+        if turn.after > turn.first and train.private is None:
             updates = dict.fromkeys(update for update, _ in train.names(turn))
             counts = dict(zip(updates, sums[SAMPLES], strict=True))
             for key, loss in zip(train.names(turn), sums[LOSSES], strict=True):

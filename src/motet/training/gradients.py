@@ -69,9 +69,13 @@ class Feed:
         found = {name: array[index] for name, array in self._held.items()}
         return found | {name: self._tensor(array[rows]) for name, array in self._read.items()}
 
+    def keys(self, rows: Int) -> Tensor:
+        """Of which their draws are made, (B,) int64."""
+        return self._keys[torch.from_numpy(rows).to(self.device)]
+
     def draws(self, rows: Int, step: int) -> Draws:
         """Their draws in a step."""
-        return Draws(self._keys[torch.from_numpy(rows).to(self.device)], step, self._dtype)
+        return Draws(self.keys(rows), step, self._dtype)
 
 
 @dataclass(kw_only=True)
