@@ -137,7 +137,10 @@ class Runner:
         self._observe(Event(kind=Kind.DONE, phase=path, step=self._count))
 
     def _kept(self, path: str, turn: Turn, state: Arrays, row: Mapping[str, Any] | None) -> None:
-        """Write down where a training is. What can be done again is written every few seconds."""
+        """Write down where a training is. What can be done again is written every few seconds.
+
+        Of a private training sites send the last exchange again and no other.
+        """
         own = f"{UNFINISHED}{path}/"
         progress = self._progress
         progress.shared |= {f"{own}{name}": np.asarray(array) for name, array in state.items()}
@@ -155,7 +158,7 @@ class Runner:
         phase = self._plan.train_at(path)
         if not phase.stateless:
             progress.done = then(progress.done, path_of(path, turn))
-        elif time.monotonic() < self._saved + EVERY:
+        elif phase.private is None and time.monotonic() < self._saved + EVERY:
             return
         self._saved = time.monotonic()
         progress.received = self._received.to_json()

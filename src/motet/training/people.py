@@ -84,7 +84,7 @@ def clipped_sum(
         factors = torch.where(norms.isfinite(), (clip / norms).clamp(max=1.0), 0.0)
         found[~norms.isfinite()] = 0.0
         total += (found * factors[:, None]).sum(dim=0)
-    parts = total.cpu().split(sizes)
+    parts = torch.split(total.cpu(), sizes)
     return dict(zip(flats, parts, strict=True))
 
 
