@@ -224,6 +224,12 @@ class Plan:
         """What differential privacy covers, and what it does not; None: it covers nothing."""
         return document(self.phases)
 
+    @property
+    def private(self) -> tuple[Private, ...]:
+        """What is asked of the trainings that noise covers."""
+        asked = (p.private for p in self.phases if isinstance(p, Train))
+        return tuple(one for one in asked if one is not None)
+
     def to_json(self) -> dict[str, Any]:
         """The content of ``plan.json``."""
         return {
