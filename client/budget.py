@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import fsum
 
 from motet.client.policy import SitePolicy
 from motet.ledger import Entry, Ledger
@@ -35,7 +36,7 @@ class Budget:
     def spent(self) -> tuple[float, float]:
         """Epsilon and delta of all charges."""
         charges = [entry.body for entry in self._charges()]
-        return sum(float(c["epsilon"]) for c in charges), sum(float(c["delta"]) for c in charges)
+        return fsum(float(c["epsilon"]) for c in charges), fsum(float(c["delta"]) for c in charges)
 
     def against(self, asked: Private) -> str:
         """What stands against spending so much more; empty: nothing."""

@@ -25,7 +25,7 @@ REFERENCE = [
     (3.0, 0.25, 160, 1e-5, 5.384736742962922, 4.954541051883007),
     (0.8, 0.02, 500, 1e-6, 6.164547278809124, 5.440307831318786),
 ]
-"""Noise, rate, steps, delta; epsilon by dp-accounting 0.6.0 (Google, on PyPI): its RdpAccountant, and
+"""Noise, rate, steps, delta; epsilon by dp-accounting 0.6.0 (Google, PyPI): its RdpAccountant, and
 its PLDAccountant, whose bound is tight. Both of ``SelfComposedDpEvent(PoissonSampledDpEvent(rate,
 GaussianDpEvent(noise)), steps)``, with one person more or less."""
 
