@@ -39,7 +39,8 @@ def test_noise_changes_the_model_and_little_noise_hardly(tmp_path: Path) -> None
     """Catches noise that does not arrive, and a clip, divisor or step that is another without it.
 
     Everybody is in every step (rate 1), so that noise and nothing else sets the models apart:
-    measured 0.19 to 0.21 for epsilon 8, and 0.0004 or less for one of 1e12 with a clip that nobody reaches."""
+    measured 0.19 to 0.21 for epsilon 8, and 0.0004 or less for one of 1e12 with a clip that
+    nobody reaches."""
     _, plain = run(None)
     sites, noisy = run(DP, folder=tmp_path)
     _, near = run({"epsilon": 1e12, "delta": 1e-4, "clip": 1e3})
