@@ -82,15 +82,20 @@ def _phase(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
         arrays, beside = worker.planned(envelope.plan).keyed(
             envelope.phase, body.arrays, run=envelope.run, panels=asked["panels"]
         )
-        return Body(document={"seals": beside, **worker.anchoring.standing()}, arrays=arrays)
+        return worker.leave(Body(document={"seals": beside}, arrays=arrays), to=envelope)
     keys = asked.get("keys")
     if keys is None:
-        arrays = worker.phase(envelope.phase, body.arrays, envelope.plan)
-        return Body(document=worker.anchoring.standing() or None, arrays=arrays)
+        arrays = worker.phase(envelope.phase, body.arrays, envelope.plan, run=envelope.run)
+        return worker.leave(Body(arrays=arrays), to=envelope)
     arrays, beside = worker.planned(envelope.plan).masked(
         envelope.phase, body.arrays, run=envelope.run, keys=keys
     )
+    # Nobody can read this: what waits for the countersignature is the word that takes masks off.
     return Body(document={"masked": beside, **worker.anchoring.standing()}, arrays=arrays)
+
+
+def _release(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
+    return worker.release(body.document, to=envelope)
 
 
 def _reveal(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
@@ -121,6 +126,7 @@ ACTIONS: dict[str, Action] = {
     "query.agree": _agree,
     "query.prepare": _prepare,
     "train.phase": _phase,
+    "query.release": _release,
     "query.reveal": _reveal,
     "query.conclude": _conclude,
     "query.finish": _finish,

@@ -57,7 +57,7 @@ class Desk:
         if action == "query.agree":
             self._begin(envelope.run, body.document)
         elif self._run != envelope.run:
-            self._take_up(envelope)
+            self._take_up(action, envelope)
         if action == "query.prepare":
             asked = {**self._session(), "plan": envelope.plan, "prepare": body.document}
             write_json(self._file, asked)
@@ -75,13 +75,14 @@ class Desk:
         self._run, self._worker = run, self._new(study)
         write_json(self._file, {"run": run, "agree": document})
 
-    def _take_up(self, envelope: Envelope) -> None:
+    def _take_up(self, action: str, envelope: Envelope) -> None:
         """Go on with a study that a process before this one began."""
         asked = self._session()
         if asked.get("run") != envelope.run:
             raise ProtocolError("The run was not begun at this site.")
         worker = self._new(str(asked["agree"]["study"]["study"]))
-        worker.take_up(asked["agree"], asked.get("prepare"), asked.get("plan", ""), envelope.phase)
+        plan = asked.get("plan", "")
+        worker.take_up(asked["agree"], asked.get("prepare"), plan, envelope.phase, action=action)
         self._run, self._worker = envelope.run, worker
 
     @property

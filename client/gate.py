@@ -52,6 +52,9 @@ class Gate:
     policy : SitePolicy
     approvals : Approvals, optional
         Has the plans that may pass the policy's counts for a written reason.
+    anchored : bool
+        Whether releases wait until the coordinator has countersigned their entries: these name
+        the run, and what is answered again in a run has the entry that it had.
     """
 
     def __init__(
@@ -61,9 +64,10 @@ class Gate:
         ledger: Ledger | None = None,
         policy: SitePolicy = OPEN,
         approvals: Approvals | None = None,
+        anchored: bool = False,
     ) -> None:
         self._site, self._ledger, self._policy = site, ledger, policy
-        self._approvals = approvals
+        self._approvals, self._anchored = approvals, anchored
 
     def release(
         self,
@@ -75,11 +79,13 @@ class Gate:
         sizes: Mapping[str, int],
         cohort: str = "",
         shared: Arrays | None = None,
+        run: str = "",
         veil: Behind | None = None,
     ) -> Arrays:
         """Return `arrays` if they are exactly what `phase` declares, behind masks where asked.
 
-        `cohort` and what the coordinator had `shared` are noted with them. `veil` masks them.
+        `cohort`, what the coordinator had `shared` and, where entries are countersigned, the `run`
+        are noted with them. `veil` masks them.
 
         Raises
         ------
@@ -102,8 +108,7 @@ class Gate:
                 site=self._site,
             )
         if arrays:
-            self._note(
-                "release",
+            self._note_release(
                 study=plan.study,
                 plan=plan.hash,
                 phase=path,
@@ -119,9 +124,19 @@ class Gate:
                 ],
                 **({"cohort": cohort, "shared": bytes_hash(shared or {}, "")} if cohort else {}),
                 **circle,
+                **({"run": run} if self._anchored else {}),
                 **{"class": str(phase.leaves)},
             )
         return arrays
+
+    def _note_release(self, **body: Any) -> None:
+        """Write a release down; where a run asks for the very same again, it is the same one."""
+        if self._ledger is not None and self._anchored:
+            same = {**body, "kind": "release"}
+            for entry in self._ledger.entries("release", plan=str(body["plan"])):
+                if {name: value for name, value in entry.body.items() if name != "at"} == same:
+                    return
+        self._note("release", **body)
 
     def describe(
         self, description: Mapping[str, Any], declared: tuple[str, ...], *, study: str = ""

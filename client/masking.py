@@ -74,6 +74,9 @@ class Masking:
         Whether this site's own sums may be read.
     peers : Peers, optional
         Has the others' keys. None: whatever keys there are, since all sites are one person's.
+    everybody : bool
+        Whether masks come off only where all members say so: each of them answers once what it
+        sent is countersigned.
     """
 
     site: str
@@ -81,6 +84,7 @@ class Masking:
     ledger: Ledger | None
     alone: bool
     peers: Peers | None = None
+    everybody: bool = False
     sent: dict[str, dict[str, str]] = field(default_factory=dict, init=False)
     _noted: list[dict[str, Any]] = field(default_factory=list, init=False)
 
@@ -125,7 +129,7 @@ class Masking:
                 site=self.site,
             )
         what = what_is_summed(run=run, plan=plan.hash, path=path, shared=shared, schema=plan.schema)
-        circle = Circle(what, keys)
+        circle = Circle(what, keys, everybody=self.everybody)
         self.check_keys(keys)
         return Summing(plan=plan, phase=phase, path=path, circle=circle)
 

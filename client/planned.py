@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.bids.table import Table
+from motet.client.anchoring import Anchoring
 from motet.client.drawn import Drawn
 from motet.client.gate import Behind, Gate
 from motet.client.in_private import InPrivate
@@ -44,6 +45,7 @@ class Planned:
     permission : Permission
     gate : Gate
     masking : Masking
+    anchoring : Anchoring
     drawn : Drawn
     judging : LocalSite or None
         The site as phases of the evaluation see it, once it has harmonized.
@@ -57,16 +59,17 @@ class Planned:
     permission: Permission
     gate: Gate
     masking: Masking
+    anchoring: Anchoring
     drawn: Drawn
     judging: LocalSite | None = None
 
-    def phase(self, path: str, shared: Arrays) -> Arrays:
+    def phase(self, path: str, shared: Arrays, *, run: str) -> Arrays:
         """Do one phase and return what may leave."""
         phase = self.plan.phase_at(path)
         held = isinstance(phase, Sum) and phase.read_by == "holders"
         if held or self.plan.masks(phase):
             raise ProtocolError(f"The sum '{path}' is masked by the plan.", site=self.site.name)
-        return self._do(phase, path, shared)
+        return self._do(phase, path, shared, run)
 
     def masked(
         self, path: str, shared: Arrays, *, run: str, keys: Any
@@ -85,16 +88,22 @@ class Planned:
         summing = self._summing(path, bytes_hash(shared, ""), run=run, keys=keys)
         bounds = self.plan.bounds(summing.phase, shared)
         veil = Veil(masking=self.masking, summing=summing, bounds=bounds)
-        return self._do(summing.phase, path, shared, veil), veil.beside
+        return self._do(summing.phase, path, shared, run, veil), veil.beside
 
     def reveal(self, path: str, document: Any, *, run: str) -> dict[str, Any]:
-        """Let masks of a sum come off, for the sites whose arrays arrived."""
+        """Let masks of a sum come off, for the sites whose arrays arrived.
+
+        This is what makes numbers readable: it waits for the countersignature of what was sent.
+        """
         try:
             shared, keys, sealed = (document[key] for key in ("shared", "keys", "sealed"))
         except (KeyError, TypeError) as error:
             raise ProtocolError("A request to take masks off says not of which sum.") from error
         summing = self._summing(path, str(shared), run=run, keys=keys)
         self.permission.approved()
+        self.anchoring.require_of_sum(
+            document.get("countersigned"), summing.about, plan=self.plan.hash
+        )
         return self.masking.reveal(
             sealed, summing, people=self.permission.people(), same=self.permission.same_people
         )
@@ -110,7 +119,7 @@ class Planned:
         veil = self._keyed(path, shared, run=run, panels=panels)
         self.permission.check(veil.phase, path, shared)
         arrays = veil.phase.at_site(self.site, shared)
-        return self._release(arrays, veil.phase, path, shared, veil), veil.beside
+        return self._release(arrays, veil.phase, path, shared, run, veil), veil.beside
 
     def conclude(self, path: str, arrays: Arrays, *, run: str, document: Any) -> None:
         """Read the sums of this site's travelers and keep what is concluded from them."""
@@ -154,12 +163,14 @@ class Planned:
         if path in self.keep.done and not self.keep.undo(path):
             raise ProtocolError(f"The phase '{path}' is long done here.", site=self.site.name)
 
-    def _do(self, phase: Phase, path: str, shared: Arrays, veil: Veil | None = None) -> Arrays:
+    def _do(
+        self, phase: Phase, path: str, shared: Arrays, run: str, veil: Veil | None = None
+    ) -> Arrays:
         name = self.site.name
         if not self.plan.takes_part(name, phase):
             raise PlanError(f"The phase '{path}' is not for this site.", site=name)
         if self.plan.judges(phase):
-            return self._judged(phase, path, shared, veil)
+            return self._judged(phase, path, shared, run, veil)
         self._undo(path)
         arrays: Arrays = {}
         if isinstance(phase, Exchange) and phase.train.private is not None:
@@ -176,23 +187,31 @@ class Planned:
         # again from the same state, and sends the same bytes.
         if not (isinstance(phase, Exchange) and phase.train.stateless):
             self.keep.commit(path)
-        return self._release(arrays, phase, path, shared, veil)
+        return self._release(arrays, phase, path, shared, run, veil)
 
     @property
     def _in_private(self) -> InPrivate:
         return InPrivate(plan=self.plan, site=self.site, gate=self.gate, drawn=self.drawn)
 
-    def _judged(self, phase: Phase, path: str, shared: Arrays, veil: Veil | None) -> Arrays:
+    def _judged(
+        self, phase: Phase, path: str, shared: Arrays, run: str, veil: Veil | None
+    ) -> Arrays:
         """Do one phase of the evaluation. It changes nothing: it can be done again at any time."""
         if self.judging is None:
             raise ProtocolError("The evaluation came before there was anything to judge.")
         if not isinstance(phase, Sum):
             raise PlanError(f"This version cannot run the phase '{path}'.", site=self.site.name)
         self.permission.check(phase, path, shared, self.judging)
-        return self._release(phase.at_site(self.judging, shared), phase, path, shared, veil)
+        return self._release(phase.at_site(self.judging, shared), phase, path, shared, run, veil)
 
     def _release(
-        self, arrays: Arrays, phase: Phase, path: str, shared: Arrays, veil: Behind | None
+        self,
+        arrays: Arrays,
+        phase: Phase,
+        path: str,
+        shared: Arrays,
+        run: str,
+        veil: Behind | None,
     ) -> Arrays:
         """The last step before the transport."""
         if arrays and phase.leaves is not Leaves.PERSONAL:
@@ -205,5 +224,6 @@ class Planned:
             sizes=self.plan.sizes(shared),
             cohort=self.permission.cohort,
             shared=shared,
+            run=run,
             veil=veil,
         )

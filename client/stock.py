@@ -31,6 +31,6 @@ def refuse(message: Message, context: Context) -> Message:
     return Message(refusal(decode(unparcel(message.content))[0], "stock-node"), reply_to=message)
 
 
-for name in ("agree", "prepare", "reveal", "conclude", "finish", "close", "ping"):
+for name in ("agree", "prepare", "release", "reveal", "conclude", "finish", "close", "ping"):
     app.query(name)(refuse)
 app.train("phase")(refuse)

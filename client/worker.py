@@ -6,7 +6,7 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,9 +27,11 @@ from motet.client.peers import Peers
 from motet.client.permission import Permission
 from motet.client.planned import Planned
 from motet.client.policy import OPEN, SitePolicy
+from motet.client.waiting import Waiting
 from motet.cohort import seen_by_fit
 from motet.config import Study, parse_study
 from motet.errors import MotetError, PlanError, ProtocolError
+from motet.flower.records import Body, Envelope
 from motet.harmonizer import SiteModel
 from motet.images.images import compared_in
 from motet.ledger import Ledger
@@ -43,6 +45,8 @@ from motet.version import __version__
 log = logging.getLogger("motet.site")
 
 LEDGER = "ledger.sqlite"
+SECOND = ("query.release", "query.reveal")
+"""What is asked for when a phase is done, and changes nothing that it kept."""
 DESCRIBED = (*AGREE_ON_GRID.equal, *AGREE_ON_GRID.union, *AGREE_ON_GRID.largest)
 """What a description may hold."""
 FINISHED = ".shared.npz"
@@ -95,7 +99,7 @@ class SiteWorker:
         The other sites' keys for secure sums; None: whichever the coordinator gives.
     countersigned_by : str
         Public key of the coordinator, hexadecimal: then replies state the head of the ledger, and
-        what the coordinator signs of it is kept.
+        no number leaves before the coordinator has signed the entry that it left.
     asked : callable
         ``(plan, study)``: told of every plan that is asked for.
     fingerprint : str
@@ -132,7 +136,10 @@ class SiteWorker:
         book = ledger or self._path(LEDGER)
         own = None if book is None else Ledger(book, site=name)
         self.anchoring = Anchoring(own, countersigned_by, say)
-        self._gate = Gate(name, ledger=own, policy=policy, approvals=approvals)
+        self._waiting = Waiting(self._path(".waiting.npz"))
+        self._gate = Gate(
+            name, ledger=own, policy=policy, approvals=approvals, anchored=self.anchoring.on
+        )
         self._policy, self._secret = policy, secret or secrets.token_bytes(32)
         self._masking = Masking(
             site=name,
@@ -140,6 +147,7 @@ class SiteWorker:
             ledger=own,
             alone=policy.plain_sums,
             peers=peers,
+            everybody=self.anchoring.on,
         )
         self._approvals, self._asked = approvals, asked
         self._study: Study | None = None
@@ -204,16 +212,25 @@ class SiteWorker:
         run.keep.begin()
         return {"resumed": True, **(told if run.plan.needs_keys else {})}
 
-    def take_up(self, agreed: Any, prepared: Any, plan_hash: str, path: str) -> None:
+    def take_up(
+        self,
+        agreed: Any,
+        prepared: Any,
+        plan_hash: str,
+        path: str,
+        *,
+        action: str = "train.phase",
+    ) -> None:
         """Go on in the middle of a run that another process of this site began.
 
         What was agreed and planned is computed again, and the state before the phase `path` is
-        taken up. Nothing leaves, so nothing is written down as left.
+        taken up; or the last one, where what is asked for (`action`) comes after what the phase
+        kept. Nothing leaves, so nothing is written down as left.
         """
         self._opened(agreed)
         if prepared is not None:
             self._planned(prepared, plan_hash)
-            self.planned(plan_hash).keep.resume_before(path)
+            self.planned(plan_hash).keep.resume_before("" if action in SECOND else path)
             if (file := self._path(FINISHED)) and file.is_file():
                 run, shared = self.planned(plan_hash), read_arrays(file)
                 run.judging = self._judging(run, shared, self._own_model(run, shared, silent))
@@ -276,13 +293,43 @@ class SiteWorker:
             permission=permission,
             gate=self._gate,
             masking=self._masking,
+            anchoring=self.anchoring,
             drawn=Drawn(path=self._path(".drawn.npz")),
         )
         return done
 
-    def phase(self, path: str, shared: Arrays, plan_hash: str) -> Arrays:
+    def phase(self, path: str, shared: Arrays, plan_hash: str, *, run: str = "") -> Arrays:
         """Do one phase and return what may leave."""
-        return self.planned(plan_hash).phase(path, shared)
+        return self.planned(plan_hash).phase(path, shared, run=run)
+
+    def leave(self, body: Body, *, to: Envelope) -> Body:
+        """The reply to a phase: its release, or that it waits for its countersignature.
+
+        Parameters
+        ----------
+        body : Body
+            What stands in the ledger as leaving.
+        to : Envelope
+            The request.
+        """
+        standing = self.anchoring.standing()
+        if not body.arrays or not standing:
+            return replace(body, document={**(body.document or {}), **standing} or None)
+        self._waiting.hold(body, standing["ledger"][0], to=to)
+        return Body(document={"waits": True, **standing})
+
+    def release(self, countersigned: Any, *, to: Envelope) -> Body:
+        """Let go what waits, now that its entry is countersigned.
+
+        Raises
+        ------
+        CountersignatureError, NotApprovedError, ProtocolError
+        """
+        run = self.planned(to.plan)
+        body, number = self._waiting.held(to)
+        run.permission.approved()
+        self.anchoring.require(countersigned, number)
+        return body
 
     def finish(self, shared: Arrays, plan_hash: str) -> None:
         """Make the site model and harmonize everybody here. Nothing leaves."""
@@ -351,6 +398,7 @@ class SiteWorker:
             self._run.judging = None
             self._run.keep.remove()
             self._run.drawn.remove()
+        self._waiting.forget()
         if file := self._path(FINISHED):
             file.unlink(missing_ok=True)
 

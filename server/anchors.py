@@ -100,14 +100,15 @@ class Anchors:
 
     def signed(self) -> dict[str, dict[str, Any]]:
         """The last heads of this run's sites, with a signature each."""
-        return {
-            site: {
-                "number": number,
-                "head": head,
-                "signature": self._key.sign(signed(site, number, head)).hex(),
-            }
-            for site, (number, head) in sorted(self._heads.items())
-        }
+        return {site: self.countersigned(site) for site in sorted(self._heads)}
+
+    def countersigned(self, site: str) -> dict[str, Any]:
+        """The last head that a site stated in this run, signed; empty where it stated none."""
+        if site not in self._heads:
+            return {}
+        number, head = self._heads[site]
+        signature = self._key.sign(signed(site, number, head)).hex()
+        return {"number": number, "head": head, "signature": signature}
 
     def _file(self, site: str) -> Path:
         return self._folder / f"{site}.json"

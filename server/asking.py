@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -134,7 +134,10 @@ class Asking:
         return circle, found
 
     def revealed(self, circle: Circle, masked: Mapping[str, Masked]) -> Mapping[str, Revealed]:
-        """What survivors say of masks. One that says nothing now is missed in the next phase."""
+        """What survivors say of masks, each with its ledger's entry of the sum countersigned.
+
+        Where nothing is countersigned, one that says nothing now is missed in the next phase.
+        """
         found = dict[str, Revealed]()
 
         def check(site: str, body: Body) -> str:
@@ -151,7 +154,13 @@ class Asking:
 
         common = {"keys": keys_document(circle.keys), "shared": circle.what["shared"]}
         bodies = {
-            site: Body(document={**common, "sealed": relayed_document(masked, site)})
+            site: Body(
+                document={
+                    **common,
+                    "sealed": relayed_document(masked, site),
+                    **({"countersigned": signed} if (signed := self._signed(site)) else {}),
+                }
+            )
             for site in masked
         }
         replies = self.exchange.ask(
@@ -216,7 +225,8 @@ class Asking:
         }
 
     def _circle(self, shared: str) -> Circle:
-        return Circle(self._what(shared), {site: self.keys[site] for site in self.sites})
+        keys = {site: self.keys[site] for site in self.sites}
+        return Circle(self._what(shared), keys, everybody=self.anchors is not None)
 
     def _what(self, shared: str, key: str = "") -> dict[str, object]:
         return what_is_summed(
@@ -234,12 +244,37 @@ class Asking:
         return "" if self.anchors is None else self.anchors.take(site, body)
 
     def _ask(self, body: Body, check: Callable[[str, Body], str]) -> Mapping[str, Body]:
+        """Every site's release; from those that wait for it, once their entries are signed."""
+        waiting = set[str]()
+
+        def first(site: str, body: Body) -> str:
+            if self.anchors is None or body.arrays or _part(body, "waits") is not True:
+                return check(site, body)
+            waiting.add(site)
+            return self.anchors.take(site, body)
+
+        accepted = self._all("train.phase", self.sites, body, first)
+        if not waiting:
+            return accepted
+        signed = {site: Body(document=self._signed(site)) for site in waiting}
+        return {**accepted, **self._all("query.release", waiting, signed, check)}
+
+    def _all(
+        self,
+        action: str,
+        sites: Collection[str],
+        body: Body | Mapping[str, Body],
+        check: Callable[[str, Body], str],
+    ) -> Mapping[str, Body]:
         replies = self.exchange.ask(
-            "train.phase", self.sites, body, plan=self.plan.hash, phase=self.path, check=check
+            action, sites, body, plan=self.plan.hash, phase=self.path, check=check
         )
         if replies.failed:
             raise SitesLostError(replies.failed)
         return replies.accepted
+
+    def _signed(self, site: str) -> dict[str, Any]:
+        return {} if self.anchors is None else self.anchors.countersigned(site)
 
 
 def _told(shared: Arrays) -> Arrays:

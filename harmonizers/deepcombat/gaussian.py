@@ -34,7 +34,7 @@ STEPS, PEOPLE, RATE, KL = 1500, 64, 0.01, 0.1
 """Of the first training: steps, people drawn for each, learning rate, factor of the KL term.
 
 With the whole term a network that is trained to its end reconstructs less than the published one,
-whose training stops early; with a tenth it reconstructs as much (measured: docs/decisions/0019)."""
+whose training stops early; with a tenth it reconstructs as much (measured: docs/decisions/0022)."""
 
 
 @dataclass(frozen=True)

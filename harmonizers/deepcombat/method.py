@@ -214,5 +214,12 @@ class DeepComBat:
             style[rows] = block
         restyled = coder.restyled(data, style)
         residual = over_residuals(data, data.block(slice(None)) - coded.reconstructed)
+        reference = reference_batch(params, schema)
+        here = reference is not None and reference.site == data.site
         for rows, block in harmonized_rows(residual, model, shared, schema):
-            yield rows, block + restyled[rows]
+            found = block + restyled[rows]
+            if here and reference is not None:
+                # Decoded as itself it is itself, but for the last bit: that stays, too.
+                same = data.batch[rows] == reference.name
+                found[same] = data.rows_block(rows)[same]
+            yield rows, found

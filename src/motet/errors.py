@@ -110,6 +110,12 @@ class LedgerError(MotetError):
     code = "ledger"
 
 
+class CountersignatureError(MotetError):
+    """The coordinator has not countersigned the entry of a release, so that it does not leave."""
+
+    code = "not-countersigned"
+
+
 class SecureSumError(MotetError):
     """A secure sum cannot be made: too few sites, another key, or shares that do not fit."""
 
@@ -156,6 +162,12 @@ class WorkerDiedError(MotetError):
     """The process that works on a site's data ended again and again on one message."""
 
     code = "worker-died"
+
+
+class EngineError(MotetError):
+    """The engine of a simulation is not installed, or the machine has less than it is to give."""
+
+    code = "engine"
 
 
 class QuorumError(MotetError):

@@ -22,7 +22,7 @@ Arrays = Mapping[str, NDArray[Any]]
 Dim = int | str
 DTYPES = (
     *("float64", "float32", "float16", "int64", "int32", "int8"),
-    *("uint64", "uint32", "uint8", "bool"),
+    *("uint64", "uint32", "uint16", "uint8", "bool"),
 )
 
 

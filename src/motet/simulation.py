@@ -1,7 +1,8 @@
-"""All sites in one process: the same coordinator, workers and gate as deployed.
+"""All sites on one machine: the same coordinator, workers and gate as deployed.
 
-:func:`run_sites` runs a study over given sites on the in-process grid. :func:`simulate` reads
-folders, writes what ``motet simulate --out`` promises, and resumes an interrupted run.
+:func:`run_sites` runs a study over given sites, in this process or where an engine settles them.
+:func:`simulate` reads folders, writes what ``motet simulate --out`` promises, and resumes an
+interrupted run.
 """
 
 from __future__ import annotations
@@ -15,33 +16,33 @@ from typing import Any, Literal
 
 import numpy as np
 from flwr.app import Context, RecordDict
+from flwr.serverapp import Grid
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from motet.agreement import agree
 from motet.bids.read import fingerprint
 from motet.bids.table import Table, as_slice
-from motet.client.app import client_app
 from motet.client.apply import Blocks
-from motet.client.opening import open_site
-from motet.client.worker import Sink, SiteWorker, Writer
+from motet.client.worker import Sink, Writer
 from motet.config import Study, load_study, naming, parse_study
 from motet.controls import full_judgement
-from motet.errors import MotetError, QuorumError, StudyFileError, listed, nearest
+from motet.engine import Engine, Settled, in_process
+from motet.errors import EngineError, MotetError, QuorumError
 from motet.evaluation.images.true_images import TrueImages
 from motet.evaluation.result import Judgement
 from motet.evaluation.site_effect import SiteEffect, site_effect
-from motet.flower.inprocess import InProcessGrid
 from motet.harmonizer import SiteModel
 from motet.images.derivatives import derivative_writer
 from motet.output import OutputFolder
-from motet.plan import Plan, biology, model_document, parse_params
+from motet.plan import Plan, model_document
 from motet.releases import Arrays
 from motet.schema import Schema
 from motet.server import Coordinator, Observer, Outcome
 from motet.server.app import server_app
 from motet.server.coordinator import unstored
 from motet.server.events import unobserved
+from motet.server.exchange import Exchange
+from motet.sites import agreed, open_sites
 from motet.store import content_hash, json_hash
 
 Reports = Literal["now", "later"]
@@ -110,21 +111,6 @@ def array_sink(table: Table, values: NDArray[np.float64]) -> Iterator[Writer]:
     yield ArrayWriter(table, values)
 
 
-class _Watch:
-    """Collects, in simulation only, what each site says to itself."""
-
-    def __init__(self) -> None:
-        self.warnings: list[tuple[str, str]] = []
-        self.errors: dict[str, Exception] = {}
-
-    def say(self, site: str) -> Callable[[str], None]:
-        def say(sentence: str) -> None:
-            if (site, sentence) not in self.warnings:  # a run that starts over says it again
-                self.warnings.append((site, sentence))
-
-        return say
-
-
 def run_sites(
     study: Study,
     tables: Mapping[str, Table],
@@ -135,8 +121,9 @@ def run_sites(
     checkpoint: Path | None = None,
     store: Callable[[Plan, Arrays], None] = unstored,
     observe: Observer = unobserved,
+    engine: Engine = in_process,
 ) -> Result:
-    """Run a study over tables that are open, on the in-process grid.
+    """Run a study over tables that are open.
 
     Parameters
     ----------
@@ -151,6 +138,8 @@ def run_sites(
     store : callable
         Gets plan and shared model before the sites harmonize with it.
     observe : Observer
+    engine : Engine
+        Where the sites work.
 
     Raises
     ------
@@ -158,55 +147,58 @@ def run_sites(
         The site's own error where a lost site ends the run: in simulation all data are one
         person's. Deployed, only a code would be known.
     """
-    watch = _Watch()
-    workers = {
-        site: SiteWorker(
+    settlers = {
+        site: partial(
+            Settled,
             name=site,
-            open_table=_already_open(table),
+            table=table,
             sink=sink_of(site),
             folder=folder_of(site),
             fingerprint=fingerprint_of(site),
             secret=_secret(study, site, fingerprint_of(site)),
-            say=watch.say(site),
-            failed=watch.errors.__setitem__,
         )
         for site, table in tables.items()
     }
-    app = client_app(lambda context: workers[str(context.node_config["site"])])
-    grid = InProcessGrid(dict.fromkeys(tables, app))
     outcomes: list[Outcome] = []
-
-    server = server_app(
-        lambda grid, context: Coordinator(
-            grid,
-            study,
-            quorum=max(2, len(set(tables) - set(study.evaluation.unseen))),
-            checkpoint=checkpoint,
-            store=store,
-            observe=observe,
-        ),
-        outcomes.append,
-    )
     context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={})
-    try:
-        # Sites run side by side; one thread of linear algebra each, whatever the machine, keeps
-        # the last bits of a result from depending on its cores.
-        with threadpool_limits(1, user_api="blas"):
-            server(grid, context)
-    except QuorumError as error:
-        for site in sorted(watch.errors):
-            raise watch.errors[site] from error
-        raise
-    finally:
-        grid.close()
+    # One thread of linear algebra, whatever the machine, keeps the last bits of a result from
+    # depending on its cores.
+    with engine(settlers) as running, threadpool_limits(1, user_api="blas"):
+
+        def coordinator(grid: Grid, context: Context) -> Coordinator:
+            # A site whose process ends before it has said its name is known all the same.
+            exchange = Exchange(
+                grid,
+                run=study.study,
+                timeout=study.federation.timeout,
+                expected=running.grid.sites,
+            )
+            return Coordinator(
+                grid,
+                study,
+                quorum=max(2, len(set(tables) - set(study.evaluation.unseen))),
+                checkpoint=checkpoint,
+                store=store,
+                observe=observe,
+                exchange=exchange,
+            )
+
+        try:
+            server_app(coordinator, outcomes.append)(running.grid, context)
+        except QuorumError as error:
+            for site in sorted(tables):
+                if (own := running.account(site).error) is not None:
+                    raise own from error
+            raise
+        accounts = {site: running.account(site) for site in sorted(tables)}
     outcome = outcomes[0]
     return Result(
         plan=outcome.plan,
         shared=outcome.shared,
         sha256=content_hash(outcome.shared, model_document(outcome.plan)),
-        models={site: w.model for site, w in workers.items() if w.model is not None},
+        models={site: a.model for site, a in accounts.items() if a.model is not None},
         missing=outcome.missing,
-        warnings=tuple(sorted(watch.warnings, key=lambda warning: warning[0])),
+        warnings=tuple((site, said) for site, a in accounts.items() for said in a.warnings),
         judgements={} if outcome.judgement is None else {"sums": outcome.judgement},
         outcome=outcome,
     )
@@ -221,13 +213,6 @@ def _secret(study: Study, site: str, data: str) -> bytes:
     return json_hash({"simulated": study.public(), "site": site, "data": data}).encode()
 
 
-def _already_open(table: Table) -> Callable[[Any], Table]:
-    def open_table(params: Any, biology: Sequence[str] = ()) -> Table:
-        return table
-
-    return open_table
-
-
 def as_study(study: Study | Path | str | Mapping[str, Any]) -> Study:
     """A study given as itself, a file, or a dictionary."""
     if isinstance(study, Study):
@@ -237,95 +222,15 @@ def as_study(study: Study | Path | str | Mapping[str, Any]) -> Study:
     return parse_study(study)
 
 
-def open_sites(
-    study: Study, say: Callable[[str, str], None] = lambda site, sentence: None
-) -> dict[str, Table]:
-    """Read the folders of all sites of a study file; `say` is told what a site should know."""
-    params = parse_params(study)
-    if not study.sites:
-        raise StudyFileError(
-            "A simulation needs the sites' folders.",
-            do="Add 'sites: {hospital_a: path/to/a, hospital_b: path/to/b}'.",
-            key="sites",
-        )
-    if len(study.sites) < 2:
-        raise StudyFileError(
-            f"There is one site only ({next(iter(study.sites))}): a federation needs two or more.",
-            do="Add a site, or harmonize the scanners of one site with motet.harmonize.",
-            key="sites",
-        )
-    if study.evaluation.truth is not None:
-        TrueImages(study.evaluation.truth).check_study(params)
-    fitting = _fitting(study)
-    if (study.federation.quorum or 2) > len(fitting):
-        raise StudyFileError(
-            f"A quorum of {study.federation.quorum} cannot be reached with {len(fitting)} sites.",
-            key="federation.quorum",
-        )
-    _check_folders(study)
-    return {
-        site: open_site(
-            folder,
-            site=site,
-            params=params,
-            biology=biology(study),
-            say=partial(say, site),
-        )
-        for site, folder in sorted(study.sites.items())
-    }
-
-
-def _fitting(study: Study) -> list[str]:
-    """The sites of the fit: those that are not unseen."""
-    for site in study.evaluation.unseen:
-        if site not in study.sites:
-            raise StudyFileError(
-                f"The unseen site '{site}' is not among the sites.",
-                do=nearest(site, study.sites) or f"They are: {listed(sorted(study.sites))}.",
-                key="evaluation.unseen",
-            )
-    fitting = sorted(set(study.sites) - set(study.evaluation.unseen))
-    if len(fitting) < 2:
-        raise StudyFileError(
-            f"Without the unseen sites {listed(fitting) or 'nobody'} is left for the fit: a "
-            "federation needs two sites or more.",
-            do="Take a site out of evaluation.unseen.",
-            key="evaluation.unseen",
-        )
-    return fitting
-
-
-def agreed(study: Study, tables: Mapping[str, Table]) -> Schema:
-    """The schema that the sites of these tables agree on."""
-    return agree(
-        [table.described for table in tables.values()],
-        biology=biology(study),
-        unseen=study.evaluation.unseen,
-    )
-
-
-def _check_folders(study: Study) -> None:
-    """Refuse one folder under two names: its people would count twice."""
-    seen: dict[Path, str] = {}
-    for site, folder in sorted(study.sites.items()):
-        place = folder.resolve()
-        if place in seen:
-            raise StudyFileError(
-                f"'{seen[place]}' and '{site}' are one folder ({folder}): its people would count "
-                "twice.",
-                key=f"sites.{site}",
-            )
-        seen[place] = site
-
-
 def simulate(
     study: Study | Path | str | Mapping[str, Any],
     *,
     out: Path | str | None = None,
     observe: Observer = unobserved,
     reports: Reports = "now",
+    engine: Engine = in_process,
 ) -> Result:
-    """Run a study with all sites in this process.
+    """Run a study with all sites on this machine.
 
     Parameters
     ----------
@@ -337,6 +242,8 @@ def simulate(
         Told of every phase.
     reports : {"now", "later"}
         ``later``: write none; ``motet report`` makes them from the folder.
+    engine : Engine
+        Where the sites work: in this process, or ``motet.engine.on_ray()``, which needs `out`.
 
     Returns
     -------
@@ -347,6 +254,8 @@ def simulate(
     MotetError
         A sentence that names site, file, column, person or feature.
     """
+    if out is None and engine is not in_process:
+        raise EngineError("Sites in processes of their own write to a folder.", do="Name it: out=…")
     with naming(Path(study) if isinstance(study, str | Path) else None):
         read = as_study(study)
         said: list[tuple[str, str]] = []
@@ -358,7 +267,7 @@ def simulate(
             return replace(result, warnings=(*said, *result.warnings))
         folder = OutputFolder(Path(out))
         with folder.claimed(read, agreed(read, tables)):
-            return _into(folder, read, tables, observe, reports, said)
+            return _into(folder, read, tables, observe, reports, said, engine)
 
 
 def _in_memory(study: Study, tables: Mapping[str, Table], observe: Observer) -> Result:
@@ -403,6 +312,7 @@ def _into(
     observe: Observer,
     reports: Reports,
     said: Sequence[tuple[str, str]],
+    engine: Engine,
 ) -> Result:
     def sink_of(site: str) -> Sink:
         return lambda table, about: derivative_writer(
@@ -418,6 +328,7 @@ def _into(
         checkpoint=folder.checkpoint,
         store=folder.write_model,
         observe=observe,
+        engine=engine,
     )
     result = replace(result, warnings=(*said, *result.warnings))
     folder.drop(result.missing)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
+import threading
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -146,11 +147,21 @@ DAMAGED = (
 """What numpy and zipfile raise for a file that is not what it seems."""
 
 
+HEADERS = threading.Lock()
+"""NumPy reads a header as Python's own syntax, whose parser in CPython 3.11 counts its depth for
+all threads together (gh-106905): two at once can end in a SystemError. Simulated sites are threads.
+"""
+
+
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Read an npz file without pickle."""
     try:
         # Opened here: np.load leaves a file open that it finds to be damaged.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+        with (
+            path.open("rb") as stream,
+            HEADERS,
+            np.load(stream, allow_pickle=False) as archive,
+        ):
             members = {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise ModelError("The file is missing.", file=path) from error

@@ -26,10 +26,12 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "no prior": {"prior": "none"},
         "location": {"adjust": "location"},
         "groups": {"feature_groups": {"first": ["f0*", "f1*"]}},
-    }
+    },
+    "deepcombat": {"default": {}, "reference": {"reference": "b1"}},
 }
-MISSING_CELLS = {"combat"}  # methods that take them
-REFERENCE = {"combat": {"reference": "b1"}}
+MISSING_CELLS = {"combat", "deepcombat"}  # methods that take them
+ENTANGLED = {"deepcombat"}  # one network sees all features: what one is, moves the others
+REFERENCE = {"combat": {"reference": "b1"}, "deepcombat": {"reference": "b1"}}
 
 TRAINED = {
     name for name in methods().names() if issubclass(methods().get(name).params_type, TrainedParams)

@@ -81,6 +81,7 @@ def _steps(steps: Sequence[Step], sites: dict[str, LocalSite], result: Direct) -
 def _phase(phase: Phase, sites: dict[str, LocalSite], result: Direct) -> Mapping[str, Any]:
     chosen = sorted(name for name in sites if phase.who.site in ("", name))
     if isinstance(phase, Train):
+        result.sent += [(phase.name, name, {}) for name in chosen]
         ask = InPlace(
             sites={s: sites[s] for s in chosen},
             sizes=sites[chosen[0]].schema.sizes,

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.cases import BATTERY, METHODS, MISSING_CELLS, REFERENCE, battery_id, case
+from conformance.cases import (
+    BATTERY,
+    ENTANGLED,
+    METHODS,
+    MISSING_CELLS,
+    REFERENCE,
+    battery_id,
+    case,
+)
 from conformance.direct import direct
 from conformance.federation import Federation, run_case
 
@@ -78,6 +86,8 @@ def test_constant_feature_comes_back_and_moves_no_other(
     _, expected = run_case(study)
     _, values = run_case(both)
     np.testing.assert_array_equal(values[:, 2], 0.1)
+    if method in ENTANGLED:
+        return
     others = np.delete(values, 2, axis=1)
     assert (np.abs(others - expected).max(axis=0) / study.scale).max() <= RELATIVE
 
@@ -92,7 +102,8 @@ def test_feature_constant_in_one_batch_gives_numbers_and_a_warning(method: str) 
     federation = Federation(study)
     federation.run()
     assert np.isfinite(federation.values).all()
-    assert any(site == "site-b3" and "f1" in text for site, text in federation.warnings)
+    if method not in ENTANGLED:  # what a network leaves of a constant is none
+        assert any(site == "site-b3" and "f1" in text for site, text in federation.warnings)
 
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m in MISSING_CELLS])
@@ -107,7 +118,7 @@ def test_missing_cells_stay_missing_and_spread_to_nobody(
     np.testing.assert_array_equal(np.isnan(values), np.isnan(study.values))
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS if m in MISSING_CELLS])
+@pytest.mark.parametrize("method", [m for m in METHODS if m in MISSING_CELLS - ENTANGLED])
 def test_complete_features_do_not_move_when_another_lacks_a_cell(method: str) -> None:
     """Catches rows dropped from every feature because one feature lacks them: the complete
     features' estimates are theirs alone."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.app import Message, RecordDict
 from scipy import stats
 
@@ -24,6 +25,7 @@ from motet.phases import Local, Step, Sum, Who
 from motet.registry import Registry
 from motet.releases import ArraySpec
 from motet.server import Outcome
+from motet.server.anchors import Anchors
 
 P = 500
 HELD = {"t1": ("site-b0", "site-b1", "site-b2"), "t2": ("site-b0", "site-b3"), "t3": ("site-b3",)}
@@ -294,6 +296,35 @@ def test_a_coordinator_that_meddles(action: str, change: Any, code: str) -> None
     sites = Meddling(made, tables(made), site="site-b1", action=action, change=change)
     outcome = sites.run()
     assert outcome.missing == {"site-b1": code}, sites.errors
+
+
+def test_what_holders_send_waits_for_its_countersignature(tmp_path: Path) -> None:
+    """Catches a part of a traveler's sum that leaves before its entry is on record: once all parts
+    have arrived a holder has no further word, so that it cannot wait for the conclusion."""
+    made, key = study(), Ed25519PrivateKey.generate()
+    told = {"countersigned_by": key.public_key().public_bytes_raw().hex()}
+    told |= {"anchors": Anchors(key, tmp_path / "anchors"), "folder": tmp_path}
+    sites, _ = ran(made, **told)
+    assert sorted(sites.asked("query.release")) == sorted(sites.asked("query.conclude")) != []
+    plain, _ = ran(made)
+    for site in ("site-b0", "site-b3"):
+        model, expected = (s.workers[site].model for s in (sites, plain))
+        assert model is not None
+        assert expected is not None
+        assert {n: a.tobytes() for n, a in model.arrays.items()} == {
+            n: a.tobytes() for n, a in expected.arrays.items()
+        }
+    unsigned = Meddling(
+        made,
+        tables(made),
+        site="site-b1",
+        action="query.release",
+        change=lambda envelope, body: encode(envelope, Body()),
+        **told,
+    )
+    assert unsigned.run().missing == {"site-b1": "not-countersigned"}
+    sent = [decode(one.reply.content)[1] for one in unsigned.sent if one.site == "site-b1"]
+    assert not [body for body in sent if body.arrays]
 
 
 def test_other_values_in_the_same_sum(tmp_path: Path) -> None:

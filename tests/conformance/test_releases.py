@@ -42,16 +42,15 @@ def test_every_message_holds_the_declared_arrays_and_nothing_else(
     """Catches an array too many, a dtype or shape that consent was not given to."""
     study = case(method, options, missing=missing if method in MISSING_CELLS else 0.0)
     called = direct(study, study.tables())
-    phases = {phase.name: phase for phase, _ in walk(called.plan.steps)}
     messages = leaving(study)
     for (_, path), arrays in messages.items():
-        phase = phases[path.rpartition("/")[2]]
+        phase = called.plan.phase_at(path)
         sizes = called.plan.sizes(called.shared)
         assert violations(arrays, phase.releases, sizes) == ()
         for spec in phase.releases:
             most = bind(spec.shape, dict(sizes) | {"incomplete": sizes["p"]})
             assert arrays[spec.name].size <= np.prod(most, dtype=int)
-    assert {key for key, arrays in messages.items() if arrays} == {
+    assert {(site, path.partition("@")[0]) for (site, path), sent in messages.items() if sent} == {
         (site, phase) for phase, site, _ in called.sent
     }
 

@@ -11,6 +11,7 @@ from conformance.brains import write_brains
 from deployment.federation import Federation
 from e2e.consortium import succeeded
 from motet.client.policy import OPEN
+from motet.ledger import Ledger
 
 
 @pytest.mark.long
@@ -43,7 +44,9 @@ def test_images_over_the_federation(tmp_path: Path) -> None:
         federation.down()
     assert outcome.get("missing") == {}, outcome
     for site in sites:
-        here = federation.sites[site].study("brains") / "harmonized"
+        home = federation.sites[site]
+        assert Ledger(home.ledger, site=site).problems(key=home.settings.ledger_key) == []
+        here = home.study("brains") / "harmonized"
         there = tmp_path / "simulated/sites" / site / "harmonized"
         files = sorted(p.relative_to(there) for p in there.rglob("*.nii.gz"))
         assert len(files) == 3 * 7  # image, brain, common voxels

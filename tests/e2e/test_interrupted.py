@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from conformance.ledgers import released
-from e2e.consortium import SITES, consortium, files, people_of, succeeded, write_site
+from e2e.consortium import SITES, consortium, files, motet, people_of, succeeded, write_site
 
 # Runs the real command; where it gets to a given point, it says so and stops there.
 CHILD = """
@@ -161,6 +161,19 @@ def test_killed_while_replacing_what_an_earlier_run_wrote(study: Path, tmp_path:
     assert not (tmp_path / "out/sites/birch/harmonized").exists()
     succeeded(*command)
     same(tmp_path / "out", study.parent / "whole")
+
+
+def test_ctrl_c_says_that_the_run_goes_on(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a prompt without a word, which leaves open whether hours of work are lost."""
+
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("motet.simulation.simulate", interrupted)
+    ran = motet("simulate", study, "--out", tmp_path / "out")
+    assert (ran.code, ran.err) == (130, "Stopped. The same command goes on where this one was.\n")
 
 
 def test_data_that_changed_while_the_run_was_down(tmp_path: Path) -> None:

@@ -199,7 +199,8 @@ def test_judged_as_by_hand(split: Any, tmp_path: Path) -> None:
     from motet.agreement import agree
     from motet.client.opening import open_site
     from motet.plan import build_plan, parse_params
-    from motet.simulation import as_study, open_sites
+    from motet.simulation import as_study
+    from motet.sites import open_sites
 
     data = split("IXI, 3 scanners")
     asked = {"held_out": 0.2, "metrics": "none"}

@@ -11,7 +11,7 @@ from e2e.consortium import SITES, consortium, motet, refused, succeeded
 from motet.client.home import open_home
 from motet.config import load_study
 from motet.plan import Plan, build_plan
-from motet.simulation import agreed, open_sites
+from motet.sites import agreed, open_sites
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from motet.apply import apply_model
 from motet.controls import masks, pooled
 from motet.errors import ModelError, MotetError, OutputFolderError, StudyFileError
 from motet.plan import build_plan
-from motet.simulation import agreed, open_sites, simulate
+from motet.simulation import simulate
+from motet.sites import agreed, open_sites
 
 
 def studied(folder: Path, method: str, **options: object) -> Path:

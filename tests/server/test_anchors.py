@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from conformance.cases import case
 from conformance.federation import Federation
+from motet.client.anchoring import Anchoring
 from motet.errors import DeploymentError
 from motet.flower.records import Body
 from motet.ledger import Ledger
@@ -80,18 +81,18 @@ def test_every_study_is_anchored(tmp_path: Path) -> None:
 
 
 def test_signatures_of_somebody_else_are_not_kept(tmp_path: Path) -> None:
-    """Catches a site that keeps whatever the coordinator says it signed."""
-    other = Ed25519PrivateKey.generate()
-    federation = Federation(
-        STUDY, folder=tmp_path, anchors=Anchors(other, tmp_path / "a"), countersigned_by=PUBLIC
-    )
-    federation.run()
-    kinds = {
-        entry.body["kind"]
-        for entry in Ledger(tmp_path / "site-b0" / "ledger.sqlite", site="site-b0").entries()
-    }
-    assert kinds == {"release"}
-    assert any("not of this site's ledger" in text for _, text in federation.warnings)
+    """Catches a site that keeps whatever the coordinator says it signed at the end of a study."""
+    said: list[str] = []
+    book = Ledger(tmp_path / "ledger.sqlite", site="hull")
+    entry = book.append({"kind": "release", "phase": "moments"})
+    anchoring = Anchoring(book, PUBLIC, said.append)
+    for key in (Ed25519PrivateKey.generate(), KEY):
+        anchors = Anchors(key, tmp_path / "a")
+        anchors.take("hull", stating(entry.number, entry.hash))
+        anchoring.keep({"other": {}, **anchors.signed()})
+    anchoring.keep(anchors.signed())
+    assert [e.body["kind"] for e in book.entries()] == ["release", "anchor"]
+    assert ["not of this site's ledger" in text for text in said] == [True]
 
 
 def test_key(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_error_of_a_site(
     """Catches str(error) in a reply, an outcome or an event. The site's own log has it."""
     federation = Federation(STUDY)
 
-    def boom(*args: Any) -> Any:
+    def boom(*args: Any, **told: Any) -> Any:
         raise ERRORS[code]
 
     monkeypatch.setattr(federation.workers[BAD], place, boom)
@@ -71,7 +71,7 @@ def test_error_that_ends_the_study(code: str, monkeypatch: pytest.MonkeyPatch) -
     """Catches the name in the QuorumError or anywhere in the chain of exceptions behind it."""
     federation = Federation(STUDY)
 
-    def boom(*args: Any) -> Any:
+    def boom(*args: Any, **told: Any) -> Any:
         raise ERRORS[code]
 
     for site in ("site-b0", "site-b1", BAD):

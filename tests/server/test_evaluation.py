@@ -276,14 +276,14 @@ def test_evaluation_goes_on_in_another_process(tmp_path: Path) -> None:
     honest = old.phase
     agreed = {"study": federation.study.public()}
 
-    def taken_up(path: str, shared: Any, plan: str) -> Any:
+    def taken_up(path: str, shared: Any, plan: str, **told: Any) -> Any:
         if path != "evaluation_probes":
-            return honest(path, shared, plan)
+            return honest(path, shared, plan, **told)
         run = old.planned(plan)
         prepared = {"schema": run.plan.schema.without_features(), "done": []}
         fresh.take_up(agreed, prepared, plan, path)
         federation.workers[BAD] = fresh
-        return fresh.phase(path, shared, plan)
+        return fresh.phase(path, shared, plan, **told)
 
     old.phase = taken_up  # type: ignore[method-assign]
     outcome = federation.run()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from conformance.cases import Case, case
 from conformance.federation import Federation
+from conformance.interrupted import Killed, interrupt, same
 from motet.client.keep import Keep
 from motet.errors import StudyFileError
 from motet.server import Outcome
@@ -22,10 +21,6 @@ from motet.server.events import Kind
 STUDY = case(options={"reference": "b1"}, n=(9, 12, 8, 10), p=5, missing=0.1)
 PHASES = ["moments", "moments_of_incomplete", "reference"]
 SITES = ["site-b0", "site-b1", "site-b2", "site-b3"]
-
-
-class Killed(BaseException):
-    """Not an Exception: no handler may catch it, as none can catch a power cut."""
 
 
 def federation(folder: Path, study: Case = STUDY, **options: Any) -> Federation:
@@ -40,22 +35,6 @@ def finished(folder: Path, study: Case = STUDY, **options: Any) -> tuple[Federat
     return sites, outcome
 
 
-def interrupt(patch: pytest.MonkeyPatch, owner: type, method: str, *, call: int, when: str) -> None:
-    """Let the process die before or after the n-th call of a method."""
-    honest, calls = getattr(owner, method), itertools.count(1)
-
-    def dying(self: Any, *args: Any, **keywords: Any) -> Any:
-        mine = next(calls)
-        if mine > call or (mine == call and when == "before"):
-            raise Killed  # and what is dead does nothing more
-        result = honest(self, *args, **keywords)
-        if mine == call:
-            raise Killed
-        return result
-
-    patch.setattr(owner, method, dying)
-
-
 def killed(folder: Path, owner: type, method: str, *, call: int, when: str) -> Federation:
     with pytest.MonkeyPatch.context() as patch:
         interrupt(patch, owner, method, call=call, when=when)
@@ -64,14 +43,6 @@ def killed(folder: Path, owner: type, method: str, *, call: int, when: str) -> F
             sites.run(checkpoint=folder / "progress.npz")
         sites.ended()
     return sites
-
-
-def same(a: Outcome, b: Outcome) -> None:
-    assert sorted(a.shared) == sorted(b.shared)
-    for name, array in a.shared.items():
-        other = np.asarray(b.shared[name])
-        assert (array.dtype, array.shape) == (other.dtype, other.shape), name
-        assert array.tobytes() == other.tobytes(), name
 
 
 def every(phases: Sequence[str]) -> list[tuple[str, str]]:
@@ -209,10 +180,10 @@ def test_site_lost_in_any_phase_restarts_without_it(phase: str, tmp_path: Path) 
     sites = federation(tmp_path)
     honest = sites.workers["site-b2"].phase
 
-    def failing(path: str, shared: Any, plan: str) -> Any:
+    def failing(path: str, shared: Any, plan: str, **told: Any) -> Any:
         if path == phase:
             raise OSError("the disk of Erika Mustermann is full")
-        return honest(path, shared, plan)
+        return honest(path, shared, plan, **told)
 
     sites.workers["site-b2"].phase = failing  # type: ignore[method-assign]
     outcome = sites.run(checkpoint=tmp_path / "progress.npz")
@@ -225,7 +196,7 @@ def test_lost_reference_site_ends_the_study_in_a_sentence(tmp_path: Path) -> Non
     """Catches a study that silently goes on to another target than was asked for."""
     sites = federation(tmp_path)
 
-    def failing(path: str, shared: Any, plan: str) -> Any:
+    def failing(path: str, shared: Any, plan: str, **told: Any) -> Any:
         raise OSError
 
     sites.workers["site-b1"].phase = failing  # type: ignore[method-assign]

@@ -160,10 +160,10 @@ def test_restart_without_a_lost_site_does_not_see_the_first_attempt(tmp_path: Pa
     sites = Federation(study, folder=tmp_path / "sites")
     honest = sites.workers["site-b2"].phase
 
-    def failing(path: str, shared: Any, plan: str) -> Any:
+    def failing(path: str, shared: Any, plan: str, **told: Any) -> Any:
         if path == "outer[2]/inner[1]/pull":
             raise OSError
-        return honest(path, shared, plan)
+        return honest(path, shared, plan, **told)
 
     sites.workers["site-b2"].phase = failing  # type: ignore[method-assign]
     outcome = sites.run(checkpoint=tmp_path / "progress.npz")
@@ -191,10 +191,10 @@ def test_site_that_fails_in_a_local_phase_is_named(path: str) -> None:
     sites = Federation(toy_case())
     honest = sites.workers["site-b2"].phase
 
-    def failing(at: str, shared: Any, plan: str) -> Any:
+    def failing(at: str, shared: Any, plan: str, **told: Any) -> Any:
         if at == path:
             raise OSError
-        return honest(at, shared, plan)
+        return honest(at, shared, plan, **told)
 
     sites.workers["site-b2"].phase = failing  # type: ignore[method-assign]
     outcome = sites.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,16 @@ def as_slice(index: NDArray[np.intp]) -> slice | NDArray[np.intp]:
     if len(index) and index[-1] - index[0] == len(index) - 1 and (np.diff(index) == 1).all():
         return slice(int(index[0]), int(index[-1]) + 1)
     return index
+
+
+class _Mapped:
+    """A memory-mapped file on its way to another process, where it is mapped again."""
+
+    def __init__(self, values: np.memmap[Any, Any]) -> None:
+        self._file = values.filename
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return np.load, (self._file, "r")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,6 +81,13 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.people)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        # A view's base is the array it is a view of; that of a whole file is its map.
+        if isinstance(self.values, np.memmap) and isinstance(self.values.base, mmap.mmap):
+            state["values"] = _Mapped(self.values)
+        return state
 
     @property
     def batches(self) -> tuple[str, ...]:

@@ -24,6 +24,8 @@ from motet.cli import (
 from motet.errors import MotetError
 from motet.version import __version__
 
+STOPPED = 130
+
 app = Typer(
     name="motet",
     help="Federated harmonization of brain images and imaging measures across hospitals.",
@@ -66,6 +68,7 @@ def main() -> None:
         place = f"{error.filename}: " if error.filename else ""
         sys.stderr.write(f"error: {place}{error.strerror or error}.\n")
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("Stopped. The same command goes on where this one was.\n")
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == STOPPED:  # typer's word for a Ctrl-C
+            sys.stderr.write("Stopped. The same command goes on where this one was.\n")
+        raise

@@ -22,7 +22,7 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
     from motet.phases import ALL, Agree, walk
     from motet.plan import Release, build_plan
     from motet.secure.circle import FEWEST
-    from motet.simulation import agreed, open_sites
+    from motet.sites import agreed, open_sites
     from motet.training.privacy import sentences
 
     with naming(study):

@@ -1,14 +1,18 @@
-"""``motet simulate``: all sites in this process, the same code as deployed."""
+"""``motet simulate``: all sites on this machine, the same code as deployed."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from motet.cli.show import console, effect_table, judgement_table, progress, warnings
+from motet.errors import EngineError
+
+if TYPE_CHECKING:
+    from motet.engine import Engine
 
 
 class Reports(StrEnum):
@@ -18,19 +22,43 @@ class Reports(StrEnum):
     LATER = "later"
 
 
+class EngineName(StrEnum):
+    """Where the sites work."""
+
+    INPROCESS = "inprocess"
+    RAY = "ray"
+
+
 def simulate(
     study: Annotated[Path, typer.Argument(help="The study file (YAML).")],
     out: Annotated[Path, typer.Option(help="Folder to write; the same study resumes in it.")],
     reports: Annotated[
         Reports, typer.Option(help="Make the pages now, or later with 'motet report'.")
     ] = Reports.NOW,
+    engine: Annotated[
+        EngineName,
+        typer.Option(help="Sites in this process, or each in its own (pip install 'motet[ray]')."),
+    ] = EngineName.INPROCESS,
+    cpus_per_site: Annotated[
+        float | None,
+        typer.Option(help="With ray: cores a site takes while it works, 1 where not said."),
+    ] = None,
+    gpus_per_site: Annotated[
+        float | None,
+        typer.Option(help="With ray: GPUs a site has for itself; 0.5 where two share one."),
+    ] = None,
 ) -> None:
     """Run a study with all sites on this machine."""
     from motet import simulation
 
+    chosen = _engine(engine, cpus_per_site=cpus_per_site, gpus_per_site=gpus_per_site)
     with progress() as observe:
         result = simulation.simulate(
-            study, out=out, observe=observe, reports="now" if reports is Reports.NOW else "later"
+            study,
+            out=out,
+            observe=observe,
+            reports="now" if reports is Reports.NOW else "later",
+            engine=chosen,
         )
     warnings(result.warnings)
     for site, code in result.missing.items():
@@ -53,3 +81,21 @@ def simulate(
         f"{len(result.models)} sites",
         markup=False,
     )
+
+
+def _engine(
+    name: EngineName, *, cpus_per_site: float | None, gpus_per_site: float | None
+) -> Engine:
+    from motet.engine import in_process, on_ray
+
+    if name is EngineName.RAY:
+        return on_ray(
+            cpus_per_site=1.0 if cpus_per_site is None else cpus_per_site,
+            gpus_per_site=gpus_per_site or 0.0,
+        )
+    if (cpus_per_site, gpus_per_site) != (None, None):
+        raise EngineError(
+            "--cpus-per-site and --gpus-per-site are shares of sites in processes of their own.",
+            do="Add --engine ray.",
+        )
+    return in_process

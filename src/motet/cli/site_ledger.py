@@ -12,6 +12,7 @@ import typer
 from motet.cli.show import console, table
 from motet.errors import LedgerError
 from motet.ledger import Ledger
+from motet.ledger.verify import beyond
 
 ledger = typer.Typer(no_args_is_help=True, help="Show, check or export what left the hospital.")
 
@@ -84,7 +85,7 @@ def verify(
     ] = "",
     head: Annotated[str, typer.Option(help="NUMBER:HASH that the coordinator has on record.")] = "",
 ) -> None:
-    """Check that no entry was changed, deleted, inserted, moved or cut off."""
+    """Check that no entry was changed, deleted, inserted, moved or cut off, or left unsigned."""
     book = _open(home)
     if not key and (home / "site.yaml").is_file():
         from motet.client.home import SiteHome
@@ -99,6 +100,8 @@ def verify(
     console.print(
         f"The ledger of {book.site} is whole: {last} entries, head {last}:{digest}", markup=False
     )
+    if key and (words := beyond(book.export())):
+        console.print(f"Note: {words}.", markup=False)
 
 
 @ledger.command()

@@ -1,4 +1,4 @@
-"""The one adapter to Flower: message layout and the in-process grid.
+"""The one adapter to Flower: message layout, the in-process grid, and sites as actors of Ray's.
 
 Private names of Flower are used here and nowhere else. Flower is pinned exactly, and
 ``tests/kernel/test_flower_contract.py`` fails when a pinned fact changes.

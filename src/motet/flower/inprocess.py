@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from uuid import uuid4
 
 from flwr.app import Context, Error, Message, RecordDict
-from flwr.clientapp import ClientApp
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 from motet.flower.grid import PushPullGrid
 
 LONGEST_WAIT = 0.1
-"""Seconds a site waits for a core; then it starts all the same."""
+"""Seconds a site waits for a core where all share one process."""
+
+App = Callable[[Message, Context], Message]
+"""A ClientApp, or what hands on to one."""
 
 RUN_ID = 1
 CLIENT_APP_RAISED = 2
@@ -31,15 +33,32 @@ class InProcessGrid(PushPullGrid):
 
     Parameters
     ----------
-    apps : mapping of str to ClientApp
+    apps : mapping of str to callable
         Site name -> its app. Nodes get the ids 1, 2, ... in the sites' sorted order.
+    turns : int, optional
+        Sites that work at a time; default: as many as there are cores. More would only take each
+        other's caches.
+    longest_wait : float or None
+        Seconds a site waits for its turn; then it starts all the same. None: until it comes.
+
+    Attributes
+    ----------
+    sites : dict of int to str
+        Node id -> site.
     """
 
-    def __init__(self, apps: Mapping[str, ClientApp]) -> None:
+    def __init__(
+        self,
+        apps: Mapping[str, App],
+        *,
+        turns: int | None = None,
+        longest_wait: float | None = LONGEST_WAIT,
+    ) -> None:
         if TaskIdentity._run_id is None:  # noqa: SLF001 - a process of ours, not of Flower's
             TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, RUN_ID, 0
+        self.sites = dict(enumerate(sorted(apps), start=1))
         self._apps = {}
-        for node, site in enumerate(sorted(apps), start=1):
+        for node, site in self.sites.items():
             context = Context(
                 run_id=RUN_ID,
                 node_id=node,
@@ -48,10 +67,10 @@ class InProcessGrid(PushPullGrid):
                 run_config={},
             )
             self._apps[node] = (apps[site], context)
-        # A thread a site: one that never answers must not keep another from being heard. As many
-        # work at a time as there are cores; more would only take each other's caches.
+        # A thread a site: one that never answers must not keep another from being heard.
         self._pool = ThreadPoolExecutor(max(1, len(apps)))
-        self._turns = threading.Semaphore(os.cpu_count() or 1)
+        self._turns = threading.Semaphore(turns or os.cpu_count() or 1)
+        self._longest_wait = longest_wait
         self._replies: dict[str, Future[Message]] = {}
 
     def set_run(self, run: Run) -> None:
@@ -89,7 +108,7 @@ class InProcessGrid(PushPullGrid):
 
     def _call(self, message: Message) -> Message:
         app, context = self._apps[message.metadata.dst_node_id]
-        turn = self._turns.acquire(timeout=LONGEST_WAIT)
+        turn = self._turns.acquire(timeout=self._longest_wait)
         try:
             return app(message, context)
         except Exception as error:  # noqa: BLE001 - as Flower's own node does

@@ -105,6 +105,10 @@ class Images(Table):
     common: NDArray[np.integer[Any]] | None = None
     home: Path | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        # In another process what was prepared is its holder's still; what was read is read again.
+        return {**super().__getstate__(), "scratch": None, "read": {}}
+
     @property
     def resolution(self) -> str:
         """Label of the grid where images were resampled, ``2mm``; empty where it is their own."""

@@ -136,6 +136,17 @@ class Ledger:
             raise self._unreadable(error) from error
         return "" if row is None else str(row[0])
 
+    def last(self, kind: str) -> Entry | None:
+        """The last entry of a kind."""
+        where = "json_extract(text, '$.kind') = ?"
+        numbered = f"number = (SELECT max(number) FROM entries WHERE {where})"  # noqa: S608 - as below
+        for number, text, value in self._rows(
+            f"SELECT number, text, hash FROM entries WHERE {numbered}",  # noqa: S608 - as below
+            (kind,),
+        ):
+            return Entry(number, json.loads(text), value)
+        return None
+
     def entries(self, *kinds: str, plan: str = "") -> Iterator[Entry]:
         """All entries in their order, or those of some kinds, or of these of a plan."""
         where, values = "", kinds

@@ -7,6 +7,9 @@ changed, deleted, inserted or moved breaks the chain. Anchors are entries with a
 the chain that the coordinator countersigned (Ed25519, RFC 8032; ``--key`` is its public key): a
 chain that was made anew does not lead to them. What was cut off is missed by ``--head``, the head
 that the coordinator has on record.
+
+A release that names its run leaves after the coordinator has countersigned it. One that no anchor
+covers though its run went on, or though the masks of its sum came off, left without that.
 """
 
 from __future__ import annotations
@@ -72,7 +75,7 @@ def _problems(rows: list[Any], key: str, head: tuple[int, str] | None) -> list[s
     if not rows or rows[0]["ledger"] != BEGIN.strip():
         return ["the file does not begin as a ledger does"]
     site, found = str(rows[0]["site"]), list[str]()
-    hashes, anchors = {0: first(site)}, []
+    hashes, anchors, bodies = {0: first(site)}, [], []
     for number, row in enumerate(rows[1:], 1):
         if type(row["number"]) is not int or row["number"] != number:
             found.append(f"entry {number} is missing, or stands elsewhere")
@@ -81,7 +84,8 @@ def _problems(rows: list[Any], key: str, head: tuple[int, str] | None) -> list[s
         if row["hash"] != hashes[number]:
             found.append(f"entry {number}, or one before it, was changed")
             break
-        if (body := json.loads(row["text"]))["kind"] == ANCHOR:
+        bodies.append(json.loads(row["text"]))
+        if (body := bodies[-1])["kind"] == ANCHOR:
             anchors.append((int(body["number"]), str(body["head"]), str(body["signature"])))
     for number, value, _ in anchors:
         if hashes.get(number) != value:
@@ -89,28 +93,64 @@ def _problems(rows: list[Any], key: str, head: tuple[int, str] | None) -> list[s
             break
     if head is not None and hashes.get(head[0]) != head[1]:
         found.append(f"the chain does not lead to the head on record at entry {head[0]}")
-    # The last covers all before it.
-    if key and anchors and not found:
-        number, value, signature = anchors[-1]
-        if not is_signed(key, site, number, value, signature):
+    if anchors and not found:
+        number, value, signature = max(anchors)  # covers all before it
+        if key and not is_signed(key, site, number, value, signature):
             found.append(f"the anchor at entry {number} has no valid signature")
-    return found
+    return found or _uncovered(bodies)
+
+
+def _uncovered(bodies: list[Any]) -> list[str]:
+    """Releases that left though no anchor is of them or of what came after them.
+
+    The last of a run may have been stopped before it left: nothing came after it. What is part of
+    a masked sum is read when masks come off.
+    """
+    waiting = _waiting(bodies)
+    last = {_run(body): number for number, body in waiting}
+    read = {str(body["circle"]) for body in bodies if body["kind"] == "reveal"}
+
+    def left(number: int, body: Any) -> bool:
+        circle = body.get("circle")
+        return circle in read if isinstance(circle, str) else last[_run(body)] != number
+
+    return [
+        f"entry {number}, '{body.get('phase')}', was never countersigned, and its study went on"
+        for number, body in waiting
+        if left(number, body)
+    ]
+
+
+def _waiting(bodies: list[Any]) -> list[tuple[int, Any]]:
+    """Number and body of the releases for whose countersignature there was nothing yet.
+
+    Entries that do not name their run are of sites and versions that waited for none.
+    """
+    covered = max((int(body["number"]) for body in bodies if body["kind"] == ANCHOR), default=0)
+    return [
+        (number, body)
+        for number, body in enumerate(bodies, 1)
+        if number > covered and body["kind"] == "release" and "run" in body
+    ]
+
+
+def _run(body: Any) -> tuple[str, str]:
+    return str(body["run"]), str(body.get("plan"))
 
 
 def beyond(lines: Iterable[str]) -> str:
     """What no anchor covers, in words; empty where the last entry is the last anchor."""
-    numbers = [0, 0]
-    for line in lines:
-        row = json.loads(line) if line.strip() else {}
-        if "text" in row:
-            body = json.loads(row["text"])
-            numbers[0] = int(row["number"])
-            if body["kind"] == ANCHOR:
-                numbers[1] = max(numbers[1], int(body["number"]))
-    if not numbers[1]:
-        return "no entry is anchored: whether the chain was made anew shows by --head alone"
-    after = numbers[0] - numbers[1] - 1
-    return f"{after} entries are younger than the last anchor" if after > 0 else ""
+    bodies = [json.loads(json.loads(line)["text"]) for line in lines if '"text"' in line]
+    anchored = max((int(body["number"]) for body in bodies if body["kind"] == ANCHOR), default=0)
+    stopped = "".join(
+        f"; entry {number}, '{body.get('phase')}', was not countersigned and did not leave"
+        for number, body in _waiting(bodies)
+    )
+    if not anchored:
+        words = "no entry is anchored: whether the chain was made anew shows by --head alone"
+        return words + stopped
+    after = len(bodies) - anchored - 1
+    return f"{after} entries are younger than the last anchor{stopped}" if after > 0 else ""
 
 
 def ed25519(key: bytes, message: bytes, signature: bytes) -> bool:

@@ -63,6 +63,8 @@ class Circle:
         Plain data that no two sums have in common: run, plan, phase, round, the shared model.
     keys : mapping of str to bytes
         Public key of every member.
+    everybody : bool
+        Whether all of them have to answer before masks come off.
 
     Raises
     ------
@@ -72,6 +74,7 @@ class Circle:
 
     what: Mapping[str, object]
     keys: Mapping[str, bytes]
+    everybody: bool = False
 
     def __post_init__(self) -> None:
         if len(self.keys) < FEWEST:
@@ -93,7 +96,7 @@ class Circle:
     @property
     def threshold(self) -> int:
         """How many have to answer."""
-        return threshold(len(self.keys))
+        return len(self.keys) if self.everybody else threshold(len(self.keys))
 
     def point(self, member: str) -> int:
         """Where a member's shares are taken, from 1."""

@@ -129,8 +129,7 @@ class Networks:
         for name in names:
             for part in self.module.get_submodule(name).modules():
                 if callable(again := getattr(part, "refresh", None)):
-                    with torch.no_grad():
-                        again()
+                    again()
 
 
 def _joined(parts: Iterable[Tensor], dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -19,7 +19,7 @@ from motet.training.networks import Networks
 from motet.training.phase import Update
 
 Int = NDArray[np.intp]
-ROOM = 2**25
+ROOM = 2**22
 """Numbers of single people's gradients that are in memory at a time."""
 
 
@@ -68,24 +68,30 @@ def clipped_sum(
         Group -> flat sum, on the processor.
     """
     flats = {name: networks.parameters[name] for name in update.groups}
-    sizes = [len(flat) for flat in flats.values()]
-    total = torch.zeros(sum(sizes), dtype=torch.float64, device=networks.device)
-    at_once = max(1, ROOM // max(1, sum(sizes)))
+    total = {name: torch.zeros(len(flat), dtype=torch.float64) for name, flat in flats.items()}
+    at_once = max(1, ROOM // max(1, sum(map(len, flats.values()))))
     for start in range(0, len(people), at_once):
         some = people[start : start + at_once]
         rows = np.concatenate(some)
         whose = torch.from_numpy(np.repeat(np.arange(len(some)), [len(r) for r in some]))
-        found = torch.zeros(len(some), sum(sizes), dtype=torch.float64, device=networks.device)
+        found = {n: flat.new_zeros(len(some), len(flat)) for n, flat in flats.items()}
         for first in range(0, len(rows), at_once):
             part = slice(first, first + at_once)
             each = _of_samples(networks, update, feed, rows[part], moment, flats)
-            found.index_add_(0, whose[part].to(networks.device), each)
-        norms = found.norm(dim=1)
-        factors = torch.where(norms.isfinite(), (clip / norms).clamp(max=1.0), 0.0)
-        found[~norms.isfinite()] = 0.0
-        total += (found * factors[:, None]).sum(dim=0)
-    parts = torch.split(total.cpu(), sizes)
-    return dict(zip(flats, parts, strict=True))
+            for name, gradients in each.items():
+                found[name].index_add_(0, whose[part].to(networks.device), gradients)
+        squares = [
+            torch.linalg.vector_norm(g, dim=1, dtype=torch.float64) ** 2 for g in found.values()
+        ]
+        norms = torch.stack(squares).sum(dim=0).sqrt()
+        lost = ~norms.isfinite()
+        factors = (clip / norms).clamp(max=1.0).masked_fill(lost, 0.0)
+        for name, gradients in found.items():
+            own = gradients.to(torch.float64)
+            total[name] += (
+                factors @ (own.masked_fill(lost[:, None], 0.0) if lost.any() else own)
+            ).cpu()
+    return total
 
 
 def _of_samples(
@@ -95,8 +101,8 @@ def _of_samples(
     rows: Int,
     moment: Moment,
     flats: Mapping[str, Tensor],
-) -> Tensor:
-    """(B, sizes) float64: the gradient of every sample, groups one after another."""
+) -> dict[str, Tensor]:
+    """Group -> (B, size): the gradient of every sample."""
     loss = _Loss(networks.module, update, moment.step, networks.dtype)
     weights = weights_at(update, moment)
 
@@ -110,5 +116,6 @@ def _of_samples(
                 start += like.numel()
         return functional_call(loss, parameters, (sample, key, weights))
 
-    each = vmap(grad(one), in_dims=(None, 0, 0))(dict(flats), feed.batch(rows), feed.keys(rows))
-    return torch.cat([each[name].to(torch.float64) for name in flats], dim=1)
+    every = vmap(grad(one), in_dims=(None, 0, 0))
+    found: dict[str, Tensor] = every(dict(flats), feed.batch(rows), feed.keys(rows))
+    return found

@@ -330,7 +330,8 @@ class Train(Phase):
         if any(group.keeper == "local" for group in groups):
             return False
         return how.mode == "exact" or (
-            how.moments != "kept" and all(g.every in (0, self.interval) for g in groups)
+            how.moments != "kept"
+            and all((g.every or how.local_steps) == self.interval for g in groups)
         )
 
     @property
@@ -389,7 +390,9 @@ class Train(Phase):
         if self.private is not None:
             what = "gradient, clipped by person and summed over people drawn in secret, with noise"
         specs = [ArraySpec(name=name, shape=shape, dtype=dtype, meaning=f"{name}: {what}")]
-        if not exact and how.moments == "averaged":
+        update = next(update for update in self.updates if name in update.groups)
+        adaptive = update.optimizer["name"] != "sgd"
+        if not exact and how.moments == "averaged" and adaptive:
             specs += [
                 replace_name(specs[0], f"{name}.{moment}", f"{name}: the optimizer's {moment}")
                 for moment in MOMENTS

@@ -11,7 +11,7 @@ from typing import Any, Never
 
 from motet.harmonizer import SiteModel
 from motet.phases import Step
-from motet.releases import Arrays, ArraySpec, Dim
+from motet.releases import Arrays, ArraySpec
 from motet.schema import Schema
 from motet.site import Site
 
@@ -40,26 +40,6 @@ def count(of: str) -> ArraySpec:
 def summed(name: str, of: str, meaning: str) -> tuple[ArraySpec, ArraySpec]:
     """A sum of something that is not negative, and its count."""
     return ArraySpec(name=name, shape=(), least=0, meaning=meaning), count(of)
-
-
-def gradients(
-    shapes: Mapping[str, tuple[Dim, ...]], *, of: str, terms: int, largest: float
-) -> tuple[ArraySpec, ...]:
-    """One float32 gradient a group, the sum of every loss term, and a count."""
-    return (
-        *(
-            ArraySpec(
-                name=name,
-                shape=shape,
-                dtype="float32",
-                bound=largest,
-                meaning=f"gradient of {name}, summed over the {of} of the step",
-            )
-            for name, shape in shapes.items()
-        ),
-        ArraySpec(name="losses", shape=(terms,), meaning=f"every term, summed over the {of}"),
-        count(of),
-    )
 
 
 class Declared:

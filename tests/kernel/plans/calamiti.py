@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from kernel.plans import Declared, Networks, count, declared, gradients, summed
+from kernel.plans import Declared, Networks, count, declared
 from motet.harmonizer import Card, Params
-from motet.phases import Group, Local, Publish, Step, Sum, Train, Update, Who
+from motet.phases import Local, Publish, Step, Sum, Who
 from motet.releases import Arrays, ArraySpec
 from motet.schema import Schema
 from motet.site import Site
+from motet.training.options import TrainOptions
+from motet.training.phase import Group, Train, Update
 
 PARAMETERS = {
     "beta_encoder": 2_165_232,
@@ -63,20 +65,24 @@ class Fit:
         """Scale by the white-matter peak, joint foreground, slices of three orientations."""
         declared()
 
-    def critic(self, networks: Any, batch: Any, site: Site) -> Mapping[str, Any]:
+    def critic(self, networks: Any, batch: Any, draws: Any) -> Mapping[str, Any]:
         """BCE of own labels to 1, of labels drawn from the label frequencies to 0."""
         declared()
 
-    def generator(self, networks: Any, batch: Any, site: Site) -> Mapping[str, Any]:
+    def generator(self, networks: Any, batch: Any, draws: Any) -> Mapping[str, Any]:
         declared()
 
-    def fuse(self, networks: Any, batch: Any, site: Site) -> Mapping[str, Any]:
+    def fuse(self, networks: Any, batch: Any, draws: Any) -> Mapping[str, Any]:
         declared()
 
     def send_labels(self, site: Site, shared: Arrays) -> Arrays:
         declared()
 
-    def send_error(self, site: Site, shared: Arrays) -> Arrays:
+    def samples(self, site: Site, shared: Arrays) -> Any:
+        declared()
+
+    def error(self, networks: Any, batch: Any, draws: Any) -> Any:
+        """``|x_hat - x|`` of every sample."""
         declared()
 
     def take(self, sums: Arrays, shared: Arrays) -> Arrays:
@@ -123,19 +129,17 @@ class Calamiti(Declared):
         """Label frequencies, networks, theta of willing targets, fusion network."""
         fit = Fit(params)
         groups = tuple(
-            Group(name=g, keeper="local" if g in HEADS else "shared") for g in PARAMETERS
+            Group(name=g, size=count, keeper="local" if g in HEADS else "shared")
+            for g, count in PARAMETERS.items()
         )
-        released = {name: (n,) for name, n in PARAMETERS.items() if name not in HEADS}
         d, largest = params.theta_dim, params.largest_update
-
-        def validation(name: str) -> Sum:
-            return Sum(
-                name=name,
-                on="held_out",
-                arrays=summed("rec", "slices", "sum of |x_hat - x|"),
-                at_site=fit.send_error,
-                at_coordinator=fit.take,
-            )
+        how = TrainOptions(
+            mode="exact",
+            batch=params.batch_size,
+            steps=params.steps,
+            validation=0.1,
+            validate_every=500,
+        )
 
         critic = Update(
             name="critic",
@@ -168,26 +172,24 @@ class Calamiti(Declared):
             Train(
                 name="networks",
                 build=Networks(PARAMETERS).build,
+                samples=fit.samples,
                 groups=groups,
                 updates=(critic, rest),
-                arrays=gradients(released, of="slices", terms=2 + len(WEIGHTS), largest=largest),
-                batch=params.batch_size,
-                steps=params.steps,
-                validation=validation("validation"),
-                validate_every=500,
+                options=how,
+                validate=fit.error,
+                largest=largest,
             ),
             Publish(name="theta", who=Who(having="target"), arrays=theta, at_site=fit.send_theta),
             Local(name="reconstructions", on="all", at_site=fit.keep_reconstructions),
             Train(
                 name="fusion",
                 build=Networks({"fusion": FUSION}).build,
-                groups=(Group(name="fusion", keeper="shared"),),
+                samples=fit.samples,
+                groups=(Group(name="fusion", size=FUSION),),
                 updates=(fuse,),
-                arrays=gradients({"fusion": (FUSION,)}, of="volumes", terms=1, largest=largest),
-                batch=1,
-                steps=params.fusion_steps,
-                validation=validation("fusion_validation"),
-                validate_every=500,
+                options=how.model_copy(update={"batch": 1, "steps": params.fusion_steps}),
+                validate=fit.error,
+                largest=largest,
             ),
         )
 

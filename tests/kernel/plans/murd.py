@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from kernel.plans import Declared, Networks, declared, gradients, summed
+from kernel.plans import Declared, Networks, declared
 from motet.harmonizer import Card, Params
-from motet.phases import Group, Local, Publish, Step, Sum, Train, Update, Who
-from motet.releases import Arrays, ArraySpec, Dim
+from motet.phases import Local, Publish, Step, Who
+from motet.releases import Arrays, ArraySpec
 from motet.schema import Schema
 from motet.site import Site
+from motet.training.moment import Moment
+from motet.training.options import TrainOptions
+from motet.training.phase import Group, Train, Update
 
 TRUNKS = {
     "content_encoder": 5_390_848,
@@ -52,18 +55,27 @@ class Losses:
 
     params: MurdParams
 
-    def critic(self, networks: Any, batch: Any, site: Site) -> Mapping[str, Any]:
+    def critic(self, networks: Any, batch: Any, draws: Any) -> Mapping[str, Any]:
         """``softplus(-D_i(x))``, ``softplus(D_j(G(c, F_j(z))))``, ``|grad_x D_i(x)|^2``."""
         declared()
 
-    def generator(self, networks: Any, batch: Any, site: Site) -> Mapping[str, Any]:
+    def generator(self, networks: Any, batch: Any, draws: Any) -> Mapping[str, Any]:
         """All terms of WEIGHTS; ``style_diversity`` fades to 0 over ``params.steps``."""
         declared()
 
-    def send_validation(self, site: Site, shared: Arrays) -> Arrays:
+    def weighing(self, moment: Moment) -> Mapping[str, float]:
+        """``style_diversity`` fades to 0."""
         declared()
 
-    def take_validation(self, sums: Arrays, shared: Arrays) -> Arrays:
+    def rate(self, moment: Moment) -> float:
+        """Linear to 0 from ``params.decay_from`` on."""
+        declared()
+
+    def samples(self, site: Site, shared: Arrays) -> Any:
+        declared()
+
+    def identity(self, networks: Any, batch: Any, draws: Any) -> Any:
+        """``|x - G(E_c(x), E_s(x))|`` of every sample."""
         declared()
 
     def send_style(self, site: Site, shared: Arrays) -> Arrays:
@@ -104,28 +116,21 @@ class Murd(Declared):
             "name": "adam",
             "betas": (0.0, 0.99),
             "lr": 1e-4,
-            "schedule": {"linear_to": 0.0, "from": params.decay_from, "until": params.steps},
         }
-        shapes: dict[str, tuple[Dim, ...]] = {name: (count,) for name, count in TRUNKS.items()}
-        shapes |= {name: ("batches", count) for name, count in HEADS.items()}
-        generator = tuple(name for name in shapes if name not in CRITIC)
-        validation = Sum(
-            name="validation",
-            on="held_out",
-            at_site=losses.send_validation,
-            at_coordinator=losses.take_validation,
-            arrays=summed("identity", "slices", "sum of |x - G(E_c(x), E_s(x))|"),
-        )
+        counts = TRUNKS | HEADS
+        generator = tuple(name for name in counts if name not in CRITIC)
         train = Train(
             name="networks",
-            build=Networks(TRUNKS | HEADS).build,
+            build=Networks(counts).build,
+            samples=losses.samples,
             groups=tuple(
                 Group(
                     name=name,
+                    size=count,
                     keeper="owned" if name in HEADS else "shared",
                     ema=0.0 if name in CRITIC else 0.999,
                 )
-                for name in shapes
+                for name, count in counts.items()
             ),
             updates=(
                 Update(
@@ -141,16 +146,20 @@ class Murd(Declared):
                     optimizer={**adam, "lr_of": dict.fromkeys(STYLE_GENERATOR, 1e-6)},
                     losses=losses.generator,
                     weights=WEIGHTS,
+                    weighing=losses.weighing,
+                    rate=losses.rate,
                 ),
             ),
-            arrays=gradients(
-                shapes, of="slices", terms=3 + len(WEIGHTS), largest=params.largest_update
+            options=TrainOptions(
+                mode="exact",
+                batch=params.batch_size,
+                steps=params.steps,
+                validation=0.1,
+                validate_every=1_000,
             ),
-            batch=params.batch_size,
-            steps=params.steps,
+            validate=losses.identity,
             strata="batch",
-            validation=validation,
-            validate_every=1_000,
+            largest=params.largest_update,
         )
         codes = ArraySpec(
             name="style",

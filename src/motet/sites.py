@@ -1,0 +1,97 @@
+"""The sites of a study file: their folders, opened and checked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from motet.agreement import agree
+from motet.bids.table import Table
+from motet.client.opening import open_site
+from motet.config import Study
+from motet.errors import StudyFileError, listed, nearest
+from motet.evaluation.images.true_images import TrueImages
+from motet.plan import biology, parse_params
+from motet.schema import Schema
+
+
+def open_sites(
+    study: Study, say: Callable[[str, str], None] = lambda site, sentence: None
+) -> dict[str, Table]:
+    """Read the folders of all sites of a study file; `say` is told what a site should know."""
+    params = parse_params(study)
+    if not study.sites:
+        raise StudyFileError(
+            "A simulation needs the sites' folders.",
+            do="Add 'sites: {hospital_a: path/to/a, hospital_b: path/to/b}'.",
+            key="sites",
+        )
+    if len(study.sites) < 2:
+        raise StudyFileError(
+            f"There is one site only ({next(iter(study.sites))}): a federation needs two or more.",
+            do="Add a site, or harmonize the scanners of one site with motet.harmonize.",
+            key="sites",
+        )
+    if study.evaluation.truth is not None:
+        TrueImages(study.evaluation.truth).check_study(params)
+    fitting = _fitting(study)
+    if (study.federation.quorum or 2) > len(fitting):
+        raise StudyFileError(
+            f"A quorum of {study.federation.quorum} cannot be reached with {len(fitting)} sites.",
+            key="federation.quorum",
+        )
+    _check_folders(study)
+    return {
+        site: open_site(
+            folder,
+            site=site,
+            params=params,
+            biology=biology(study),
+            say=partial(say, site),
+        )
+        for site, folder in sorted(study.sites.items())
+    }
+
+
+def _fitting(study: Study) -> list[str]:
+    """The sites of the fit: those that are not unseen."""
+    for site in study.evaluation.unseen:
+        if site not in study.sites:
+            raise StudyFileError(
+                f"The unseen site '{site}' is not among the sites.",
+                do=nearest(site, study.sites) or f"They are: {listed(sorted(study.sites))}.",
+                key="evaluation.unseen",
+            )
+    fitting = sorted(set(study.sites) - set(study.evaluation.unseen))
+    if len(fitting) < 2:
+        raise StudyFileError(
+            f"Without the unseen sites {listed(fitting) or 'nobody'} is left for the fit: a "
+            "federation needs two sites or more.",
+            do="Take a site out of evaluation.unseen.",
+            key="evaluation.unseen",
+        )
+    return fitting
+
+
+def agreed(study: Study, tables: Mapping[str, Table]) -> Schema:
+    """The schema that the sites of these tables agree on."""
+    return agree(
+        [table.described for table in tables.values()],
+        biology=biology(study),
+        unseen=study.evaluation.unseen,
+    )
+
+
+def _check_folders(study: Study) -> None:
+    """Refuse one folder under two names: its people would count twice."""
+    seen: dict[Path, str] = {}
+    for site, folder in sorted(study.sites.items()):
+        place = folder.resolve()
+        if place in seen:
+            raise StudyFileError(
+                f"'{seen[place]}' and '{site}' are one folder ({folder}): its people would count "
+                "twice.",
+                key=f"sites.{site}",
+            )
+        seen[place] = site

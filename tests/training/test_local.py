@@ -1,0 +1,191 @@
+"""Local mode: what is averaged, what is an owner's, what stays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from motet.releases import bind
+from motet.strategies.exact import exact
+from motet.strategies.fedadam import fedadam
+from motet.strategies.fedavg import fedavg
+from motet.strategies.fedprox import fedprox
+from motet.strategies.in_place import InPlace
+from motet.training.at_site import train_at_site
+from motet.training.coordinator import Trainer
+from motet.training.phase import Train
+from training.toy import BATCH, SHARED, options, sites_of, toy
+
+SIZES = {"batches": 5}
+WHERE = (0, 0, 1, 2, 2)
+
+
+def local(**given: Any) -> Any:
+    return options(mode="local", **{"steps": 8, "local_steps": 4, **given})
+
+
+def ask(where: tuple[int, ...] = WHERE, **also: Any) -> InPlace:
+    return InPlace(sites=sites_of(where), sizes=SIZES, seed=3, **also)  # type: ignore[arg-type]
+
+
+def with_sgd(train: Train) -> Train:
+    plain = {"name": "sgd", "lr": 0.05}
+    return replace(train, updates=tuple(replace(u, optimizer=plain) for u in train.updates))
+
+
+def test_one_step_of_gradient_descent_between_exchanges_is_exact_mode() -> None:
+    """With plain gradient descent, the mean of the sites' networks after one step, weighted by
+    samples, is the network after the mean step. Catches weights by site, or by people. Owned heads
+    apart: their owner's step is of the owner's samples."""
+    how = {"steps": 2, "local_steps": 2}
+    one = with_sgd(toy(local(**how), strata=""))
+    other = with_sgd(toy(options(steps=2), strata=""))
+    a, b = fedavg(one, ask((0,) * 5), SHARED), exact(other, ask((0,) * 5), SHARED)
+    np.testing.assert_allclose(a["toy.heads"], b["toy.heads"], rtol=0, atol=1e-12)
+    weights = slice(None, -3)  # the last are of the spectral norm, which looks at each mean anew
+    np.testing.assert_allclose(a["toy.critic"][weights], b["toy.critic"][weights], atol=1e-12)
+
+
+def test_networks_are_averaged_by_samples_and_heads_are_their_owners() -> None:
+    """Catches an average over owners and strangers, which dilutes a batch by n_i / N, and heads
+    that a stranger's fakes move."""
+    train = toy(local(steps=4))
+    trainer = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH))
+    told = {**SHARED, **trainer.told()}
+    turn = train.turn(0)
+    sent = {
+        name: train_at_site(train, turn, site, told)  # type: ignore[arg-type]
+        for name, site in sites_of(WHERE).items()
+    }
+    result = fedavg(train, ask(), SHARED)
+    weights = {name: float(one["weight"]) for name, one in sent.items()}
+    mean = sum(one["critic"] for one in sent.values()) / sum(weights.values())
+    before = told["toy.critic"]
+    weights_of = slice(None, -3)  # without those of the spectral norm
+    np.testing.assert_allclose(
+        result["toy.critic"][weights_of], (before + mean)[weights_of], rtol=0, atol=1e-12
+    )
+    assert len(set(weights.values())) > 1
+    for name, one in sent.items():
+        own = np.array([f"site {s}" == name for s in WHERE])
+        assert (one["heads"][~own] == 0).all()
+        assert np.abs(one["heads"][own]).min(axis=1).max() > 0
+        moved = result["toy.heads"][own] - told["toy.heads"][own]
+        np.testing.assert_allclose(moved, one["heads"][own], rtol=0, atol=1e-12)
+
+
+def test_moments_are_averaged_kept_or_begin_anew() -> None:
+    """Catches an optimizer that forgets in silence, and one that is sent where it should stay."""
+    found = {}
+    for how in ("averaged", "kept", "forgotten"):
+        train = toy(local(moments=how))
+        asked = ask()
+        found[how] = fedavg(train, asked, SHARED)["toy.critic"]
+        names = {spec.name for spec in train.arrays(train.turn(0))}
+        assert ("critic.exp_avg" in names) == (how == "averaged")
+        kept = {name for site in asked.sites.values() for name in site.keep}
+        assert ("toy.critic.exp_avg_sq" in kept) == (how == "kept")
+        assert train.stateless == (how != "kept")
+    assert len({array.tobytes() for array in found.values()}) == 3
+
+
+def test_a_group_of_its_own_interval_leaves_more_often() -> None:
+    """Catches a critic that is exchanged with the rest, and a rest that is sent with the critic."""
+    train = toy(local(local_steps=8), every=2)
+    turns = [train.turn(n) for n in range(4)]
+    assert [t.leaving for t in turns] == [("critic",)] * 3 + [("critic", "encoder", "heads")]
+    assert not train.stateless
+    result = fedavg(train, ask(), SHARED)
+    assert all(np.isfinite(array).all() for array in result.values())
+    assert train.times("critic") == 4
+    assert train.times("encoder") == 1
+
+
+def test_a_local_group_never_leaves_and_is_trained_all_the_same() -> None:
+    """Catches a head that is sent, or one that no step moves."""
+    for how in (local(), options(steps=6)):
+        train = toy(how, keeper="local")
+        asked = ask()
+        result = (fedavg if how.mode == "local" else exact)(train, asked, SHARED)
+        assert "toy.critic" not in result
+        kept = [site.keep["toy.critic"] for site in asked.sites.values()]
+        assert len({array.tobytes() for array in kept}) == 3
+        for number in range(train.exchanges(train.steps(len(BATCH)))):
+            names = {s.name.partition(".")[0] for s in train.arrays(train.turn(number))}
+            assert "critic" not in names
+
+
+def test_a_proximal_term_of_nothing_is_fedavg_and_a_large_one_holds() -> None:
+    """Catches a term that pulls towards zero, or to where a site was before."""
+    train = toy(local())
+    moved = {}
+    first = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH)).told()["toy.critic"]
+    for mu in (0.0, 3.0, 1000.0):
+        near = replace(train, options=local(server="fedprox", proximal=mu))
+        moved[mu] = fedprox(near, ask(), SHARED)["toy.critic"]
+    plain = fedavg(train, ask(), SHARED)["toy.critic"]
+    assert (moved[0.0] == plain).all()
+    distance = {mu: np.abs(array - first).max() for mu, array in moved.items()}
+    assert distance[1000.0] < distance[0.0]
+
+
+def test_fedadam_takes_a_step_of_its_own() -> None:
+    train = toy(local(server="fedadam", server_rate=0.001))
+    first = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH)).told()["toy.critic"]
+    moved = np.abs(fedadam(train, ask(), SHARED)["toy.critic"] - first).max()
+    assert 0 < moved < 0.01
+
+
+def test_a_warm_up_is_exact_mode() -> None:
+    """Catches a warm-up whose steps are counted again, or whose moments are lost."""
+    train = toy(local(steps=8, warm_up=4))
+    turns = [train.turn(n) for n in range(train.exchanges(train.steps(len(BATCH))))]
+    assert [t.exact for t in turns] == [True] * 6 + [False]
+    assert (turns[-1].first, turns[-1].after) == (4, 8)
+    other = toy(options(steps=4))
+    warm = replace(train, options=local(steps=5, warm_up=4))
+    assert warm.steps(len(BATCH)) == 8
+    states: list[Any] = []
+    trainer = Trainer(warm, sizes=SIZES, seed=3, samples=len(BATCH))
+    asked = ask()
+    for turn in turns[:6]:
+        told = {**SHARED, **trainer.told()}
+        sent = [train_at_site(warm, turn, s, told) for s in asked.sites.values()]
+        count = sum(int(one["samples"][0]) for one in sent)
+        trainer.step(turn, {n: sum(one[n] for one in sent) / count for n in turn.leaving})
+        states.append(trainer.told())
+    # The schedule knows the whole training: rates differ from those of a training of 4 steps.
+    assert set(states[-1]) > {"toy.critic.exp_avg", "toy.encoder.exp_avg_sq"}
+    assert exact(other, ask(), SHARED)["toy.critic"].shape == states[-1]["toy.critic"].shape
+
+
+def test_what_leaves_is_what_is_declared_and_knows_no_number_of_people() -> None:
+    """Catches an array beyond the declaration in any turn of any mode."""
+    for how in (options(validation=0.2), local(validation=0.2), local(moments="kept", warm_up=2)):
+        train = toy(how)
+        steps = train.steps(train.trained_of(len(BATCH)))
+        trainer = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH))
+        turns = [train.turn(n) for n in range(train.exchanges(steps))] + [train.closing(steps)]
+        for turn in turns if how.validation else turns[:-1]:
+            site = sites_of(WHERE)["site 1"]
+            sent = train_at_site(train, turn, site, {**SHARED, **trainer.told()})  # type: ignore[arg-type]
+            declared = {s.name: (bind(s.shape, SIZES), s.dtype) for s in train.arrays(turn)}
+            assert {n: (a.shape, a.dtype.name) for n, a in sent.items()} == declared
+            for name, (shape, _) in declared.items():
+                assert name in {s.name for s in train.releases}
+                assert 4 not in shape or name.startswith("heads")
+
+
+@pytest.mark.parametrize("transfer", ["float32", "bfloat16"])
+def test_what_is_sent_rounded_is_near(transfer: str) -> None:
+    """Catches bits that are added as integers, and a rounding of the networks instead of what
+    they changed by."""
+    fine = fedavg(toy(local()), ask(), SHARED)["toy.critic"]
+    coarse = fedavg(toy(local(transfer=transfer)), ask(), SHARED)["toy.critic"]
+    first = Trainer(toy(local()), sizes=SIZES, seed=3, samples=len(BATCH)).told()["toy.critic"]
+    bits = {"float32": 2.0**-24, "bfloat16": 2.0**-8}[transfer]
+    worst = np.abs(coarse - fine).max() / np.abs(fine - first).max()
+    assert 0 < worst < 30 * bits
