@@ -68,6 +68,10 @@ class Budget:
         ]
         return ", ".join(found)
 
+    def charged(self, plan: str) -> bool:
+        """Whether a plan was paid for, once at least."""
+        return any(True for _ in self._charges(plan))
+
     def unused(self, plan: str, training: str, cohort: str) -> bool:
         """Whether the last charge for a training has paid for nothing yet: a crash came between."""
         paid = [

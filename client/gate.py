@@ -292,14 +292,7 @@ class Gate:
         asked, budget = train.private, self.budget
         if asked is None or budget.unused(plan.hash, train.name, cohort):
             return
-        if why := budget.against(asked):
-            self.refused(plan, train.name, [why], cohort=cohort)
-            raise PolicyError(
-                f"The policy of this site refuses the training '{train.name}': {why}. Nothing of "
-                "it was sent.",
-                do="See policy.epsilon and policy.delta in site.yaml: what they allow is spent.",
-                site=self._site,
-            )
+        self._afford(plan, train, cohort=cohort)
         self._note(
             "charge",
             study=plan.study,
@@ -311,6 +304,29 @@ class Gate:
             noise_multiplier=how.noise_multiplier,
             **(plan.privacy or {}),
         )
+
+    def check_budget(self, plan: Plan) -> None:
+        """Refuse a plan that the site could not pay for, before the sums that come first leave.
+
+        Raises
+        ------
+        PolicyError
+        """
+        private = [p for p in plan.phases if isinstance(p, Train) and p.private is not None]
+        if private and not self.budget.charged(plan.hash):
+            for train in private:
+                self._afford(plan, train)
+
+    def _afford(self, plan: Plan, train: Train, *, cohort: str = "") -> None:
+        why = "" if train.private is None else self.budget.against(train.private)
+        if why:
+            self.refused(plan, train.name, [why], cohort=cohort)
+            raise PolicyError(
+                f"The policy of this site refuses the training '{train.name}': {why}. Nothing of "
+                "it was sent.",
+                do="See policy.epsilon and policy.delta in site.yaml: what they allow is spent.",
+                site=self._site,
+            )
 
     @property
     def budget(self) -> Budget:

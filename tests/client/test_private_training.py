@@ -185,7 +185,22 @@ def test_what_is_used_up_is_refused(hospital: Callable[..., Hospital]) -> None:
 def test_delta_has_a_budget_too(hospital: Callable[..., Hospital]) -> None:
     """Catches a limit that is read and not asked."""
     with pytest.raises(PolicyError, match=r"delta 0\.0001 more than the 0 that is spent"):
-        hospital(delta=1e-5).ask(FIRST)
+        hospital(delta=1e-5)
+
+
+def test_what_cannot_be_paid_for_is_refused_at_once(
+    hospital: Callable[..., Hospital], tmp_path: Path
+) -> None:
+    """Catches exact sums that leave for a training that will be refused, and a run that was
+    paid for and cannot go on."""
+    with pytest.raises(PolicyError, match="epsilon 8 more than the 0 that is spent"):
+        hospital(epsilon=7.0)
+    assert released(tmp_path, kind="charge") == []
+    site = hospital(epsilon=8.0)
+    site.ask(FIRST)
+    site.again()
+    site.ask(SECOND, 0.1)
+    assert len(site.charges) == 1
 
 
 def test_a_longer_training_than_noise_was_measured_for(here: World) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from conformance.federation import Federation
 from conformance.ledgers import released
+from motet.errors import TrainingError
 from motet.server import Outcome
 from motet.strategies import exact
 from motet.training.phase import LOSSES, SAMPLES
@@ -58,6 +59,12 @@ def test_noise_changes_the_model_and_little_noise_hardly(tmp_path: Path) -> None
         names = {array["name"] for entry in left for array in entry["arrays"]}
         assert names == {*GROUPS}
         assert not names & {LOSSES, SAMPLES}
+
+
+def test_a_delta_too_large_ends_the_study_before_its_training() -> None:
+    """Catches a delta with which somebody's row may be published, found when it is too late."""
+    with pytest.raises(TrainingError, match="1 over 20, and the fit has 39 rows"):
+        run({"epsilon": 8.0, "delta": 0.05})
 
 
 class Killed(BaseException):
