@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from conformance.federation import Federation
 from conformance.ledgers import released
 from motet.errors import TrainingError
+from motet.ledger import Ledger
 from motet.server import Outcome
+from motet.server.anchors import Anchors
 from motet.strategies import exact
 from motet.training.phase import LOSSES, SAMPLES
 from training.private import DP, private_case
@@ -59,6 +62,25 @@ def test_noise_changes_the_model_and_little_noise_hardly(tmp_path: Path) -> None
         names = {array["name"] for entry in left for array in entry["arrays"]}
         assert names == {*GROUPS}
         assert not names & {LOSSES, SAMPLES}
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_the_charge_is_countersigned_before_noise_leaves(secure: bool, tmp_path: Path) -> None:
+    """Catches a charge that the coordinator has no record of when it reads what was paid for."""
+    key = Ed25519PrivateKey.generate()
+    public = key.public_key().public_bytes_raw().hex()
+    study = replace(private_case(batch=39), secure=secure)
+    told: dict[str, Any] = {"folder": tmp_path, "countersigned_by": public}
+    sites = Federation(study, anchors=Anchors(key, tmp_path / "anchors"), **told)
+    assert not sites.run().missing, sites.errors
+    for site in SITES:
+        book = Ledger(tmp_path / site / "ledger.sqlite", site=site)
+        assert book.problems(key=public) == []
+        (charge,) = book.entries("charge")
+        first, second = [e for e in book.entries("release") if "cvae@" in e.body["phase"]][:2]
+        signed = [entry.body["number"] for entry in book.entries("anchor")]
+        assert charge.number < first.number
+        assert any(first.number <= number < second.number for number in signed)
 
 
 def test_a_delta_too_large_ends_the_study_before_its_training() -> None:
