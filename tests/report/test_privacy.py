@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from motet.ledger import Ledger
 from motet.report import write_study_report
 from motet.report.methods_text import methods_text
 from motet.report.privacy import in_methods, privacy
 from motet.report.read import read_study
+from motet.report.site_ledger import read_ledger
 from motet.store import load_model, save_model
 from report.made_up import write_study
 
@@ -52,6 +54,16 @@ def test_the_page_says_all_of_it(folder: Path) -> None:
         "All else (schema, mean, residuals) was released without noise and is not covered.",
     ):
         assert words in page, words
+
+
+def test_the_hospitals_own_page_says_what_was_charged(tmp_path: Path) -> None:
+    """Catches a charge that the hospital finds in no page of its own, and one of another study."""
+    book = Ledger(tmp_path / "ledger.sqlite", site="ash")
+    for study in ("made-up", "another"):
+        book.append({"kind": "charge", "study": study, "plan": "", "phase": "cvae", **SAID})
+    covered, exact = read_ledger(book.path, study="made-up").charges
+    assert covered.startswith("Differential privacy covers: cvae.")
+    assert exact.startswith("Not covered: schema, mean, residuals.")
 
 
 def test_a_study_without_noise_says_nothing_of_it(folder: Path) -> None:
