@@ -186,7 +186,8 @@ def _summed(train: Train, turn: Turn, shop: Workshop, site: Site, state: _State)
 def _stepped(train: Train, turn: Turn, shop: Workshop, site: Site, state: _State) -> Arrays:
     """Local mode: steps of this site's own, then what they changed."""
     mixed = train.options.precision == "bfloat16"
-    base = {name: flat.clone() for name, flat in shop.networks.parameters.items()}
+    near = train.options.proximal if train.options.server == "fedprox" else 0.0
+    base = {n: flat.clone() for n, flat in shop.networks.parameters.items()} if near else {}
     names = [name for _, name in train.names(turn)]
     sums = {
         (u.name, n): torch.zeros((), dtype=torch.float64, device=shop.feed.device)
@@ -194,7 +195,6 @@ def _stepped(train: Train, turn: Turn, shop: Workshop, site: Site, state: _State
         for n in u.weights
     }
     counts = dict.fromkeys((u.name for u in train.updates), 0)
-    near = train.options.proximal if train.options.server == "fedprox" else 0.0
     for step in range(turn.first, turn.after):
         rows = shop.due(step)
         if not len(rows):
@@ -203,12 +203,13 @@ def _stepped(train: Train, turn: Turn, shop: Workshop, site: Site, state: _State
         for update in train.updates:
             if not update.runs(step):
                 continue
-            found = summed_gradients(shop.networks, update, shop.feed, rows, moment, mixed=mixed)
-            mean = {name: g / found.samples for name, g in found.of.items()}
+            found = summed_gradients(
+                shop.networks, update, shop.feed, rows, moment, mixed=mixed, mean=True
+            )
             if near:
-                for name in mean:
-                    mean[name] += near * (shop.networks.parameters[name] - base[name])
-            shop.optimizers[update.name].step(mean, moment)
+                for name, gradient in found.of.items():
+                    gradient += near * (shop.networks.parameters[name] - base[name])
+            shop.optimizers[update.name].step(found.of, moment)
             counts[update.name] += found.samples
             for name, loss in found.losses.items():
                 sums[update.name, name] += loss

@@ -18,14 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+GAMMA, FIRST, SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+
 
 def _signed(value: int) -> int:
     """A 64-bit pattern as torch's int64 writes it."""
     return value - (1 << 64) if value >= 1 << 63 else value
-
-
-GAMMA = _signed(0x9E3779B97F4A7C15)
-FIRST, SECOND = _signed(0xBF58476D1CE4E5B9), _signed(0x94D049BB133111EB)
 
 
 def _shifted(x: Tensor, by: int) -> Tensor:
@@ -34,9 +32,19 @@ def _shifted(x: Tensor, by: int) -> Tensor:
 
 
 def _mixed(x: Tensor) -> Tensor:
-    x = (x ^ _shifted(x, 30)) * FIRST
-    x = (x ^ _shifted(x, 27)) * SECOND
+    x = (x ^ _shifted(x, 30)) * _signed(FIRST)
+    x = (x ^ _shifted(x, 27)) * _signed(SECOND)
     return x ^ _shifted(x, 31)
+
+
+def _mixed_here(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The same on the CPU, where NumPy needs fewer passes."""
+    x ^= x >> np.uint64(30)
+    x *= np.uint64(FIRST)
+    x ^= x >> np.uint64(27)
+    x *= np.uint64(SECOND)
+    x ^= x >> np.uint64(31)
+    return x
 
 
 def sample_keys(
@@ -56,6 +64,11 @@ def _salt(purpose: str, step: int) -> int:
     return int.from_bytes(digest[:8], "little", signed=True)
 
 
+@lru_cache(maxsize=64)
+def _counter(count: int) -> NDArray[np.uint64]:
+    return np.arange(1, count + 1, dtype=np.uint64) * np.uint64(GAMMA)
+
+
 class Draws:
     """Draws of one step for some samples; each method gives a row a sample.
 
@@ -73,15 +86,18 @@ class Draws:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def _bits(self, purpose: str, count: int) -> Tensor:
-        start = _mixed(self._keys ^ _salt(purpose, self.step))
-        counter = torch.arange(1, count + 1, device=start.device, dtype=torch.int64) * GAMMA
-        return _mixed(start[:, None] + counter)
-
     def _uniform64(self, purpose: str, count: int) -> Tensor:
         """(B, count) float64 in the open interval (0, 1)."""
-        whole = _shifted(self._bits(purpose, count), 12).to(torch.float64)
-        return (whole + 0.5) * 2.0**-52
+        salt = _salt(purpose, self.step)
+        if self._keys.device.type == "cpu":
+            keys = self._keys.numpy().view(np.uint64)
+            start = _mixed_here(keys ^ np.uint64(salt % (1 << 64)))
+            here = _mixed_here(start[:, None] + _counter(count))
+            here >>= np.uint64(12)
+            return torch.from_numpy((here.astype(np.float64) + 0.5) * 2.0**-52)
+        there = torch.arange(1, count + 1, device=self._keys.device, dtype=torch.int64)
+        bits = _mixed(_mixed(self._keys ^ salt)[:, None] + there * _signed(GAMMA))
+        return (_shifted(bits, 12).to(torch.float64) + 0.5) * 2.0**-52
 
     def uniform(self, purpose: str, *shape: int) -> Tensor:
         """(B, *shape), uniform in (0, 1)."""
@@ -94,8 +110,10 @@ class Draws:
         half = -(-count // 2)
         drawn = self._uniform64(purpose, 2 * half)
         radius, angle = torch.sqrt(-2.0 * torch.log(drawn[:, :half])), drawn[:, half:] * math.tau
+        # Uniforms have all their bits; what is made of them needs no more than the result has.
+        radius, angle = radius.to(self._dtype), angle.to(self._dtype)
         pairs = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)
-        return pairs[:, :count].to(self._dtype).reshape(len(self), *shape)
+        return pairs[:, :count].reshape(len(self), *shape)
 
     def gumbel(self, purpose: str, *shape: int) -> Tensor:
         """(B, *shape), standard Gumbel: ``-log(-log u)``."""

@@ -110,8 +110,9 @@ def summed_gradients(
     moment: Moment,
     *,
     mixed: bool = False,
+    mean: bool = False,
 ) -> Gradients:
-    """Gradients of the weighted losses, summed over samples, with respect to the update's groups.
+    """Gradients of the weighted losses over samples, with respect to the update's groups.
 
     Parameters
     ----------
@@ -120,10 +121,13 @@ def summed_gradients(
     moment : Moment
     mixed : bool
         Whether losses are computed in bfloat16 where torch holds that to be safe.
+    mean : bool
+        Whether gradients are means over the samples; otherwise sums.
     """
     weights = weights_at(update, moment)
+    share = 1.0 / len(rows) if mean and len(rows) else 1.0
     found = Gradients(
-        of={name: torch.zeros_like(networks.parameters[name]) for name in update.groups},
+        of={},
         losses={n: torch.zeros((), dtype=torch.float64, device=feed.device) for n in weights},
         samples=len(rows),
     )
@@ -132,11 +136,15 @@ def summed_gradients(
         losses = losses_of(update.losses, networks, feed, part, moment.step, mixed=mixed)
         if set(losses) != set(weights):
             raise PlanError(f"Update '{update.name}' has the losses {sorted(losses)}.")
-        total = torch.stack([weights[name] * loss.sum() for name, loss in losses.items()]).sum()
-        for name, loss in losses.items():
-            found.losses[name] += loss.detach().sum()
+        sums = {name: loss.sum() for name, loss in losses.items()}
+        total = torch.stack([share * weights[name] * value for name, value in sums.items()]).sum()
+        for name, value in sums.items():
+            found.losses[name] += value.detach()
         for name, gradient in networks.gradients(total, update.groups).items():
-            found.of[name] += gradient
+            found.of[name] = found.of[name] + gradient if name in found.of else gradient
+    for name in update.groups:
+        if name not in found.of:
+            found.of[name] = torch.zeros_like(networks.parameters[name])
     return found
 
 

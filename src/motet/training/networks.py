@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,6 +54,7 @@ class Networks:
                 f"{sorted(self.groups)}."
             )
         self.leaves: dict[str, list[nn.Parameter]] = {}
+        self._refreshed: dict[str, list[Any]] = {}
         self.parameters: dict[str, Tensor] = {}
         self.buffers: dict[str, Tensor] = {}
         for name, child in children.items():
@@ -60,6 +62,7 @@ class Networks:
 
     def _flatten(self, name: str, child: nn.Module) -> None:
         group = self.groups[name]
+        self._refreshed[name] = [m for m in child.modules() if hasattr(m, "refresh")]
         self.leaves[name] = list(child.parameters())
         if group.keeper == "owned" and any(len(p) != self.batches for p in self.leaves[name]):
             raise PlanError(f"A parameter of the owned group '{name}' has no axis of batches.")
@@ -127,9 +130,8 @@ class Networks:
     def refresh(self, names: Iterable[str]) -> None:
         """Let modules that keep something of their weights (spectral norms) take the new ones."""
         for name in names:
-            for part in self.module.get_submodule(name).modules():
-                if callable(again := getattr(part, "refresh", None)):
-                    again()
+            for part in self._refreshed[name]:
+                part.refresh()
 
 
 def _joined(parts: Iterable[Tensor], dtype: torch.dtype, device: torch.device) -> Tensor:

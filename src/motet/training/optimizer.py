@@ -40,12 +40,13 @@ class Optimizer:
             raise PlanError(f"There is no optimizer '{kind}'; known: {', '.join(KINDS)}.")
         if kind != "sgd":
             given["fused"] = networks.dtype != torch.bfloat16
-        self._rates = [float(rates.get(name, rate)) for name in update.groups]
         self._vectors = {name: networks.parameters[name] for name in update.groups}
-        settings = [
-            {"params": [vector], "lr": r}
-            for vector, r in zip(self._vectors.values(), self._rates, strict=True)
-        ]
+        by_rate: dict[float, list[Tensor]] = {}
+        for name, vector in self._vectors.items():
+            by_rate.setdefault(float(rates.get(name, rate)), []).append(vector)
+        # Vectors of one learning rate are moved by one kernel.
+        settings = [{"params": vectors, "lr": r} for r, vectors in by_rate.items()]
+        self._rates = list(by_rate)
         self._adam = kind != "sgd"
         self._optimizer = KINDS[kind](settings, **given)
         self.ran = 0
@@ -56,11 +57,9 @@ class Optimizer:
         for setting, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             setting["lr"] = rate * factor
         for name, vector in self._vectors.items():
-            vector.grad = gradients[name].to(vector.dtype)
+            vector.grad = gradients[name]
         self._optimizer.step()
         self.ran += 1
-        for vector in self._vectors.values():
-            vector.grad = None
         self._networks.refresh(self._update.groups)
 
     def moments(self) -> dict[str, NDArray[np.float64]]:

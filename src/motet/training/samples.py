@@ -76,34 +76,33 @@ class Order:
     rates: NDArray[np.float64]
 
     def due(self, step: int) -> Int:
-        """Samples of a step, sorted by their draws; one may come twice where its share is large."""
-        if not len(self.keys):
-            return np.zeros(0, dtype=np.intp)
-        found, drawn = [], []
-        for rate, members in self._strata:
+        """Samples of a step in the order of their draws; one may come twice at a large rate."""
+        found = []
+        for stratum, (rate, _) in enumerate(self._strata):
             for k in range(int(step * rate), int((step + 1) * rate) + 1):
-                u = self._drawn(k)[members]
-                here = np.floor((k + u) / rate) == step
-                found.append(members[here])
-                drawn.append(u[here])
-        rows, order = np.concatenate(found), np.argsort(np.concatenate(drawn), kind="stable")
-        return rows[order]
+                steps, rows = self._pass(stratum, k)
+                first, last = np.searchsorted(steps, (step, step + 1))
+                found.append(rows[first:last])
+        return np.concatenate(found) if found else np.zeros(0, dtype=np.intp)
 
     @cached_property
     def _strata(self) -> list[tuple[float, Int]]:
         return [(float(r), np.flatnonzero(self.rates == r)) for r in np.unique(self.rates)]
 
     @cached_property
-    def _passes(self) -> dict[int, NDArray[np.float64]]:
+    def _passes(self) -> dict[tuple[int, int], tuple[NDArray[np.float64], Int]]:
         return {}
 
-    def _drawn(self, k: int) -> NDArray[np.float64]:
-        if k not in self._passes:
-            while len(self._passes) > 3:
-                self._passes.pop(min(self._passes))
-            keys = torch.from_numpy(self.keys)
-            self._passes[k] = Draws(keys, k, torch.float64).uniform("order", 1)[:, 0].numpy()
-        return self._passes[k]
+    def _pass(self, stratum: int, k: int) -> tuple[NDArray[np.float64], Int]:
+        """Pass k of the samples of one rate: the steps, in order, and whose they are."""
+        if (stratum, k) not in self._passes:
+            self._passes.pop((stratum, k - 3), None)
+            rate, members = self._strata[stratum]
+            keys = torch.from_numpy(self.keys[members])
+            u = Draws(keys, k, torch.float64).uniform("order", 1)[:, 0].numpy()
+            order = np.argsort(u, kind="stable")
+            self._passes[stratum, k] = np.floor((k + u[order]) / rate), members[order]
+        return self._passes[stratum, k]
 
 
 def rates(
