@@ -34,8 +34,7 @@ def describe(value: Any) -> Any:
         fields = {
             f.name: described
             for f in dataclasses.fields(value)
-            if f.metadata.get("described", True)
-            and (described := describe(getattr(value, f.name))) not in ("", None, [], {})
+            if (described := describe(getattr(value, f.name))) not in ("", None, [], {})
         }
         return {"is": type(value).__name__, **fields}
     if isinstance(value, Mapping):

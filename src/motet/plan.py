@@ -357,6 +357,8 @@ def _as_asked(steps: Sequence[Step], study: Study, *, secure: bool) -> Iterator[
             made = replace(step, masked=True)
         if isinstance(made, Train) and private is not None:
             made = replace(made, private=private)
+        elif isinstance(made, Train) and made.dp is not None:
+            made = replace(made, dp=None)
         yield made
 
 

@@ -94,7 +94,7 @@ def how(**options: Any) -> Any:
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
-    "not declared": (lambda train: {"dp": False}, "not declared as sums over people, one by one"),
+    "not declared": (lambda train: {"dp": None}, "not declared as sums over people, one by one"),
     "local groups": (local, "never leave their site"),
     "several updates": (two, "several updates a step (autoencoder, critic)"),
     "local mode": (how(mode="local"), "Set train: {mode: exact}"),

@@ -23,6 +23,13 @@ ROOM = 2**22
 """Numbers of single people's gradients that are in memory at a time."""
 
 
+class _Draws(Draws):
+    """The same bits where torch differentiates sample by sample: NumPy cannot look in there."""
+
+    def _uniform64(self, purpose: str, count: int) -> Tensor:
+        return self._by_torch(purpose, count)
+
+
 class _Loss(nn.Module):
     """The weighted loss of one sample: what others' samples are, it cannot see."""
 
@@ -35,7 +42,7 @@ class _Loss(nn.Module):
         self, sample: Mapping[str, Tensor], key: Tensor, weights: Mapping[str, float]
     ) -> Tensor:
         batch = {name: array.unsqueeze(0) for name, array in sample.items()}
-        draws = Draws(key.unsqueeze(0), self._step, self._dtype)
+        draws = _Draws(key.unsqueeze(0), self._step, self._dtype)
         losses = self._update.losses(self.module, batch, draws)
         if set(losses) != set(weights):
             raise PlanError(f"Update '{self._update.name}' has the losses {sorted(losses)}.")

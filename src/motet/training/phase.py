@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -160,9 +160,10 @@ class Train(Phase):
     largest : float
         Public bound on a number that leaves, where sums are masked; in units of a sample's
         gradient, or of a step of a parameter, times samples.
-    dp : bool
+    dp : bool, optional
         Whether every loss is of one sample alone, with gradients that can be clipped: no norms or
-        negatives over a batch, no gradients of gradients. Where it is not, privacy is refused.
+        negatives over a batch, no gradients of gradients. Where nobody says so, privacy is refused.
+        The platform forgets it in studies that do not ask for noise.
     private : Private, optional
         What the study asks of it. The platform sets it.
     """
@@ -178,7 +179,7 @@ class Train(Phase):
     strata: Literal["", "batch"] = ""
     masked: bool = False
     largest: float = 2.0**20
-    dp: bool = field(default=False, metadata={"described": False})
+    dp: bool | None = None
     private: Private | None = None
 
     def __post_init__(self) -> None:
