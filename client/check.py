@@ -14,6 +14,8 @@ from motet.errors import DataError, listed
 from motet.flower.fleet import look
 from motet.images.find import Found, Name, find_mask
 from motet.images.volume import read_grid
+from motet.training.options import TrainedParams
+from motet.training.where import check_device
 
 
 def examine(home: SiteHome) -> Iterator[str]:
@@ -27,6 +29,9 @@ def examine(home: SiteHome) -> Iterator[str]:
     settings = home.settings
     yield f"Site {settings.name}: settings and key can be read."
     yield of_data(settings.data, settings.name)
+    if settings.device == "cuda":
+        check_device(TrainedParams(), settings.device)
+        yield "CUDA is there: networks are trained on it."
     look(settings.coordinator, home.certificate.read_bytes())
     yield f"The coordinator at {settings.coordinator} is there; certificate and clock agree."
 

@@ -111,6 +111,7 @@ class Desk:
             countersigned_by=self._settings.ledger_key,
             asked=self._home.pending.keep,
             fingerprint=fingerprint(data),
+            device=self._settings.device,
             say=self._say,
         )
 

@@ -26,6 +26,7 @@ from motet.errors import DeploymentError, is_plain_name
 from motet.ledger import Ledger
 from motet.secure.keys import SumKey
 from motet.store import EVERYBODY, OWNER, atomic
+from motet.training.where import Device
 
 PUBLIC = (serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
 
@@ -47,6 +48,8 @@ class SiteSettings(BaseModel):
         The coordinator's public key, with which it countersigns the ledger.
     policy : SitePolicy
         What the site lets leave. A study cannot loosen it.
+    device : {"auto", "cpu", "cuda"}
+        Where networks are trained, in studies that train some; ``auto``: CUDA where there is some.
     approve_automatically : tuple of Rule
         Studies that need no word of the data manager.
     """
@@ -59,6 +62,7 @@ class SiteSettings(BaseModel):
     bundles: tuple[str, ...] = ()
     ledger_key: str = ""
     policy: SitePolicy = SitePolicy()
+    device: Device = "auto"
     approve_automatically: tuple[Rule, ...] = ()
 
     @field_validator("name")

@@ -40,6 +40,7 @@ from motet.releases import Arrays
 from motet.schema import Schema, SiteSchema, names_digest
 from motet.secure.keys import SumKey
 from motet.store import OWNER, content_hash, read_arrays, save_model, write_arrays
+from motet.training.where import Device, check_device
 from motet.version import __version__
 
 log = logging.getLogger("motet.site")
@@ -104,6 +105,8 @@ class SiteWorker:
         ``(plan, study)``: told of every plan that is asked for.
     fingerprint : str
         Changes when the data do; see :func:`motet.bids.read.fingerprint`.
+    device : {"auto", "cpu", "cuda"}
+        Where networks are trained.
     say : callable
         The site's own log.
     failed : callable
@@ -125,10 +128,11 @@ class SiteWorker:
         countersigned_by: str = "",
         asked: Callable[[Plan, Mapping[str, Any]], None] = forgotten,
         fingerprint: str = "",
+        device: Device = "cpu",
         say: Callable[[str], None] = silent,
         failed: Callable[[str, Exception], None] = log_failure,
     ) -> None:
-        self.name = name
+        self.name, self._device = name, device
         self._failed = failed
         self._open_table, self._sink, self._say = open_table, sink, say
         self._folder = folder
@@ -187,6 +191,7 @@ class SiteWorker:
             study = parse_study(document["study"])
         except (KeyError, TypeError) as error:
             raise ProtocolError("A request for a description holds no study.") from error
+        check_device(parse_params(study), self._device)
         self._study, self._run = study, None
         asked = {"biology": columns} if (columns := biology(study)) else {}
         self._table = self._open_table(parse_params(study), **asked)
@@ -274,6 +279,7 @@ class SiteWorker:
             seed=plan.seed,
             keep=keep,
             say=self._say,
+            device=self._device,
         )
         permission = Permission(
             gate=self._gate,

@@ -29,9 +29,10 @@ from motet.server.checkpoint import Checkpoint, Progress
 from motet.server.events import Event, Kind, Observer, unobserved
 from motet.server.exchange import Exchange
 from motet.server.received import Received
-from motet.server.runner import Runner
+from motet.server.runner import Rows, Runner, unwritten
 from motet.server.summed import Summed
 from motet.strategies import check_runnable
+from motet.training.phase import UNFINISHED
 from motet.version import __version__
 
 GOODBYE = 60.0
@@ -62,6 +63,8 @@ class Outcome:
     received : list of dict
         What the coordinator accepted, array by array: ``site``, ``phase``, ``class``, ``array``,
         ``dtype``, ``shape``, ``bytes``, ``times``.
+    training : list of dict
+        Lines of the log of all trainings (:mod:`motet.training.log`).
     """
 
     plan: Plan
@@ -71,6 +74,7 @@ class Outcome:
     unjudged: dict[str, str] = field(default_factory=dict)
     batches: list[dict[str, Any]] = field(default_factory=list)
     received: list[dict[str, Any]] = field(default_factory=list)
+    training: list[dict[str, Any]] = field(default_factory=list)
 
 
 def unstored(plan: Plan, shared: Arrays) -> None:
@@ -95,6 +99,8 @@ class Coordinator:
         File for the progress. The same study resumes from it.
     store : callable
         Gets plan and shared model as soon as it is complete, before the sites harmonize with it.
+    log : callable
+        Gets all lines of the log of trainings, again and again while these go on.
     observe : Observer
     exchange : Exchange, optional
         How to talk with the sites; default: with all nodes of the grid, as they are.
@@ -110,12 +116,13 @@ class Coordinator:
         quorum: int = 2,
         checkpoint: Path | None = None,
         store: Callable[[Plan, Arrays], None] = unstored,
+        log: Callable[[Rows], None] = unwritten,
         observe: Observer = unobserved,
         exchange: Exchange | None = None,
         anchors: Anchors | None = None,
     ) -> None:
         self._anchors = anchors
-        self._study, self._store = study, store
+        self._study, self._store, self._log = study, store, log
         self._quorum = study.federation.quorum or quorum
         self._exchange = exchange or Exchange(
             grid, run=study.study, timeout=study.federation.timeout
@@ -191,6 +198,8 @@ class Coordinator:
         check_runnable(plan)
         progress = self._prepare(plan, sites)
         self._runner(self._checkpoint, plan, progress).run(plan.steps[1:])
+        if progress.log:
+            self._log(progress.log)
         self._store(plan, progress.shared)
         self._observe(Event(kind=Kind.HARMONIZING))
         replies = self._exchange.ask(
@@ -206,6 +215,7 @@ class Coordinator:
                 missing=dict(self._missing),
                 batches=people_of_batches(plan.schema, None),
                 received=self._received.to_json(),
+                training=progress.log,
             )
         )
 
@@ -257,6 +267,7 @@ class Coordinator:
             anchors=self._anchors,
             keys=self._summed.keys,
             opened=self._summed.opened,
+            log=self._log,
         )
 
     def _describe(self, sites: Sequence[str]) -> list[SiteSchema]:
@@ -294,7 +305,7 @@ class Coordinator:
         fitting = self._fitting(sites)
         progress = self._checkpoint.load(plan=plan.hash, sites=fitting)
         if progress is not None and self._resumed(plan, sites, progress):
-            self._observe(Event(kind=Kind.RESUMED, phase=progress.done[-1]))
+            self._observe(_resumes(progress))
             self._received.also(progress.received)
             return progress
         fresh = Progress(plan=plan.hash, sites=fitting)
@@ -362,6 +373,15 @@ class Coordinator:
                 "back. Each site's own log has its reason."
             )
         return "The reason stands in each site's own log."
+
+
+def _resumes(progress: Progress) -> Event:
+    """Where a run goes on: after a phase, or within a training."""
+    if progress.log and any(name.startswith(UNFINISHED) for name in progress.shared):
+        row = progress.log[-1]
+        step, steps = int(row["step"]), int(row["steps"])
+        return Event(kind=Kind.RESUMED, phase=str(row["phase"]), step=step, steps=steps)
+    return Event(kind=Kind.RESUMED, phase=progress.done[-1] if progress.done else "")
 
 
 def phases_of(done: Sequence[str]) -> list[str]:

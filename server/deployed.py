@@ -94,6 +94,7 @@ def _study(grid: Grid, exchange: Exchange, study: Study, order: Order, anchors: 
             quorum=2,
             checkpoint=folder.checkpoint,
             store=folder.write_model,
+            log=folder.write_log,
             observe=order.tell,
             exchange=exchange,
             anchors=anchors,

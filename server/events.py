@@ -27,7 +27,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One thing that happened. ``code`` is an error code, never a site's own words."""
+    """One thing that happened. ``code`` is an error code, never a site's own words.
+
+    Of a training: ``losses`` are means over all sites, ``sites`` each one's own where these can
+    be read, ``left`` seconds to go, None where nothing says.
+    """
 
     kind: Kind
     phase: str = ""
@@ -35,7 +39,10 @@ class Event:
     code: str = ""
     step: int = 0
     steps: int = 0
+    exchange: int = 0
     losses: Mapping[str, float] = field(default_factory=dict)
+    sites: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    left: float | None = None
 
 
 Observer = Callable[[Event], None]

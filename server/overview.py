@@ -8,6 +8,7 @@ from motet.errors import DeploymentError
 from motet.server.events import Kind
 from motet.server.home import ServerHome
 from motet.server.orders import Order, all_orders, runs
+from motet.server.trained import trained
 from motet.supervise import supervised
 
 
@@ -70,13 +71,16 @@ def _state(order: Order) -> str:
         return "waiting to start"
     if not runs(order):
         return "stopped; order it again to go on"
-    phase, waits = "", dict[str, str]()
+    phase, training, waits = "", "", dict[str, str]()
     for _, event in order.events():
         if event.kind is Kind.PHASE:
-            phase = event.phase
+            phase, training = event.phase, ""
+        if event.kind is Kind.TRAINED:
+            training = trained(event).rstrip(".")
         if event.kind is Kind.SILENT:
             waits[event.site] = event.code
         if event.kind in (Kind.BACK, Kind.LOST):
             waits.pop(event.site, None)
     waiting = "; ".join(f"waiting for {site} ({code})" for site, code in waits.items())
-    return f"running{f', phase {phase!r}' if phase else ''}{f'; {waiting}' if waiting else ''}"
+    said = training or (f"phase {phase!r}" if phase else "")
+    return f"running{f', {said}' if said else ''}{f'; {waiting}' if waiting else ''}"

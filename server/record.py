@@ -35,6 +35,7 @@ def run_document(outcome: Outcome, *, mode: Literal["simulation", "deployed"]) -
             "python": platform.python_version(),
             "numpy": version("numpy"),
             "flwr": version("flwr"),
+            **({"torch": version("torch")} if outcome.training else {}),
         },
         "plan": plan.hash,
         "model": content_hash(outcome.shared, model_document(plan)),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from motet.config import Study
 from motet.errors import ModelError, OutputFolderError
@@ -16,6 +17,7 @@ from motet.server.coordinator import Outcome
 from motet.server.record import write_record
 from motet.store import json_hash, read_json, save_model, sweep, write_json
 from motet.supervise import only_writer
+from motet.training.log import LOG, write_log
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,10 @@ class StudyFolder:
         """Write plan and shared model."""
         write_json(self.path / "plan.json", plan.to_json())
         save_model(self.path / "shared", shared, model_document(plan))
+
+    def write_log(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write the log of trainings."""
+        write_log(self.path / LOG, rows)
 
     def write(self, outcome: Outcome) -> str:
         """Write the record; the model's content hash."""

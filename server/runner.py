@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from motet.server.asking import Asking, Opened
 from motet.server.checkpoint import Checkpoint, Progress
 from motet.server.events import Event, Kind, Observer
 from motet.server.exchange import Exchange
+from motet.server.pace import Pace
 from motet.server.received import Received
 from motet.strategies import strategy_for
 from motet.training.exchange import path_of, then
@@ -27,6 +28,13 @@ from motet.training.phase import UNFINISHED, Train, Turn
 
 EVERY = 2.0
 """Seconds between checkpoints of a training of which sites keep nothing."""
+
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def unwritten(rows: Rows) -> None:
+    """Write no log of trainings."""
 
 
 def unread(phase: Phase, circle: Circle) -> None:
@@ -62,6 +70,8 @@ class Runner:
         Public keys of the sites, where sums are masked.
     opened : callable
         Told of every secure sum before its masks come off.
+    log : callable
+        Given the lines of all trainings so far, whenever they are in a checkpoint.
     """
 
     def __init__(
@@ -76,10 +86,12 @@ class Runner:
         anchors: Anchors | None = None,
         keys: Mapping[str, bytes] | None = None,
         opened: Opened = unread,
+        log: Callable[[Rows], None] = unwritten,
     ) -> None:
         self._exchange, self._checkpoint, self._plan = exchange, checkpoint, plan
         self._progress, self._received, self._observe = progress, received, observe
         self._anchors, self._keys, self._opened = anchors, keys or {}, opened
+        self._log = log
         self._count = 0
         self._saved = time.monotonic()
 
@@ -126,7 +138,7 @@ class Runner:
                 for name, array in self._progress.shared.items()
                 if name.startswith(own)
             },
-            keeping=partial(self._kept, path),
+            keeping=partial(self._kept, path, Pace()),
         )
         additions = strategy_for(phase, self._plan)(phase, asking, self._progress.shared)
         _check_finite(additions, path)
@@ -136,13 +148,16 @@ class Runner:
         self._done(f"={path}" if isinstance(phase, Train) else path)
         self._observe(Event(kind=Kind.DONE, phase=path, step=self._count))
 
-    def _kept(self, path: str, turn: Turn, state: Arrays, row: Mapping[str, Any] | None) -> None:
+    def _kept(
+        self, path: str, pace: Pace, turn: Turn, state: Arrays, row: Mapping[str, Any] | None
+    ) -> None:
         """Write down where a training is. What can be done again is written every few seconds.
 
         Of a private training sites send the last exchange again and no other.
         """
         own = f"{UNFINISHED}{path}/"
         progress = self._progress
+        pace.take(turn)
         progress.shared |= {f"{own}{name}": np.asarray(array) for name, array in state.items()}
         if row is not None:
             progress.log.append(dict(row))
@@ -152,7 +167,10 @@ class Runner:
                     phase=path,
                     step=int(row["step"]),
                     steps=int(row["steps"]),
+                    exchange=turn.number,
                     losses={k: v for k, v in row.items() if isinstance(v, float)},
+                    sites=row.get("sites", {}),
+                    left=pace.left(int(row["steps"])),
                 )
             )
         phase = self._plan.train_at(path)
@@ -163,6 +181,7 @@ class Runner:
         self._saved = time.monotonic()
         progress.received = self._received.to_json()
         self._checkpoint.save(progress)
+        self._log(progress.log)
 
     def _done(self, path: str) -> None:
         self._progress.done.append(path)

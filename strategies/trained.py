@@ -40,10 +40,11 @@ def run(train: Train, ask: Ask, shared: Arrays, conclude: Conclude) -> Arrays:
     trainer = Trainer(train, sizes=ask.sizes, seed=ask.seed, samples=samples)
     start = trainer.resume(ask.kept) if ask.kept else trainer.begin(shared)
     for turn in trainer.turns(start):
-        sums = _summed(train, turn, ask, {**shared, **trainer.told()})
+        sums, of_sites = _summed(train, turn, ask, {**shared, **trainer.told()})
+        # Before the step: sites judged the networks as they are still here.
+        row = trainer.note(turn, sums, of_sites)
         if turn.after > turn.first:
             conclude(trainer, turn, sums)
-        row = trainer.note(turn, sums)
         ask.keep(turn, trainer.state(), row)
     return trainer.model() | noise
 
@@ -69,13 +70,13 @@ def check_samples(train: Train, samples: int) -> None:
         )
 
 
-def _summed(train: Train, turn: Turn, ask: Ask, told: Arrays) -> Sums:
-    """What all sites sent in one exchange comes to."""
+def _summed(train: Train, turn: Turn, ask: Ask, told: Arrays) -> tuple[Sums, Mapping[str, Sums]]:
+    """What all sites sent in one exchange comes to, and each one's own: nobody's under masks."""
     phase, asked = exchange(train, turn), ask.of(turn)
     if train.masked:
-        return secure_total(phase, asked, told)
-    replies = asked(phase, told)
-    return add({site: _wide(arrays) for site, arrays in replies.items()})
+        return secure_total(phase, asked, told), {}
+    replies = {site: _wide(arrays) for site, arrays in asked(phase, told).items()}
+    return add(replies), replies
 
 
 def _wide(arrays: Arrays) -> dict[str, NDArray[Any]]:

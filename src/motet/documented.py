@@ -5,16 +5,16 @@ from __future__ import annotations
 import inspect
 import re
 
-from motet.harmonizer import Params
+from pydantic import BaseModel
 
 ENTRY = re.compile(r"^(\w+) : (.+)$")
 
 
-def meanings(kind: type[Params]) -> dict[str, tuple[str, str]]:
+def meanings(kind: type[BaseModel]) -> dict[str, tuple[str, str]]:
     """Parameter -> its type and meaning in words, from the numpydoc of a class and its bases."""
     found: dict[str, tuple[str, str]] = {}
     for base in reversed(kind.__mro__):
-        if issubclass(base, Params):
+        if issubclass(base, BaseModel) and base is not BaseModel:
             found |= _entries(inspect.cleandoc(base.__doc__ or ""))
     return found
 

@@ -17,6 +17,7 @@ from motet.errors import MotetError
 from motet.flower.inprocess import InProcessGrid
 from motet.flower.ray import RayGrid, check_installed
 from motet.harmonizer import SiteModel
+from motet.training.where import Device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,7 @@ class Settled:
         folder: Path | None,
         fingerprint: str,
         secret: bytes,
+        device: Device = "cpu",
     ) -> None:
         self._said: dict[str, None] = {}  # a run that starts over says it again
         self._error: Exception | None = None
@@ -67,6 +69,7 @@ class Settled:
             folder=folder,
             fingerprint=fingerprint,
             secret=secret,
+            device=device,
             say=self._say,
             failed=self._failed,
         )

@@ -31,7 +31,8 @@ class FeatureHarmonizer:
     method : str
         See ``motet methods``.
     params : mapping, optional
-        The method's parameters, e.g. ``{"prior": "nonparametric"}``.
+        The method's parameters, e.g. ``{"prior": "nonparametric"}``; under ``train``, a study
+        file's section of that name.
     covariate_types : mapping, optional
         Covariate -> ``"continuous"``, ``"categorical"``, a tuple of levels or a
         :class:`~motet.spline.Spline`.

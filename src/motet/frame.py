@@ -86,7 +86,8 @@ def harmonize(
         Where to write, e.g. a memory-mapped array; returned.
     seed : int
     **params
-        The method's parameters, e.g. ``prior="nonparametric"``, ``reference="scanner A"``.
+        The method's parameters, e.g. ``prior="nonparametric"``, ``reference="scanner A"``; and
+        ``train={"steps": 50}``, a study file's section, of methods that are trained.
 
     Returns
     -------
@@ -143,11 +144,14 @@ def pooled_tables(
             do=nearest(unknown[0], map(str, covariates.columns)),
         )
     names = [str(name) for name in covariates.columns]
+    given = {name: value for name, value in params.items() if name != "train"}
+    train = params.get("train")
     study = parse_study(
         {
             "study": "harmonize",
             "method": method,
-            "params": {**params, "covariates": {name: types.get(name, "auto") for name in names}},
+            "params": {**given, "covariates": {name: types.get(name, "auto") for name in names}},
+            **({"train": train} if train else {}),
             "seed": seed,
             "federation": {"timeout": 24 * 3600.0},
             "evaluation": {"metrics": "none"},

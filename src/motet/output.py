@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,7 @@ from motet.server import Outcome
 from motet.server.record import write_record
 from motet.store import PARTIAL, read_json, save_model, write_json
 from motet.supervise import only_writer
+from motet.training.log import LOG, write_log
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,10 @@ class OutputFolder:
         asked = read_json(self.path / "plan.json")["asked"]
         write_json(self.path / "plan.json", {**plan.to_json(), "asked": asked})
         save_model(self.path / "shared", shared, model_document(plan))
+
+    def write_log(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write the log of trainings."""
+        write_log(self.path / LOG, rows)
 
     def write_cohort(self, tables: Mapping[str, Table], plan: Plan) -> None:
         """Write at each site who was in the fit and who was held out; it stays there."""

@@ -237,6 +237,11 @@ class Plan:
             **self._hashed(),
             "schema": {"sha256": self.schema.digest, **self.schema.to_json()},
             **({"privacy": self.privacy} if self.privacy else {}),
+            "trained": {
+                phase.name: [{"name": s.name, "meaning": s.meaning} for s in phase.releases]
+                for phase in self.phases
+                if isinstance(phase, Train)
+            },
             "readers": {
                 phase.name: self.readers(phase)
                 for phase, _ in walk((*self.steps, *self.evaluation))

@@ -34,7 +34,7 @@ from motet.evaluation.site_effect import SiteEffect, site_effect
 from motet.harmonizer import SiteModel
 from motet.images.derivatives import derivative_writer
 from motet.output import OutputFolder
-from motet.plan import Plan, model_document
+from motet.plan import Plan, model_document, parse_params
 from motet.releases import Arrays
 from motet.schema import Schema
 from motet.server import Coordinator, Observer, Outcome
@@ -42,8 +42,10 @@ from motet.server.app import server_app
 from motet.server.coordinator import unstored
 from motet.server.events import unobserved
 from motet.server.exchange import Exchange
+from motet.server.runner import Rows, unwritten
 from motet.sites import agreed, open_sites
 from motet.store import content_hash, json_hash
+from motet.training.where import Device, check_device
 
 Reports = Literal["now", "later"]
 
@@ -120,6 +122,8 @@ def run_sites(
     fingerprint_of: Callable[[str], str] = lambda site: "",
     checkpoint: Path | None = None,
     store: Callable[[Plan, Arrays], None] = unstored,
+    log: Callable[[Rows], None] = unwritten,
+    device: Device = "cpu",
     observe: Observer = unobserved,
     engine: Engine = in_process,
 ) -> Result:
@@ -137,6 +141,10 @@ def run_sites(
     checkpoint : Path, optional
     store : callable
         Gets plan and shared model before the sites harmonize with it.
+    log : callable
+        Gets all lines of the log of trainings, again and again.
+    device : {"auto", "cpu", "cuda"}
+        Where networks are trained.
     observe : Observer
     engine : Engine
         Where the sites work.
@@ -156,6 +164,7 @@ def run_sites(
             folder=folder_of(site),
             fingerprint=fingerprint_of(site),
             secret=_secret(study, site, fingerprint_of(site)),
+            device=device,
         )
         for site, table in tables.items()
     }
@@ -179,6 +188,7 @@ def run_sites(
                 quorum=max(2, len(set(tables) - set(study.evaluation.unseen))),
                 checkpoint=checkpoint,
                 store=store,
+                log=log,
                 observe=observe,
                 exchange=exchange,
             )
@@ -229,6 +239,7 @@ def simulate(
     observe: Observer = unobserved,
     reports: Reports = "now",
     engine: Engine = in_process,
+    device: Device = "auto",
 ) -> Result:
     """Run a study with all sites on this machine.
 
@@ -244,6 +255,8 @@ def simulate(
         ``later``: write none; ``motet report`` makes them from the folder.
     engine : Engine
         Where the sites work: in this process, or ``motet.engine.on_ray()``, which needs `out`.
+    device : {"auto", "cpu", "cuda"}
+        Where networks are trained; ``auto``: CUDA where there is some.
 
     Returns
     -------
@@ -258,24 +271,28 @@ def simulate(
         raise EngineError("Sites in processes of their own write to a folder.", do="Name it: out=…")
     with naming(Path(study) if isinstance(study, str | Path) else None):
         read = as_study(study)
+        check_device(parse_params(read), device)
         said: list[tuple[str, str]] = []
         tables = open_sites(read, lambda site, sentence: said.append((site, sentence)))
         if read.evaluation.truth is not None:
             TrueImages(read.evaluation.truth).check(tables)
         if out is None:
-            result = _in_memory(read, tables, observe)
+            result = _in_memory(read, tables, observe, device)
             return replace(result, warnings=(*said, *result.warnings))
         folder = OutputFolder(Path(out))
         with folder.claimed(read, agreed(read, tables)):
-            return _into(folder, read, tables, observe, reports, said, engine)
+            return _into(folder, read, tables, observe, reports, said, engine, device)
 
 
-def _in_memory(study: Study, tables: Mapping[str, Table], observe: Observer) -> Result:
+def _in_memory(
+    study: Study, tables: Mapping[str, Table], observe: Observer, device: Device
+) -> Result:
     values = {s: np.empty((len(t), len(t.features))) for s, t in tables.items()}
     result = run_sites(
         study,
         tables,
         sink_of=lambda site: lambda table, about: array_sink(table, values[site]),
+        device=device,
         observe=observe,
     )
     present = {site: table for site, table in tables.items() if site not in result.missing}
@@ -313,6 +330,7 @@ def _into(
     reports: Reports,
     said: Sequence[tuple[str, str]],
     engine: Engine,
+    device: Device,
 ) -> Result:
     def sink_of(site: str) -> Sink:
         return lambda table, about: derivative_writer(
@@ -327,6 +345,8 @@ def _into(
         fingerprint_of=lambda site: fingerprint(study.sites[site]),
         checkpoint=folder.checkpoint,
         store=folder.write_model,
+        log=folder.write_log,
+        device=device,
         observe=observe,
         engine=engine,
     )

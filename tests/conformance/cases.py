@@ -28,10 +28,11 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "groups": {"feature_groups": {"first": ["f0*", "f1*"]}},
     },
     "deepcombat": {"default": {}, "reference": {"reference": "b1"}},
+    "fed_combat": {"default": {}, "linear": {"phi": "linear"}},
 }
-MISSING_CELLS = {"combat", "deepcombat"}  # methods that take them
+MISSING_CELLS = {"combat", "deepcombat", "fed_combat"}  # methods that take them
 ENTANGLED = {"deepcombat"}  # one network sees all features: what one is, moves the others
-REFERENCE = {"combat": {"reference": "b1"}, "deepcombat": {"reference": "b1"}}
+REFERENCE = {name: {"reference": "b1"} for name in ("combat", "deepcombat", "fed_combat")}
 
 TRAINED = {
     name for name in methods().names() if issubclass(methods().get(name).params_type, TrainedParams)

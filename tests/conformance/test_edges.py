@@ -14,6 +14,7 @@ from conformance.cases import (
     METHODS,
     MISSING_CELLS,
     REFERENCE,
+    TRAINED,
     battery_id,
     case,
 )
@@ -118,7 +119,7 @@ def test_missing_cells_stay_missing_and_spread_to_nobody(
     np.testing.assert_array_equal(np.isnan(values), np.isnan(study.values))
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS if m in MISSING_CELLS - ENTANGLED])
+@pytest.mark.parametrize("method", [m for m in METHODS if m in MISSING_CELLS - TRAINED])
 def test_complete_features_do_not_move_when_another_lacks_a_cell(method: str) -> None:
     """Catches rows dropped from every feature because one feature lacks them: the complete
     features' estimates are theirs alone."""

@@ -8,10 +8,11 @@ import torch
 
 from motet.strategies.exact import exact
 from motet.strategies.in_place import InPlace
-from motet.training.at_site import train_at_site
+from motet.training.at_site import train_at_site, workshop
 from motet.training.coordinator import Trainer
 from motet.training.networks import build
-from training.toy import BATCH, SHARED, P, Pooled, options, sites_of, toy
+from motet.training.phase import Train
+from training.toy import BATCH, SHARED, P, PlainSite, Pooled, options, sites_of, toy
 
 SPLITS = [(0, 1, 2, 3, 4), (0, 0, 1, 1, 1), (2, 0, 1, 0, 2), (0, 0, 0, 0, 0)]
 SIZES = {"batches": 5}
@@ -109,3 +110,24 @@ def test_the_toy_has_what_it_is_for() -> None:
     largest = torch.linalg.matrix_norm(net.encoder[0].weight.detach(), ord=2)
     assert abs(float(largest) - 1) < 1e-2
     assert net.encoder[0].in_features == P
+
+
+@pytest.mark.parametrize("strata", ["", "batch"])
+def test_batch_0_is_everybody_in_every_step(strata: str) -> None:
+    """Catches a division by it, a step of part of the people, and shares of scanners that are 0."""
+    train = toy(options(batch=0, steps=2), strata=strata)
+    assert train.per_epoch(len(BATCH)) == 1.0
+    sites = sites_of(SPLITS[2])
+    steps = [[_due(train, site, step) for site in sites.values()] for step in range(60)]
+    counts = np.sum(steps, axis=1)
+    if strata:
+        np.testing.assert_allclose(counts.mean(axis=0), len(BATCH) / 5, rtol=0.05)
+    else:
+        np.testing.assert_array_equal(counts, [np.bincount(BATCH)] * len(counts))
+    exact(train, InPlace(sites=sites, sizes=SIZES, seed=3), SHARED)  # type: ignore[arg-type]
+
+
+def _due(train: Train, site: PlainSite, step: int) -> np.ndarray:
+    """People of a step at a site, by scanner."""
+    rows = workshop(train, site, SHARED).due(step)  # type: ignore[arg-type]
+    return np.bincount(BATCH[site.data[rows]], minlength=5)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel
 
 from motet.cli.show import console, table
+from motet.documented import meanings
+from motet.training.options import TrainedParams, TrainOptions
 
 
 def methods(
@@ -14,7 +18,6 @@ def methods(
 ) -> None:
     """List the methods, or print one method's card and parameters."""
     from motet import registry
-    from motet.documented import meanings
     from motet.harmonizer import KEEPS
 
     known = registry.methods()
@@ -35,16 +38,42 @@ def methods(
     for paper in card.papers:
         console.print(f"paper: {paper}", markup=False)
     console.print("")
-    said = meanings(method.params_type)
+    kind, instead = method.params_type, dict[str, Any]()
+    if issubclass(kind, TrainedParams):
+        first = kind()
+        instead = {**kind.presets.get(first.train.preset, {}), "train": "see below"}
+    _options(kind, instead)
+    if issubclass(kind, TrainedParams):
+        chosen = first.train.model_dump()
+        console.print(
+            f"\nThe section train: of a study file, with the defaults of preset "
+            f"{first.train.preset} (docs/howto/train.md):",
+            markup=False,
+        )
+        _options(TrainOptions, chosen)
+        for preset in kind.presets:
+            console.print(f"preset {preset}: {_preset(kind, preset)}", markup=False)
+
+
+def _options(kind: type[BaseModel], instead: Mapping[str, Any]) -> None:
+    """Print options with their meanings; `instead` of their defaults, what a preset says."""
+    said = meanings(kind)
     table(
         ("parameter", "default", "what", "meaning"),
         [
             (
                 key,
-                field.get_default(call_default_factory=True),
+                instead.get(key, field.get_default(call_default_factory=True)),
                 said[key][0].replace("``", ""),
                 said[key][1].replace("``", ""),
             )
-            for key, field in method.params_type.model_fields.items()
+            for key, field in kind.model_fields.items()
         ],
     )
+
+
+def _preset(kind: type[TrainedParams], preset: str) -> str:
+    """What a preset sets: of the section, and of the method's own parameters."""
+    found = dict(kind.presets[preset])
+    train = found.pop("train", {})
+    return ", ".join(f"{key} {value}" for key, value in {**train, **found}.items())

@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from motet.cli.show import console, released, size, table
+from motet.cli.show_training import most_exchanges, trainings
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from motet.bids.table import Table
     from motet.client.policy import SitePolicy
+    from motet.phases import Phase
     from motet.plan import Plan
 
 
@@ -42,7 +47,7 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
         [
             (
                 phase.name,
-                type(phase).__name__ + (f", at most {times} times" if times > 1 else ""),
+                _kind(phase, times),
                 phase.who,
                 phase.leaves or "nothing",
                 f"there are any '{phase.when}'" if phase.when else "always",
@@ -80,6 +85,8 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
             [released(r) for r in releases],
             title=f"\n{title}",
         )
+    rows = sum(int(_in_fit(table, made).sum()) for table in tables.values())
+    trainings(made, rows=rows)
     total = sum(r.bytes * r.times for r in made.releases() if r.who == str(ALL))
     console.print(f"\nAt most {size(total)} from every site.", markup=False)
     for sentence in sentences(made.privacy) if made.privacy else ():
@@ -108,15 +115,32 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
     )
 
 
-def _against(table: Table, plan: Plan, policy: SitePolicy) -> list[str]:
-    """What stands against sums over the people of a site, those held out for themselves."""
-    from motet.client.counts import groups
+def _kind(phase: Phase, times: int) -> str:
+    """A phase's kind, and how often it runs at most."""
+    from motet.training.phase import Train
+
+    kind = type(phase).__name__
+    if isinstance(phase, Train):
+        return f"{kind}, at most {most_exchanges(phase):,} exchanges"
+    return kind + (f", at most {times} times" if times > 1 else "")
+
+
+def _in_fit(table: Table, plan: Plan) -> NDArray[np.bool_]:
+    """(n,) bool: who of a site is in the fit."""
     from motet.cohort import seen_by_fit
 
     needed = plan.params.needed
     fit = seen_by_fit(table, held_out=plan.held_out, seed=plan.seed, needed=needed)
     if table.site in plan.unseen:
         fit[:] = False
+    return fit
+
+
+def _against(table: Table, plan: Plan, policy: SitePolicy) -> list[str]:
+    """What stands against sums over the people of a site, those held out for themselves."""
+    from motet.client.counts import groups
+
+    fit = _in_fit(table, plan)
     masks = {"fit": fit, **({"held out": ~fit} if plan.evaluation else {})}
     found = groups(
         table, plan.schema, {n: m for n, m in masks.items() if m.any()}, by_feature=False

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from motet.evaluation.result import VERSIONS, Judgement, Reading
 from motet.server.events import Event, Kind, Observer
+from motet.server.trained import Seldom, time_left, trained
 from motet.version import __version__
 
 if TYPE_CHECKING:
@@ -40,23 +41,50 @@ WORDS = {
 
 def sentence(event: Event) -> str:
     """One line for an event; empty where there is nothing to say."""
+    if event.kind is Kind.TRAINED:
+        return trained(event)
     words = WORDS.get(event.kind, "")
     if event.kind is Kind.UNJUDGED and not event.site:
         words = "How well it went is not judged ({code})."
+    if event.kind is Kind.RESUMED and event.steps:
+        words = (
+            f"Going on with the training '{{phase}}' after step {event.step} of {event.steps}, "
+            "where an earlier run stopped."
+        )
     return words.format(phase=event.phase, site=event.site, code=event.code, version=__version__)
 
 
 @contextmanager
 def progress() -> Iterator[Observer]:
-    """Show a run: a bar in a terminal, one line an event elsewhere."""
+    """Show a run: a bar in a terminal, one line an event elsewhere; of a training, some."""
+    seldom = Seldom()
     if not console.is_terminal:
-        yield _print_line
+
+        def line(event: Event) -> None:
+            words = sentence(event)
+            if words and (event.kind is not Kind.TRAINED or seldom.due(event)):
+                console.print(words, markup=False)
+
+        yield line
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("Asking the sites …", total=None)
+        steps = bar.add_task("", total=None, visible=False)
 
         def observe(event: Event) -> None:
+            if event.kind is Kind.TRAINED:
+                left = "" if event.left is None else f" {time_left(event.left)}"
+                bar.update(
+                    steps,
+                    description=f"steps{left}",
+                    total=event.steps,
+                    completed=event.step,
+                    visible=event.step < event.steps,
+                )
+                if seldom.due(event):
+                    bar.console.print(sentence(event), markup=False)
+                return
             if event.kind is Kind.PLANNED:
                 bar.update(task, total=event.steps + 1, completed=1)
             elif event.kind is Kind.DONE:
@@ -67,11 +95,6 @@ def progress() -> Iterator[Observer]:
                     bar.console.print(words)
 
         yield observe
-
-
-def _print_line(event: Event) -> None:
-    if words := sentence(event):
-        console.print(words, markup=False)
 
 
 def size(count: int) -> str:
@@ -170,12 +193,12 @@ def warnings(found: Iterable[tuple[str, str]]) -> None:
 
 def released(release: Release) -> tuple[str, ...]:
     """An array that would leave: name, shape, type, the most bytes, what is behind it, meaning."""
-    spec = release.spec
+    spec, most = release.spec, size(release.bytes * release.times)
     return (
         spec.name,
         f"({', '.join(map(str, spec.shape))})",
         spec.dtype if spec.dtype == release.dtype else f"{spec.dtype} as {release.dtype}",
-        size(release.bytes * release.times),
+        most if release.times == 1 else f"{most}, {release.times:,} times",
         spec.support,
         spec.meaning,
     )

@@ -10,6 +10,7 @@ import typer
 
 from motet.cli.show import console, effect_table, judgement_table, progress, warnings
 from motet.errors import EngineError
+from motet.training.log import LOG
 
 if TYPE_CHECKING:
     from motet.engine import Engine
@@ -20,6 +21,14 @@ class Reports(StrEnum):
 
     NOW = "now"
     LATER = "later"
+
+
+class Where(StrEnum):
+    """Where networks are trained."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
 
 
 class EngineName(StrEnum):
@@ -35,6 +44,10 @@ def simulate(
     reports: Annotated[
         Reports, typer.Option(help="Make the pages now, or later with 'motet report'.")
     ] = Reports.NOW,
+    device: Annotated[
+        Where,
+        typer.Option(help="Where networks are trained; auto: CUDA where there is some."),
+    ] = Where.AUTO,
     engine: Annotated[
         EngineName,
         typer.Option(help="Sites in this process, or each in its own (pip install 'motet[ray]')."),
@@ -58,6 +71,7 @@ def simulate(
             out=out,
             observe=observe,
             reports="now" if reports is Reports.NOW else "later",
+            device=device.value,
             engine=chosen,
         )
     warnings(result.warnings)
@@ -70,7 +84,7 @@ def simulate(
         effect_table(result.site_effect)
     names = [
         name
-        for name in ("report.html", "plan.json", "run.json", "metrics.json", "evaluation.npz")
+        for name in ("report.html", "plan.json", "run.json", "metrics.json", "evaluation.npz", LOG)
         if (out / name).is_file()
     ]
     console.print(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from motet.cli.show import console, released, table
+from motet.cli.show_training import trainings
 from motet.errors import DeploymentError
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def preview(home: Home, study: Study) -> None:
         ("phase", "class", "array", "shape", "type", "at most", "behind it", "meaning"),
         [(r.phase, str(r.leaves), *released(r)) for r in plan.releases()],
     )
+    trainings(plan)
     settings = opened.settings
     groups = found.behind(settings.data, settings.name)
     console.print("\nBehind the sums at this site:", markup=False)

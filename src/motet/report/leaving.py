@@ -20,14 +20,20 @@ CLASSES = {
     "masked": "Sums over a hospital's people behind masks that come off together only: the "
     "coordinator received numbers that say nothing of one hospital, and read what they come to "
     "over all of them.",
-    "update": "Changes of a model after training at the hospital. Weaker than a sum: weights can "
-    "reflect single people.",
+    "update": "Of a training: gradients of networks, summed over a hospital's people, or what its "
+    "own steps changed in the networks. Weaker than a sum: such numbers can reflect single people.",
     "published": "A hospital's own estimates, sent on as they are, such as those of a scanner that "
     "the others are brought to.",
     "personal": "One traveler's own anatomy or quantiles. It leaves with that person's recorded "
     "consent only.",
 }
 """Classes of releases in a sentence each, weakest promise last."""
+
+TRAINED = (
+    " Those of a training are gradients or changes of networks: what they come to is read after "
+    "every exchange, and the networks made of it go to every hospital."
+)
+"""What masked updates add to what is said of masked sums."""
 
 PROBE = (
     " One conclusion tells more than a total: the weights of the site probe (evaluation_probes) go "
@@ -71,16 +77,20 @@ def leaving(study: StudyFiles) -> Leaving:
     """Account of what left; empty where the run kept no record."""
     received = list(study.run.get("received", ()))
     present = [c for c in CLASSES if any(str(r["class"]) == c for r in received)]
-    probed = any(_last(r) == "evaluation_probes" for r in received)
+    added = {
+        c: PROBE
+        for c in ("sum", "masked")
+        if any(_last(r) == "evaluation_probes" for r in received)
+    }
+    if any(_last(r) in study.plan.get("trained", {}) for r in received):
+        added["masked"] = TRAINED + added.get("masked", "")
     sums: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for entry in received:
         sums[str(entry["site"])][str(entry["class"])] += _bytes(entry)
     whole = {site: sum(of_site.values()) for site, of_site in sums.items()}
     parts = _parts(received, {str(step["name"]) for step in study.plan.get("evaluation", ())})
     return Leaving(
-        classes=tuple(
-            (c, CLASSES[c] + (PROBE if c in ("sum", "masked") and probed else "")) for c in present
-        ),
+        classes=tuple((c, CLASSES[c] + added.get(c, "")) for c in present),
         arrays=_arrays(received, study.plan),
         header=tuple(present),
         by_site=tuple(
@@ -173,8 +183,11 @@ def _phases(plan: Mapping[str, Any]) -> list[str]:
 
 def _meanings(plan: Mapping[str, Any]) -> dict[str, str]:
     """``phase/array`` -> what its entries are, as the plan declares it."""
+    steps = _steps([*plan.get("steps", ()), *plan.get("evaluation", ())])
+    declared = {str(step["name"]): step.get("arrays", ()) for step in steps}
+    # A training's arrays follow from its groups: the steps of a plan do not list them.
     return {
-        f"{step['name']}/{spec['name']}": str(spec.get("meaning", ""))
-        for step in _steps([*plan.get("steps", ()), *plan.get("evaluation", ())])
-        for spec in step.get("arrays", ())
+        f"{name}/{spec['name']}": str(spec.get("meaning", ""))
+        for name, specs in {**declared, **plan.get("trained", {})}.items()
+        for spec in specs
     }

@@ -9,6 +9,7 @@ from typing import Any
 from motet.evaluation.result import Judgement
 from motet.harmonizer import Card
 from motet.report.leaving import leaving
+from motet.report.methods_training import torch_version, trained
 from motet.report.participation import covariates_in_full
 from motet.report.privacy import in_methods
 from motet.report.read import StudyFiles
@@ -25,7 +26,7 @@ from motet.report.references import (
 )
 from motet.report.words import count, joined, percent
 
-PLATFORM = ("covariates", "batch")
+PLATFORM = ("covariates", "batch", "train")
 """Parameters that every method has; the paragraph speaks of them elsewhere."""
 
 PROBES = {
@@ -70,6 +71,7 @@ def methods_text(study: StudyFiles, card: Card | None) -> MethodsText:
     paragraph = " ".join(
         [
             *_harmonized(study, card, cited),
+            *trained(study, cited),
             *_federated(study, cited),
             *_judged(study, cited),
             *_made_with(study, cited),
@@ -82,7 +84,7 @@ def options(params: Mapping[str, Any]) -> str:
     """``prior parametric, adjust location_scale``: what is set, without the platform's own."""
     said = []
     for name, value in params.items():
-        if name in PLATFORM or value is None or value == {}:
+        if name in PLATFORM or value in (None, {}, []):
             continue
         if isinstance(value, Mapping):
             value = joined(list(map(str, value)))
@@ -224,6 +226,8 @@ def _made_with(study: StudyFiles, cited: Citations) -> Iterator[str]:
         for name, (title, paper) in papers.items()
         if name in versions
     ]
+    if torch := torch_version(study, cited):
+        parts.append(torch)
     if parts:
         yield f"Software: {joined(parts)}."
     yield (

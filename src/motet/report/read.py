@@ -15,6 +15,7 @@ from motet.evaluation.files import read_judgements
 from motet.evaluation.result import Judgement
 from motet.schema import Batch
 from motet.store import load_model, read_json
+from motet.training.log import LOG, read_log
 
 SOURCES = ("simulation", "sums")
 """Judgements, the fuller first."""
@@ -32,6 +33,8 @@ class StudyFiles:
         ``simulation`` and ``sums``, those there are, with their arrays.
     shared : dict of str to ndarray
         The shared model; empty where it is not in the folder.
+    training : tuple of mapping
+        The log of trainings, over all sites (:mod:`motet.training.log`); empty where none was.
     """
 
     run: Mapping[str, Any]
@@ -39,6 +42,7 @@ class StudyFiles:
     metrics: Mapping[str, Any]
     judgements: Mapping[str, Judgement] = field(default_factory=dict)
     shared: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    training: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def simulated(self) -> bool:
@@ -133,6 +137,7 @@ def read_study(folder: Path) -> StudyFiles:
         metrics=metrics,
         judgements={source: judged[source] for source in SOURCES if source in judged},
         shared=shared,
+        training=read_log(folder / LOG),
     )
 
 

@@ -122,6 +122,45 @@ SECURE_SUM = Reference(
     pages="1175–1191",
     doi="10.1145/3133956.3133982",
 )
+FEDAVG = Reference(
+    key="mcmahan2017communication",
+    authors=("McMahan, B.", "Moore, E.", "Ramage, D.", "Hampson, S.", "Agüera y Arcas, B."),
+    title="Communication-efficient learning of deep networks from decentralized data",
+    journal="Proceedings of the 20th International Conference on Artificial Intelligence and "
+    "Statistics",
+    year="2017",
+    volume="54",
+    pages="1273–1282",
+    doi="10.48550/arXiv.1602.05629",
+)
+FEDPROX = Reference(
+    key="li2020federated",
+    authors=("Li, T.", "Sahu, A. K.", "Zaheer, M.", "Sanjabi, M.", "Talwalkar, A.", "Smith, V."),
+    title="Federated optimization in heterogeneous networks",
+    journal="Proceedings of Machine Learning and Systems",
+    year="2020",
+    volume="2",
+    pages="429–450",
+    doi="10.48550/arXiv.1812.06127",
+)
+FEDADAM = Reference(
+    key="reddi2021adaptive",
+    authors=("Reddi, S.", "Charles, Z.", "Zaheer, M.", "Garrett, Z.", "others"),
+    title="Adaptive federated optimization",
+    journal="International Conference on Learning Representations",
+    year="2021",
+    doi="10.48550/arXiv.2003.00295",
+)
+TORCH = Reference(
+    key="paszke2019pytorch",
+    authors=("Paszke, A.", "Gross, S.", "Massa, F.", "Lerer, A.", "others"),
+    title="PyTorch: An imperative style, high-performance deep learning library",
+    journal="Advances in Neural Information Processing Systems",
+    year="2019",
+    volume="32",
+    pages="8024–8035",
+    doi="10.48550/arXiv.1912.01703",
+)
 SPLINES = Reference(
     key="hastie2009elements",
     line="Hastie, T., Tibshirani, R., Friedman, J. The Elements of Statistical Learning, 2nd ed., "

@@ -11,7 +11,15 @@ from motet.errors import ModelError, UnknownMethodError
 from motet.evaluation.result import VERSIONS
 from motet.harmonizer import Card
 from motet.registry import methods
-from motet.report import comparison, leaving, limits, methods_text, participation, provenance
+from motet.report import (
+    comparison,
+    leaving,
+    limits,
+    methods_text,
+    participation,
+    provenance,
+    training,
+)
 from motet.report.page import LARGEST, render, write_page
 from motet.report.privacy import privacy
 from motet.report.read import StudyFiles, read_study
@@ -63,6 +71,7 @@ def _context(study: StudyFiles) -> dict[str, Any]:
             if any(v in comparison.versions_of(j) for j in study.judgements.values())
         ),
         "figures": study_figures(study),
+        "trainings": training.trainings(study),
         "fitted": study.axis,
         "worst": worst_features(study),
         "general": tuple(sentence for site, sentence in study.warnings if not site),

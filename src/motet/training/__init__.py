@@ -1,5 +1,5 @@
 """Gradient training over sites: the phase ``Train``, what a site does in it, and the optimizers.
 
-``phase``, ``options`` and ``moment`` are plain data, read wherever plans are; all else imports
-torch, and is imported when networks are built and not before.
+``phase``, ``options``, ``moment``, ``log``, ``telling`` and ``where`` are plain data and words,
+read wherever plans are; all else imports torch, when networks are built and not before.
 """

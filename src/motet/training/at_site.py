@@ -89,7 +89,7 @@ def _workshop(train: Train, site: Site, shared: Arrays) -> Workshop:
     each = rates(
         samples.batch[trained],
         per_epoch=train.per_epoch(train.trained_of(counted)),
-        size=how.batch,
+        size=how.batch or train.trained_of(counted),
         batches=len(schema.batches),
         strata=train.strata,
     )

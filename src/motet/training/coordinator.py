@@ -58,7 +58,8 @@ class Trainer:
         self._best: dict[str, NDArray[Any]] = {}
         self._best_loss = np.inf
         self._number = 0
-        self._open: dict[tuple[str, str], list[float]] = {}
+        self._open: dict[tuple[str, str, str], list[float]] = {}
+        """(site, update, loss) -> sum and samples since the last line; no site: over all."""
 
     def begin(self, shared: Numbers) -> int:
         """Make the first weights; returns the first exchange."""
@@ -147,22 +148,27 @@ class Trainer:
             decay = self.train.group(name).ema ** steps
             self._ema[name].lerp_(self._networks.parameters[name], 1.0 - decay)
 
-    def note(self, turn: Turn, sums: Numbers) -> dict[str, Any] | None:
-        """Take note of an exchange; a line of the log where one is due."""
+    def note(
+        self, turn: Turn, sums: Numbers, of_sites: Mapping[str, Numbers]
+    ) -> dict[str, Any] | None:
+        """Take note of an exchange before its step; a line of the log where one is due.
+
+        Parameters
+        ----------
+        turn : Turn
+        sums : mapping of str to ndarray
+            Over all sites.
+        of_sites : mapping of str to mapping
+            Each site's own, where these can be read.
+        """
         train = self.train
         self._number = turn.number + 1
-        if turn.after > turn.first and train.private is None:
-            updates = dict.fromkeys(update for update, _ in train.names(turn))
-            counts = dict(zip(updates, sums[SAMPLES], strict=True))
-            for key, loss in zip(train.names(turn), sums[LOSSES], strict=True):
-                so_far = self._open.setdefault(key, [0.0, 0.0])
-                so_far[0] += float(loss)
-                so_far[1] += float(counts[key[0]])
-        judged = None
-        if turn.validates and int(sums[VALIDATED]):
-            judged = float(sums[VALIDATION]) / int(sums[VALIDATED])
-            if judged < self._best_loss:
-                self._best_loss, self._best = judged, self._finished()
+        # A private training sends neither counts nor losses.
+        for site, sent in ({} if train.private else {"": sums, **of_sites}).items():
+            self._add(turn, site, sent)
+        judged = _validation(turn, sums)
+        if judged is not None and judged < self._best_loss:
+            self._best_loss, self._best = judged, self._finished()
         total = max(1, train.exchanges(self.steps))
         each = -(-total // ROWS)
         last = turn.number + 1 >= total
@@ -170,9 +176,31 @@ class Trainer:
             return None
         row: dict[str, Any] = {"phase": train.name, "exchange": turn.number}
         row |= {"step": turn.after, "steps": self.steps}
-        row |= {f"{u}.{n}": s / c for (u, n), (s, c) in sorted(self._open.items()) if c}
+        row |= self._means("")
+        if judged is not None:
+            row |= {VALIDATION: judged, VALIDATED: turn.first}
+        if of_sites:
+            row["sites"] = {site: self._means(site) for site in sorted(of_sites)}
+            for site, sent in of_sites.items():
+                if (own := _validation(turn, sent)) is not None:
+                    row["sites"][site][VALIDATION] = own
         self._open = {}
-        return row if judged is None else {**row, "validation": judged}
+        return row
+
+    def _add(self, turn: Turn, site: str, sent: Numbers) -> None:
+        """Add losses to those since the last line of the log."""
+        if turn.after == turn.first:
+            return
+        names = self.train.names(turn)
+        counts = dict(zip(dict.fromkeys(u for u, _ in names), sent[SAMPLES], strict=True))
+        for (update, name), loss in zip(names, sent[LOSSES], strict=True):
+            so_far = self._open.setdefault((site, update, name), [0.0, 0.0])
+            so_far[0] += float(loss)
+            so_far[1] += float(counts[update])
+
+    def _means(self, site: str) -> dict[str, float]:
+        found = {(u, n): sums for (of, u, n), sums in sorted(self._open.items()) if of == site}
+        return {f"{u}.{n}": total / count for (u, n), (total, count) in found.items() if count}
 
     def _finished(self) -> dict[str, NDArray[Any]]:
         """The networks as they would be given out now: running means where there are some."""
@@ -210,8 +238,8 @@ class Trainer:
             found[f"ran/{name}"] = np.asarray(optimizer.ran)
         found |= {f"server/{key}": a for key, a in self._server.moments().items()}
         found["ran/server"] = np.asarray(self._server.ran)
-        for (update, loss), (total, count) in self._open.items():
-            found[f"open/{update}/{loss}"] = np.asarray([total, count])
+        for (site, update, loss), (total, count) in self._open.items():
+            found[f"open/{site}/{update}/{loss}"] = np.asarray([total, count])
         return found
 
     def resume(self, state: Numbers) -> int:
@@ -229,9 +257,16 @@ class Trainer:
             optimizer.take(moments, int(state[f"ran/{name}"]))
         self._server.take(_under(state, "server/"), int(state["ran/server"]))
         for key, array in _under(state, "open/").items():
-            update_name, loss = key.split("/")
-            self._open[update_name, loss] = [float(x) for x in array]
+            site, update_name, loss = key.split("/")
+            self._open[site, update_name, loss] = [float(x) for x in array]
         return self._number
+
+
+def _validation(turn: Turn, sent: Numbers) -> float | None:
+    """The mean validation loss; None where nobody was judged."""
+    if not turn.validates or not int(sent[VALIDATED]):
+        return None
+    return float(sent[VALIDATION]) / int(sent[VALIDATED])
 
 
 def _of(key: str, turn: Turn) -> bool:

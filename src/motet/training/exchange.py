@@ -13,6 +13,7 @@ from motet.releases import Arrays, Leaves
 from motet.scale import Bounds, Magnitudes
 from motet.site import Site
 from motet.training.phase import LOSSES, VALIDATION, Train, Turn
+from motet.training.telling import tell
 
 LARGEST_LOSS = 2.0**30
 """Public bound on a sum of losses over the samples of a site."""
@@ -52,7 +53,9 @@ class _Half:
             return train_in_private(self.train, self.turn, site, shared)
         from motet.training.at_site import train_at_site
 
-        return train_at_site(self.train, self.turn, site, shared)
+        arrays = train_at_site(self.train, self.turn, site, shared)
+        tell(self.train, self.turn, site.name, arrays, samples=int(shared[self.train.counted]))
+        return arrays
 
     def bounds(self, size: Magnitudes, shared: Arrays) -> Bounds:
         """What no site's entries exceed."""

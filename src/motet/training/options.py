@@ -32,7 +32,7 @@ class TrainOptions(BaseModel):
     epochs : float
         Passes over the people of the fit; 0: as many as `steps` make.
     batch : int
-        People (or slices) of a step, over all sites.
+        People (or slices) of a step, over all sites; 0: everybody.
     local_steps : int
         Steps between exchanges.
     warm_up : int
@@ -64,7 +64,7 @@ class TrainOptions(BaseModel):
     server: Server = "fedavg"
     steps: int = Field(default=1000, ge=1)
     epochs: float = Field(default=0.0, ge=0.0)
-    batch: int = Field(default=64, ge=1)
+    batch: int = Field(default=64, ge=0)
     local_steps: int = Field(default=20, ge=1)
     warm_up: int = Field(default=0, ge=0)
     moments: Literal["averaged", "kept", "forgotten"] = "averaged"

@@ -250,7 +250,7 @@ class Train(Phase):
 
     def per_epoch(self, samples: int) -> float:
         """Steps in which everybody is seen once: the last of a pass may be smaller."""
-        return float(max(1, math.ceil(samples / self.options.batch)))
+        return float(max(1, math.ceil(samples / (self.options.batch or samples))))
 
     def steps(self, samples: int) -> int:
         """Steps of a training on so many samples."""

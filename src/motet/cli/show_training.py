@@ -1,0 +1,66 @@
+"""What a plan's trainings are in words: how long, what leaves, who reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from motet.cli.show import console, size
+
+if TYPE_CHECKING:
+    from motet.plan import Plan
+    from motet.training.phase import Train
+
+
+def trainings(plan: Plan, *, rows: int | None = None) -> None:
+    """Print every training of a plan in a few sentences.
+
+    Parameters
+    ----------
+    plan : Plan
+    rows : int, optional
+        All sites' rows of the fit, where these are known: what is likely, beside the most.
+    """
+    from motet.training.phase import Train
+
+    for phase in plan.phases:
+        if isinstance(phase, Train):
+            console.print("\n" + " ".join(_sentences(phase, plan, rows)), markup=False)
+
+
+def most_exchanges(train: Train) -> int:
+    """The most exchanges that consent is given to, the closing validation among them."""
+    return train.exchanges(train.longest_training) + bool(train.options.validation)
+
+
+def _sentences(train: Train, plan: Plan, rows: int | None) -> Iterator[str]:
+    how = train.options
+    updates = "" if how.mode == "exact" else f", {how.server}"
+    yield (
+        f"'{train.name}' trains networks ({how.mode} mode{updates}): at most "
+        f"{train.longest_training:,} steps in {most_exchanges(train):,} exchanges."
+    )
+    if rows is not None and not plan.schema.grid:
+        steps = train.steps(train.trained_of(rows))
+        exchanges = train.exchanges(steps) + bool(how.validation)
+        total = sum(r.bytes * r.times for r in plan.releases() if r.phase == train.name)
+        each = total // most_exchanges(train)
+        yield (
+            f"With the {rows:,} rows here: {steps:,} steps in {exchanges:,} exchanges, about "
+            f"{size(each * exchanges)} from every site."
+        )
+    gradients = "gradients of networks, summed over a site's samples"
+    if how.mode == "exact":
+        leaving = f"What leaves in every exchange are {gradients}"
+    else:
+        leaving = "What leaves in every exchange is what a site's own steps changed in the networks"
+        leaving += " and in their optimizer's moments" if how.moments == "averaged" else ""
+        leaving += f"; before that, for {how.warm_up:,} steps, {gradients}" if how.warm_up else ""
+    yield f"{leaving}, with sums of losses. Such numbers can reflect single people."
+    if plan.masks(train):
+        yield "They are masked: the coordinator reads what they come to over all sites."
+        if any(group.keeper == "owned" for group in train.leaving):
+            yield "A scanner's own parameters are one site's: masks do not hide those."
+    else:
+        yield "They are not masked: the coordinator reads each site's."
+    yield "Every site reads the networks that are made of them."

@@ -1,0 +1,68 @@
+"""What the Methods paragraph says of a training, with its references."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from motet.report.read import StudyFiles
+from motet.report.references import FEDADAM, FEDAVG, FEDPROX, TORCH, Citations
+from motet.report.training import best, lines, options
+from motet.report.words import count, percent
+from motet.training.phase import VALIDATED
+
+
+def trained(study: StudyFiles, cited: Citations) -> Iterator[str]:
+    """Sentences on every training; none where nothing was trained."""
+    how = options(study)
+    for phase in dict.fromkeys(str(row["phase"]) for row in study.training) if how else ():
+        rows = lines(study, phase)
+        length = (
+            f"{count(int(rows[-1]['step']), 'step')} in "
+            f"{count(int(rows[-1]['exchange']) + 1, 'exchange')}, batches of {how['batch']} over "
+            f"all hospitals, {how['precision']} arithmetic"
+        )
+        yield f"The networks ({phase}) were trained by all hospitals together ({length})."
+        yield _how(how, cited)
+        chosen = best(rows)
+        if chosen is not None:
+            yield (
+                f"{percent(how['validation'])} of the people of the fit were kept out of the "
+                "training, and the networks with the smallest summed loss on them were kept: those "
+                f"after {count(int(chosen[VALIDATED]), 'step')}."
+            )
+
+
+def _how(how: Mapping[str, Any], cited: Citations) -> str:
+    if how["mode"] == "exact":
+        return (
+            "In every step the hospitals' gradients were summed and one step was taken, as with "
+            "all people in one place."
+        )
+    said = (
+        f"Between exchanges each hospital took {count(int(how['local_steps']), 'step')} of its own"
+    )
+    if how["server"] == "fedadam":
+        then = (
+            f", and the coordinator took a step of Adam (learning rate {how['server_rate']}) along "
+            f"the mean of their changes (FedAdam {cited.cite(FEDADAM)})"
+        )
+    elif how["server"] == "fedprox":
+        then = (
+            f" with a proximal term (mu = {how['proximal']}), and their changes were averaged by "
+            f"samples (FedProx {cited.cite(FEDPROX)})"
+        )
+    else:
+        then = f", and their changes were averaged by samples (FedAvg {cited.cite(FEDAVG)})"
+    warm = (
+        f", after {count(int(how['warm_up']), 'step')} with gradients summed over all hospitals"
+        if how["warm_up"]
+        else ""
+    )
+    return f"{said}{then}{warm}."
+
+
+def torch_version(study: StudyFiles, cited: Citations) -> str:
+    """``PyTorch 2.13.0 [7]``; empty where nothing was trained."""
+    version = study.run.get("versions", {}).get("torch")
+    return f"PyTorch {version} {cited.cite(TORCH)}" if version else ""

@@ -1,0 +1,136 @@
+"""How networks were trained: in words, with its losses, from the plan and the released log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from motet.report.figures.canvas import shown
+from motet.report.figures.losses import Curve, losses
+from motet.report.read import StudyFiles
+from motet.report.words import count, percent, significant, size
+from motet.training import log
+from motet.training.phase import VALIDATED, VALIDATION
+
+Row = Mapping[str, Any]
+MODES = {
+    "exact": "exact: the gradients of every step were summed over the hospitals, and the step was "
+    "taken once, as if everybody were in one place",
+    "local": "local: each hospital took {local_steps} steps of its own between exchanges",
+}
+SERVERS = {
+    "fedavg": "FedAvg: the mean of what hospitals changed, by samples",
+    "fedprox": "FedProx: hospitals' steps were pulled towards the shared networks (mu = "
+    "{proximal}), and their changes averaged by samples",
+    "fedadam": "FedAdam: a step of Adam (learning rate {server_rate}) along the mean of what "
+    "hospitals changed",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """One training of a study."""
+
+    phase: str
+    facts: tuple[tuple[str, str], ...]
+    figures: tuple[Markup, ...]
+    bytes: tuple[tuple[str, str], ...]
+
+
+def trainings(study: StudyFiles) -> tuple[Trained, ...]:
+    """All trainings, in the order of the log; none where nothing was trained."""
+    how = options(study)
+    phases = dict.fromkeys(str(row["phase"]) for row in study.training)
+    return tuple(_trained(study, how, phase) for phase in phases) if how else ()
+
+
+def options(study: StudyFiles) -> Mapping[str, Any]:
+    """The study's ``train:``, complete; empty where its method is not trained."""
+    found = study.plan.get("params", {}).get("train")
+    return found if isinstance(found, Mapping) else {}
+
+
+def lines(study: StudyFiles, phase: str) -> tuple[Row, ...]:
+    """The log of one training."""
+    return tuple(row for row in study.training if row["phase"] == phase)
+
+
+def best(rows: tuple[Row, ...]) -> Row | None:
+    """The line whose networks were kept: the first of the smallest validation."""
+    judged = [row for row in rows if VALIDATION in row]
+    return min(judged, key=lambda row: float(row[VALIDATION])) if judged else None
+
+
+def _trained(study: StudyFiles, how: Mapping[str, Any], phase: str) -> Trained:
+    rows = lines(study, phase)
+    sent: dict[str, int] = {}
+    for entry in study.run.get("received", ()):
+        if str(entry["phase"]).split("/")[-1] == phase:
+            site = str(entry["site"])
+            sent[site] = sent.get(site, 0) + int(entry["bytes"]) * int(entry.get("times", 1))
+    return Trained(
+        phase=phase,
+        facts=tuple(_facts(how, rows, masked=bool(study.plan.get("secure_sum")))),
+        figures=shown(_figures(phase, rows)),
+        bytes=tuple((site, size(n)) for site, n in sorted(sent.items())),
+    )
+
+
+def _facts(
+    how: Mapping[str, Any], rows: tuple[Row, ...], *, masked: bool
+) -> Iterator[tuple[str, str]]:
+    last, local = rows[-1], how["mode"] == "local"
+    yield "mode", MODES[how["mode"]].format(**how)
+    if local:
+        yield "server", SERVERS[how["server"]].format(**how)
+        yield "moments of the optimizer", str(how["moments"])
+    if how["warm_up"]:
+        yield "warm-up", f"{count(how['warm_up'], 'step')} of exact mode before local mode"
+    yield (
+        "length",
+        f"{count(int(last['step']), 'step')} in {count(int(last['exchange']) + 1, 'exchange')}",
+    )
+    yield "batch", f"{how['batch']} samples a step, over all hospitals"
+    yield "preset", str(how["preset"])
+    sent = "behind masks, as integers of 64 bits" if masked else f"as {how['transfer']}"
+    yield "precision", f"{how['precision']}; sent {sent}"
+    chosen = best(rows)
+    if chosen is None:
+        yield "networks kept", "the last ones; nobody was left out of the training to judge them"
+    else:
+        yield (
+            "networks kept",
+            f"those after {count(int(chosen[VALIDATED]), 'step')}, with the smallest validation "
+            f"loss ({significant(chosen[VALIDATION])}) on {percent(how['validation'])} of the "
+            "people of the fit, on whom nothing was trained",
+        )
+
+
+def _figures(phase: str, rows: tuple[Row, ...]) -> Iterator[Markup]:
+    """One figure an update; the validation stands in the first."""
+    names = list(dict.fromkeys(name for row in rows for name in log.losses(row)))
+    updates = list(dict.fromkeys(name.partition(".")[0] for name in names)) or [""]
+    chosen = best(rows)
+    judged = _curve(rows, VALIDATION, at=VALIDATED)
+    for k, update in enumerate(updates):
+        yield losses(
+            {
+                name.partition(".")[2]: _curve(rows, name, at="step")
+                for name in names
+                if name.partition(".")[0] == update
+            },
+            judged if k == 0 else _curve((), VALIDATION, at=VALIDATED),
+            title=f"Losses of {update or phase}".replace("_", " "),
+            kept=int(chosen[VALIDATED]) if chosen is not None else None,
+            name=f"losses-{phase}-{update}",
+        )
+
+
+def _curve(rows: tuple[Row, ...], name: str, *, at: str) -> Curve:
+    found = [(row[at], row[name]) for row in rows if name in row and at in row]
+    steps = np.array([step for step, _ in found], dtype=np.float64)
+    return steps, np.array([value for _, value in found], dtype=np.float64)

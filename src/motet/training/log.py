@@ -1,0 +1,81 @@
+"""The log of trainings as a table: ``training.csv``."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from motet.errors import ModelError
+from motet.store import atomic
+from motet.training.phase import VALIDATED, VALIDATION
+
+LOG = "training.csv"
+WHERE = ("phase", "exchange", "step", "steps")
+COUNTS = (*WHERE[1:], VALIDATED)
+"""Columns of whole numbers."""
+
+Row = Mapping[str, Any]
+
+
+def losses(row: Row) -> dict[str, float]:
+    """Means over all sites of a line, without the validation: ``<update>.<loss>``."""
+    known = (*WHERE, VALIDATION, VALIDATED, "sites")
+    return {name: value for name, value in row.items() if name not in known}
+
+
+def write_log(path: Path, rows: Sequence[Row]) -> None:
+    """Write all lines, atomically; the file is what a resumed run knows, no more and no less.
+
+    Parameters
+    ----------
+    path : Path
+    rows : sequence of mapping
+        ``phase``, ``exchange``, ``step``, ``steps``, a mean a loss, ``validation`` with the step
+        ``validated`` before which networks were judged, and ``sites``: site -> its own means,
+        which become columns ``<site>/<loss>``.
+    """
+    flat = [_flat(row) for row in rows]
+    known = dict.fromkeys(name for row in rows for name in losses(row))
+    judged = [name for name in (VALIDATION, VALIDATED) if any(name in row for row in flat)]
+    own = sorted({name for row in flat for name in row if "/" in name})
+    with atomic(path) as stream:
+        table = csv.DictWriter(stream, (*WHERE, *known, *judged, *own), lineterminator="\n")
+        table.writeheader()
+        table.writerows(flat)
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    of_sites = row.get("sites", {})
+    return {
+        **{name: value for name, value in row.items() if name != "sites"},
+        **{f"{site}/{name}": v for site, own in of_sites.items() for name, v in own.items()},
+    }
+
+
+def read_log(path: Path) -> tuple[dict[str, Any], ...]:
+    """The lines of a log, without what single sites have; empty where there is none.
+
+    Raises
+    ------
+    ModelError
+        When the file is damaged.
+    """
+    if not path.is_file():
+        return ()
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            return tuple(_typed(row) for row in csv.DictReader(stream, strict=True))
+    except (OSError, ValueError, TypeError, AttributeError, csv.Error) as error:
+        raise ModelError("The log of the training is damaged.", file=path) from error
+
+
+def _typed(row: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {"phase": row["phase"]} if "phase" in row else {}
+    for name, text in row.items():
+        if text and name != "phase" and "/" not in name:
+            found[name] = int(text) if name in COUNTS else float(text)
+    if not set(WHERE) <= set(found):
+        raise ValueError("a line without its place")
+    return found

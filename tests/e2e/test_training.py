@@ -1,0 +1,77 @@
+"""A trained method from the command line: plan, run, log, options."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from e2e.consortium import consortium, succeeded
+from motet.training.log import LOG, read_log
+
+TRAIN = {"preset": "tiny", "batch": 8, "steps": 63, "local_steps": 3, "validation": 0.2}
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A finished study, and what the command said."""
+    folder = tmp_path_factory.mktemp("trained")
+    study = consortium(
+        folder,
+        method="deepcombat",
+        train=TRAIN,
+        evaluation={"metrics": "none"},
+        privacy={"secure_sum": False},
+    )
+    return folder, succeeded("simulate", study, "--out", folder / "out")
+
+
+def test_progress_and_log(ran: tuple[Path, str]) -> None:
+    """Catches a training that is silent, one line an exchange, and a log that is not written."""
+    folder, printed = ran
+    told = [line for line in printed.splitlines() if line.startswith("Training 'cvae', step ")]
+    assert 18 <= len(told) <= 21
+    assert all("reconstruction" in line for line in told[:-1])
+    assert "of 63, exchange" in told[0]
+    assert LOG in printed
+    rows = read_log(folder / "out" / LOG)
+    assert [row["step"] for row in rows] == [*range(3, 66, 3), 63]
+    run = json.loads((folder / "out/run.json").read_text())
+    sites = {entry["site"] for entry in run["received"]}
+    header = (folder / "out" / LOG).read_text().splitlines()[0].split(",")
+    assert {f"{site}/autoencoder.kl" for site in sites} < set(header)
+    of_training = [e for e in run["received"] if e["phase"] == "cvae" and e["site"] == min(sites)]
+    assert {e["times"] for e in of_training if e["array"] == "encoder"} == {21}
+    assert len(of_training) == len({e["array"] for e in of_training}) < 20
+    assert "torch" in run["versions"]
+    plan = json.loads((folder / "out/plan.json").read_text())
+    assert {e["array"] for e in of_training} <= {a["name"] for a in plan["trained"]["cvae"]}
+
+
+def test_plan(ran: tuple[Path, str]) -> None:
+    """Catches a plan from which nobody sees how often what leaves, and to whom."""
+    folder, _ = ran
+    plain = " ".join(succeeded("plan", folder / "study.yaml").split())
+    assert "Train, at most 22 exchanges" in plain
+    assert ", 21 times" in plain
+    assert "local mode, fedavg): at most 63 steps in 22 exchanges." in plain
+    assert "what a site's own steps changed in the networks and in their optimizer's" in plain
+    assert "They are not masked: the coordinator reads each site's." in plain
+    exact = consortium(
+        folder / "exact", method="deepcombat", train={"preset": "tiny", "mode": "exact"}
+    )
+    said = " ".join(succeeded("plan", exact).split())
+    assert "'cvae' trains networks (exact mode): at most 6 steps in 6 exchanges." in said
+    assert "gradients of networks, summed over a site's samples, with sums of losses" in said
+    assert "They are masked: the coordinator reads what they come to over all sites." in said
+    assert "A scanner's own parameters are one site's: masks do not hide those." in said
+
+
+def test_options_are_listed() -> None:
+    """Catches options of the section 'train' that only the code knows."""
+    said = " ".join(succeeded("methods", "deepcombat").split())
+    assert "server fedavg" in said
+    assert "local_steps 60 int Steps between exchanges." in said
+    assert "preset paper: mode exact, batch 64" in said
+    assert "train:" not in succeeded("methods", "combat")

@@ -1,0 +1,136 @@
+"""What the study report says of a training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from motet.report import write_study_report
+from motet.report.figures.losses import losses
+from motet.report.leaving import leaving
+from motet.report.methods_text import methods_text
+from motet.report.read import read_study
+from motet.report.training import trainings
+from motet.training.log import LOG, write_log
+from motet.training.options import TrainOptions
+from report.made_up import SITES, SUMS_ALONE, write_study
+
+ROWS = [
+    {
+        "phase": "cvae",
+        "exchange": k,
+        "step": min(20 * k + 20, 100),
+        "steps": 100,
+        **({"ae.kl": 0.2 / (k + 1), "ae.rec": 9.0 / (k + 1)} if k < 5 else {}),
+        "validation": (9.0, 4.0, 3.25, 3.5, 3.75, 4.0)[k],
+        "validated": 20 * k,
+        "sites": {"ash": {"ae.kl": 7.654321}},
+    }
+    for k in range(6)
+]
+
+
+def made(folder: Path, *, leaves: str = "update", **train: Any) -> Path:
+    """A finished study whose method was trained."""
+    how = TrainOptions(validation=0.1, **train).model_dump()
+    sent = {"phase": "cvae", "class": leaves, "dtype": "float32", "shape": [7], "bytes": 28}
+    write_study(
+        folder,
+        metrics=SUMS_ALONE,
+        plan={
+            "method": "deepcombat",
+            "params": {"covariates": {"age": "auto"}, "batch": "scanner", "train": how},
+            "steps": [{"name": "cvae", "is": "Train"}],
+            "trained": {"cvae": [{"name": "decoder", "meaning": "decoder: what it changed by"}]},
+        },
+        run={
+            "method": "deepcombat",
+            "versions": {"python": "3.11.9", "flwr": "1.41.0", "torch": "2.13.0"},
+            "received": [{"site": s, "array": "decoder", "times": 5, **sent} for s in SITES],
+        },
+    )
+    write_log(folder / LOG, ROWS)
+    return folder
+
+
+def test_section(tmp_path: Path) -> None:
+    """Catches a training that the report keeps quiet about, and one hospital's losses in it."""
+    page = write_study_report(made(tmp_path), site_pages="left out").read_text()
+    section = page[page.index('<h2 id="training">') : page.index('<h2 id="left">')]
+    for said in (
+        "Losses of ae, over steps: kl from 0.2 to 0.04; rec from 9 to 1.8; validation from 9 to 4.",
+        "each hospital took 20 steps of its own between exchanges",
+        "FedAvg",
+        "100\u00a0steps in 6\u00a0exchanges",
+        "64 samples a step",
+        "float32; sent as float32<",
+        "those after 40\u00a0steps, with the smallest validation loss (3.25)",
+        "140\u202fB",
+    ):
+        assert said in section, said
+    assert "7.654" not in page
+
+
+def test_masked(tmp_path: Path) -> None:
+    """Catches a type in which nothing was sent: masked numbers are integers."""
+    study = read_study(made(tmp_path))
+    (one,) = trainings(replace(study, plan={**study.plan, "secure_sum": True}))
+    assert "behind masks" in dict(one.facts)["precision"]
+
+
+def test_no_section_where_nothing_was_trained(tmp_path: Path) -> None:
+    """Catches an empty heading in every report of ComBat."""
+    page = write_study_report(write_study(tmp_path, metrics=SUMS_ALONE), site_pages="left out")
+    assert 'id="training"' not in page.read_text()
+
+
+def test_an_array_is_one_row(tmp_path: Path) -> None:
+    """Catches thousands of rows, and arrays of a training without a meaning."""
+    (row,) = leaving(read_study(made(tmp_path))).arrays
+    assert (row.array, row.times, row.sites) == ("decoder", 5, "all")
+    assert row.meaning == "decoder: what it changed by"
+    masked = dict(leaving(read_study(made(tmp_path / "m", leaves="masked"))).classes)["masked"]
+    assert "changes of networks" in masked
+
+
+@pytest.mark.parametrize(
+    ("train", "said", "doi"),
+    [
+        ({}, "averaged by samples (FedAvg [", "10.48550/arXiv.1602.05629"),
+        ({"server": "fedprox"}, "proximal term (mu = 0.01)", "10.48550/arXiv.1812.06127"),
+        ({"server": "fedadam"}, "a step of Adam (learning rate 0.01)", "arXiv.2003.00295"),
+        ({"mode": "exact"}, "gradients were summed and one step was taken", "arXiv.1912.01703"),
+    ],
+)
+def test_methods_text(train: dict[str, Any], said: str, doi: str, tmp_path: Path) -> None:
+    """Catches a paragraph from which nobody could train again, and a strategy without its paper."""
+    text = methods_text(read_study(made(tmp_path, **train)), None)
+    assert said in text.paragraph
+    assert "100\u00a0steps in 6\u00a0exchanges, batches of 64 over all hospitals" in text.paragraph
+    assert "kept: those after 40\u00a0steps" in text.paragraph
+    assert "PyTorch 2.13.0 [" in text.paragraph
+    assert doi in text.bibtex
+    assert "train:" not in text.paragraph
+    papers = ("mcmahan2017", "li2020federated", "reddi2021")
+    assert sum(f"{{{key}" in text.bibtex for key in papers) == ("exact" not in train.values())
+
+
+def test_scales_of_the_figure() -> None:
+    """Catches a loss below zero on a logarithmic axis, and a figure of nothing."""
+    steps, none = np.arange(1.0, 5.0), (np.zeros(0), np.zeros(0))
+    assert not losses({}, none, title="t", kept=None, name="n")
+    for values in ([1.0, -1.0, 2.0, 0.0], [1e-3, 1.0, 10.0, 1e4], [2.0, 2.0, 2.0, 2.0]):
+        found = losses({"a": (steps, np.array(values))}, none, title="t", kept=None, name="n")
+        assert "nan" not in found.lower().replace("nance", "")
+
+
+def test_a_deployed_study_of_before(tmp_path: Path) -> None:
+    """Catches a report that fails where the log is not there, as after an upgrade."""
+    (made(tmp_path) / LOG).unlink()
+    study = read_study(tmp_path)
+    assert trainings(study) == ()
+    assert "PyTorch" in methods_text(study, None).paragraph

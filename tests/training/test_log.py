@@ -1,0 +1,47 @@
+"""The log of a training as a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from motet.errors import ModelError
+from motet.training.log import LOG, losses, read_log, write_log
+
+ROWS = [
+    {
+        "phase": "cvae",
+        "exchange": 0,
+        "step": 3,
+        "steps": 6,
+        "ae.kl": 0.1 + 0.2,
+        "validation": 1e-17,
+        "validated": 0,
+        "sites": {"hh": {"ae.kl": 2.0, "validation": 3.0}, "guys": {"ae.kl": 1.0}},
+    },
+    {"phase": "critic", "exchange": 1, "step": 6, "steps": 6, "wasserstein": -1.5},
+]
+
+
+def test_numbers_read_back_exactly(tmp_path: Path) -> None:
+    """Catches digits that are lost, columns that slip, and what one site has in what all have."""
+    write_log(tmp_path / LOG, ROWS)
+    header, *lines = (tmp_path / LOG).read_text().splitlines()
+    assert header == (
+        "phase,exchange,step,steps,ae.kl,wasserstein,validation,validated,"
+        "guys/ae.kl,hh/ae.kl,hh/validation"
+    )
+    assert lines[1] == "critic,1,6,6,,-1.5,,,,,"
+    of_all = [{k: v for k, v in row.items() if k != "sites"} for row in ROWS]
+    assert list(read_log(tmp_path / LOG)) == of_all
+    assert losses(ROWS[0]) == {"ae.kl": 0.1 + 0.2}
+
+
+def test_a_log_that_is_none(tmp_path: Path) -> None:
+    """Catches a traceback at a file that somebody edited, and one that is not there."""
+    assert read_log(tmp_path / LOG) == ()
+    for text in ("a,b\n1,2\n", "phase,exchange,step,steps\ncvae,0,x,6\n", "phase,step\ncvae\n"):
+        (tmp_path / LOG).write_text(text)
+        with pytest.raises(ModelError, match="log of the training"):
+            read_log(tmp_path / LOG)
