@@ -9,6 +9,7 @@ from math import prod
 from typing import Any, Protocol
 
 from motet.client.approval import Approvals
+from motet.client.budget import Budget
 from motet.client.cohorts import Marks, cohort_id, too_close
 from motet.client.counts import Counts
 from motet.client.policy import OPEN, SitePolicy
@@ -18,6 +19,8 @@ from motet.phases import Phase
 from motet.plan import Plan
 from motet.releases import Arrays, ArraySpec, violations
 from motet.store import bytes_hash, json_hash, little_endian
+from motet.training.phase import Train
+from motet.training.privacy import Mechanism
 
 
 class Behind(Protocol):
@@ -275,6 +278,60 @@ class Gate:
                 f"{self._policy.lifetime} of its life"
             ]
             self._stop(f"the phase '{path}'", why, plan=plan, path=path, cohort=cohort)
+
+    def charge(self, plan: Plan, train: Train, how: Mechanism, *, cohort: str) -> None:
+        """Spend a training's epsilon and delta before anything of it leaves, once a training.
+
+        No override helps: the budget is the site's own, and stands in its site.yaml.
+
+        Raises
+        ------
+        PolicyError
+            When that would be more than the site spends in its life.
+        """
+        asked, budget = train.private, self.budget
+        if asked is None or budget.unused(plan.hash, train.name, cohort):
+            return
+        self._afford(plan, train, cohort=cohort)
+        self._note(
+            "charge",
+            study=plan.study,
+            plan=plan.hash,
+            phase=train.name,
+            cohort=cohort,
+            rate=how.rate,
+            steps=how.steps,
+            noise_multiplier=how.noise_multiplier,
+            **(plan.privacy or {}),
+        )
+
+    def check_budget(self, plan: Plan) -> None:
+        """Refuse a plan that the site could not pay for, before the sums that come first leave.
+
+        Raises
+        ------
+        PolicyError
+        """
+        private = [p for p in plan.phases if isinstance(p, Train) and p.private is not None]
+        if private and not self.budget.charged(plan.hash):
+            for train in private:
+                self._afford(plan, train)
+
+    def _afford(self, plan: Plan, train: Train, *, cohort: str = "") -> None:
+        why = "" if train.private is None else self.budget.against(train.private)
+        if why:
+            self.refused(plan, train.name, [why], cohort=cohort)
+            raise PolicyError(
+                f"The policy of this site refuses the training '{train.name}': {why}. Nothing of "
+                "it was sent.",
+                do="See policy.epsilon and policy.delta in site.yaml: what they allow is spent.",
+                site=self._site,
+            )
+
+    @property
+    def budget(self) -> Budget:
+        """Epsilon and delta of this site."""
+        return Budget(policy=self._policy, ledger=self._ledger)
 
     def note_cohort(self, found: Marks, *, plan: Plan) -> None:
         """Write down whose sums are going to leave."""

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from motet.address import checked_address
 from motet.client.approval import Approvals, Rule
+from motet.client.budget import Budget
 from motet.client.local_site import silent
 from motet.client.peers import Peers
 from motet.client.pending import PendingStudies
@@ -138,6 +139,11 @@ class SiteHome:
         settings = self.settings
         ledger = Ledger(self.ledger, site=settings.name)
         return Approvals(ledger, settings.approve_automatically)
+
+    def budget(self) -> Budget:
+        """Epsilon and delta that are spent and left."""
+        settings = self.settings
+        return Budget(policy=settings.policy, ledger=Ledger(self.ledger, site=settings.name))
 
     def peers(self, say: Callable[[str], None] = silent) -> Peers:
         """The other sites' keys for secure sums."""

@@ -62,6 +62,7 @@ class Permission:
         NotApprovedError, PolicyError
         """
         self.gate.check_plain(self.plan)
+        self.gate.check_budget(self.plan)
         if self.approvals is None:
             return
         try:

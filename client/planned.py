@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from motet.bids.table import Table
 from motet.client.anchoring import Anchoring
+from motet.client.drawn import Drawn
 from motet.client.gate import Behind, Gate
+from motet.client.in_private import InPrivate
 from motet.client.keep import Keep
 from motet.client.keyed import Keyed, keyed
 from motet.client.local_site import LocalSite
@@ -44,6 +46,7 @@ class Planned:
     gate : Gate
     masking : Masking
     anchoring : Anchoring
+    drawn : Drawn
     judging : LocalSite or None
         The site as phases of the evaluation see it, once it has harmonized.
     """
@@ -57,6 +60,7 @@ class Planned:
     gate: Gate
     masking: Masking
     anchoring: Anchoring
+    drawn: Drawn
     judging: LocalSite | None = None
 
     def phase(self, path: str, shared: Arrays, *, run: str) -> Arrays:
@@ -169,7 +173,10 @@ class Planned:
             return self._judged(phase, path, shared, run, veil)
         self._undo(path)
         arrays: Arrays = {}
-        if isinstance(phase, Sum | Publish):
+        if isinstance(phase, Exchange) and phase.train.private is not None:
+            self.permission.check(phase, path, shared)
+            arrays = self._in_private.arrays(phase, shared, cohort=self.permission.cohort)
+        elif isinstance(phase, Sum | Publish):
             self.permission.check(phase, path, shared)
             arrays = phase.at_site(self.site, shared)
         elif isinstance(phase, Local):
@@ -181,6 +188,10 @@ class Planned:
         if not (isinstance(phase, Exchange) and phase.train.stateless):
             self.keep.commit(path)
         return self._release(arrays, phase, path, shared, run, veil)
+
+    @property
+    def _in_private(self) -> InPrivate:
+        return InPrivate(plan=self.plan, site=self.site, gate=self.gate, drawn=self.drawn)
 
     def _judged(
         self, phase: Phase, path: str, shared: Arrays, run: str, veil: Veil | None

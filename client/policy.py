@@ -43,6 +43,10 @@ class SitePolicy(BaseModel):
     lifetime : int, optional
         Numbers that may leave in the site's life, in all studies together: every entry of a sum is
         an equation. The same bytes sent again count once. Default: as many as studies ask.
+    epsilon, delta : float, optional
+        Differential privacy that may be spent in the site's life, in all studies together: plain
+        sums over the trainings that it covers. Default: as studies ask. A number does not make
+        studies private that ask for none: what is sent without noise is not counted here.
     plain_sums : bool
         Whether the coordinator may read this site's own sums: where two sites take part, where a
         study asks for it, and where they follow from others by subtraction. Otherwise it reads
@@ -63,6 +67,8 @@ class SitePolicy(BaseModel):
     most_cohorts: int = Field(default=20, ge=1)
     repeats: int = Field(default=3, ge=1)
     lifetime: int | None = Field(default=None, ge=0)
+    epsilon: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
+    delta: float | None = Field(default=None, ge=0.0, lt=1.0)
     plain_sums: bool = False
     new_keys: bool = False
     methods: tuple[str, ...] = ()

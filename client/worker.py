@@ -17,6 +17,7 @@ from motet.bids.table import Table
 from motet.client.anchoring import Anchoring
 from motet.client.apply import check_features, harmonized, joined
 from motet.client.approval import Approvals
+from motet.client.drawn import Drawn
 from motet.client.gate import Gate
 from motet.client.judging import judged_site
 from motet.client.keep import Keep
@@ -299,6 +300,7 @@ class SiteWorker:
             gate=self._gate,
             masking=self._masking,
             anchoring=self.anchoring,
+            drawn=Drawn(path=self._path(".drawn.npz")),
         )
         return done
 
@@ -401,6 +403,7 @@ class SiteWorker:
         if self._run is not None:
             self._run.judging = None
             self._run.keep.remove()
+            self._run.drawn.remove()
         self._waiting.forget()
         if file := self._path(FINISHED):
             file.unlink(missing_ok=True)

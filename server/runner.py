@@ -151,7 +151,10 @@ class Runner:
     def _kept(
         self, path: str, pace: Pace, turn: Turn, state: Arrays, row: Mapping[str, Any] | None
     ) -> None:
-        """Write down where a training is. What can be done again is written every few seconds."""
+        """Write down where a training is. What can be done again is written every few seconds.
+
+        Of a private training sites send the last exchange again and no other.
+        """
         own = f"{UNFINISHED}{path}/"
         progress = self._progress
         pace.take(turn)
@@ -173,7 +176,7 @@ class Runner:
         phase = self._plan.train_at(path)
         if not phase.stateless:
             progress.done = then(progress.done, path_of(path, turn))
-        elif time.monotonic() < self._saved + EVERY:
+        elif phase.private is None and time.monotonic() < self._saved + EVERY:
             return
         self._saved = time.monotonic()
         progress.received = self._received.to_json()

@@ -25,6 +25,7 @@ def exact(train: Train, ask: Ask, shared: Arrays) -> Arrays:
 
 def step(trainer: Trainer, turn: Turn, sums: Sums) -> None:
     """One optimizer step along the mean gradient; none where no site had a sample of this step."""
-    samples = int(sums[SAMPLES][0])
+    # A private training does not tell how many were drawn.
+    samples = float(sums[SAMPLES][0]) if SAMPLES in sums else trainer.expected
     if samples:
         trainer.step(turn, {name: sums[name] / samples for name in turn.leaving})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from motet.errors import TrainingError
@@ -15,6 +16,7 @@ from motet.strategies.rounds import Ask
 from motet.strategies.secure_sum import secure_total
 from motet.training.exchange import as_float, exchange
 from motet.training.phase import Train, Turn
+from motet.training.privacy import mechanism
 
 Sums = Mapping[str, NDArray[Any]]
 Conclude = Callable[[Any, Turn, Sums], None]
@@ -34,6 +36,7 @@ def run(train: Train, ask: Ask, shared: Arrays, conclude: Conclude) -> Arrays:
 
     samples = int(shared[train.counted])
     check_samples(train, samples)
+    noise = of_noise(train, samples)
     trainer = Trainer(train, sizes=ask.sizes, seed=ask.seed, samples=samples)
     start = trainer.resume(ask.kept) if ask.kept else trainer.begin(shared)
     for turn in trainer.turns(start):
@@ -43,7 +46,16 @@ def run(train: Train, ask: Ask, shared: Arrays, conclude: Conclude) -> Arrays:
         if turn.after > turn.first:
             conclude(trainer, turn, sums)
         ask.keep(turn, trainer.state(), row)
-    return trainer.model()
+    return trainer.model() | noise
+
+
+def of_noise(train: Train, samples: int) -> dict[str, NDArray[Any]]:
+    """``<train>.noise_multiplier`` and what else says how private a model is; empty of others."""
+    if train.private is None:
+        return {}
+    how = mechanism(train, samples)
+    said = {"noise_multiplier": how.noise_multiplier, "rate": how.rate, "steps": how.steps}
+    return {f"{train.name}.{name}": np.asarray(float(value)) for name, value in said.items()}
 
 
 def check_samples(train: Train, samples: int) -> None:

@@ -134,4 +134,5 @@ def train_phase(params: DeepComBatParams, schema: Schema) -> Train:
         options=params.train,
         validate=training.error,
         first=Gaussian(params, schema).first if params.start == "moments" else None,
+        dp=True,
     )

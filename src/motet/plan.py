@@ -25,6 +25,7 @@ from motet.store import json_hash
 from motet.training.exchange import exchange_at, split_path
 from motet.training.options import TrainedParams
 from motet.training.phase import Train
+from motet.training.privacy import Private, check_private, document
 from motet.version import __version__
 
 TURN = re.compile(r"(?P<name>.+)\[(?P<number>0|[1-9][0-9]{0,8})\]")
@@ -218,12 +219,24 @@ class Plan:
             "evaluation": [describe(step) for step in self.evaluation],
         }
 
+    @property
+    def privacy(self) -> dict[str, Any] | None:
+        """What differential privacy covers, and what it does not; None: it covers nothing."""
+        return document(self.phases)
+
+    @property
+    def private(self) -> tuple[Private, ...]:
+        """What is asked of the trainings that noise covers."""
+        asked = (p.private for p in self.phases if isinstance(p, Train))
+        return tuple(one for one in asked if one is not None)
+
     def to_json(self) -> dict[str, Any]:
         """The content of ``plan.json``."""
         return {
             "hash": self.hash,
             **self._hashed(),
             "schema": {"sha256": self.schema.digest, **self.schema.to_json()},
+            **({"privacy": self.privacy} if self.privacy else {}),
             "trained": {
                 phase.name: [{"name": s.name, "meaning": s.meaning} for s in phase.releases]
                 for phase in self.phases
@@ -322,7 +335,7 @@ def build_plan(study: Study, schema: Schema) -> Plan:
         schema=schema,
         steps=(
             AGREE_ON_GRID if schema.grid else AGREE,
-            *(_masked(step, secure) for step in harmonizer.plan(params, schema)),
+            *_as_asked(harmonizer.plan(params, schema), study, secure=secure),
         ),
         evaluation=tuple(
             evaluation_steps(schema, study.evaluation, seed=study.seed, by_batch=by_batch)
@@ -336,9 +349,22 @@ def build_plan(study: Study, schema: Schema) -> Plan:
     return plan
 
 
-def _masked(step: Step, secure: bool) -> Step:
-    """A training as it runs where sums are masked."""
-    return replace(step, masked=True) if isinstance(step, Train) and secure else step
+def _as_asked(steps: Sequence[Step], study: Study, *, secure: bool) -> Iterator[Step]:
+    """Trainings as they run where sums are masked, and with the noise that a study asks for."""
+    dp = study.privacy.dp
+    private = None if dp is None else Private(epsilon=dp.epsilon, delta=dp.delta, clip=dp.clip)
+    trainings = [step for step in steps if isinstance(step, Train)]
+    if private is not None:
+        check_private(study.method, trainings)
+    for step in steps:
+        made = step
+        if isinstance(step, Train) and secure:
+            made = replace(step, masked=True)
+        if isinstance(made, Train) and private is not None:
+            made = replace(made, private=private)
+        elif isinstance(made, Train) and made.dp is not None:
+            made = replace(made, dp=None)
+        yield made
 
 
 def _check_splines(params: Params, schema: Schema) -> None:

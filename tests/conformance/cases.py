@@ -12,7 +12,7 @@ import pandas as pd
 from motet.bids.memory import from_arrays
 from motet.bids.table import Table
 from motet.client.opening import requests
-from motet.config import Evaluation, Federation, Privacy, Study
+from motet.config import DP, Evaluation, Federation, Privacy, Study
 from motet.plan import biology, parse_params
 from motet.registry import methods
 from motet.training.options import TrainedParams
@@ -58,7 +58,8 @@ class Case:
 
     `train`: of methods that are trained; in exact mode, which is the same for all sites. `secure`:
     as a study file has it. Most tests look at what single sites send, or compare to the
-    last bits, so that they sum plainly. `splines`: knots and bounds, by covariate.
+    last bits, so that they sum plainly. `dp`: noise on a training. `splines`: knots and
+    bounds, by covariate.
     """
 
     values: np.ndarray
@@ -70,6 +71,7 @@ class Case:
     seed: int = 0
     evaluation: Mapping[str, Any] = field(default_factory=lambda: {"metrics": "none"})
     secure: bool | None = False
+    dp: Mapping[str, float] | None = None
     train: Mapping[str, Any] = field(default_factory=lambda: {"preset": "tiny", "mode": "exact"})
     splines: Mapping[str, Any] = field(default_factory=dict)
 
@@ -94,7 +96,7 @@ class Case:
             evaluation=Evaluation(**self.evaluation),
             seed=self.seed,
             train=dict(self.train) if self.method in TRAINED else {},
-            privacy=Privacy(secure_sum=self.secure),
+            privacy=Privacy(secure_sum=self.secure, dp=None if self.dp is None else DP(**self.dp)),
             federation=Federation(timeout=60.0),
         )
 

@@ -27,7 +27,7 @@ KEYS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "a list": ("seed: 1", None, ("study:",)),
     "target": ("seed: 1", "target: birch", ("target", "birch", "reference")),
     "trained": ("seed: 1", "train: {rounds: 3}", ("train",)),
-    "private": ("seed: 1", "privacy: {dp: {epsilon: 3}}", ("privacy", "dp")),
+    "private": ("seed: 1", "privacy: {dp: {epsilon: 3}}", ("privacy.dp", "combat", "none")),
     "covariate type": (
         "seed: 1",
         "",

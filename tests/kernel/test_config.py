@@ -64,7 +64,12 @@ CASES = {
     "section is a word": (GOOD.replace("{quorum: 3, timeout: 600}", "fast"), "federation", "fast"),
     "empty name": (GOOD.replace("study: ixi", "study: ''"), "study", "''"),
     "later section": (GOOD + "train: {rounds: 3}\n", "train", "Take 'train' out"),
-    "later privacy": (GOOD + "privacy: {dp: {epsilon: 3}}\n", "privacy", "take 'dp' out"),
+    "no epsilon": (GOOD + "privacy: {dp: {delta: 1.0e-5}}\n", "privacy.dp.epsilon", "missing"),
+    "epsilon of 0": (GOOD + "privacy: {dp: {epsilon: 0}}\n", "privacy.dp.epsilon", "greater than"),
+    "delta of 1": (GOOD + "privacy: {dp: {epsilon: 1, delta: 1}}\n", "privacy.dp.delta", "less"),
+    "clip of 0": (GOOD + "privacy: {dp: {epsilon: 1, clip: 0}}\n", "privacy.dp.clip", "greater"),
+    "dp is a word": (GOOD + "privacy: {dp: please}\n", "privacy.dp", "please"),
+    "epsilon without end": (GOOD + "privacy: {dp: {epsilon: .inf}}\n", "privacy.dp.epsilon", "inf"),
     "privacy of a kind": (GOOD + "privacy: {secure: true}\n", "privacy.secure", "secure_sum"),
 }
 

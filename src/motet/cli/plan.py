@@ -28,6 +28,7 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
     from motet.plan import Release, build_plan
     from motet.secure.circle import FEWEST
     from motet.sites import agreed, open_sites
+    from motet.training.privacy import sentences
 
     with naming(study):
         described = load_study(study)
@@ -88,6 +89,8 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
     trainings(made, rows=rows)
     total = sum(r.bytes * r.times for r in made.releases() if r.who == str(ALL))
     console.print(f"\nAt most {size(total)} from every site.", markup=False)
+    for sentence in sentences(made.privacy) if made.privacy else ():
+        console.print(f"\n{sentence}", markup=False)
     policy = SitePolicy()
     if len(schema.sites) < FEWEST:
         console.print(

@@ -43,6 +43,7 @@ def preview(home: Home, study: Study) -> None:
     """Print every array that would leave, and the counts of people behind it. Nothing leaves."""
     from motet.client.home import open_home
     from motet.phases import walk
+    from motet.training.privacy import sentences
 
     opened = open_home(home)
     found = opened.pending.find(study)
@@ -76,6 +77,11 @@ def preview(home: Home, study: Study) -> None:
         why.append(said)
     if not settings.policy.allows(plan.method):
         why.append(f"{plan.method} is not among the policy's methods")
+    if plan.privacy is not None:
+        budget = opened.budget()
+        for sentence in (*sentences(plan.privacy), f"This site's budget: {budget.said()}."):
+            console.print(f"\n{sentence}", markup=False)
+        why += [said for one in plan.private if (said := budget.against(one))]
     console.print(
         "The policy would refuse: " + "; ".join(why)
         if why

@@ -67,6 +67,7 @@ def _said(body: Mapping[str, Any]) -> str:
         "peer": "key of {peer}: {fingerprint}",
         "people": "{name}",
         "knots": "splines of {covariate}: {knots}",
+        "charge": "epsilon {epsilon}, delta {delta} by {unit}; covers {covers}, not {not_covered}",
         "anchor": "entry {number} countersigned",
     }.get(str(body["kind"]), "")
     if body["kind"] == "reveal":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +21,7 @@ SAID = {
 MASKED = """\
 Sums are masked: the coordinator reads what they come to over three hospitals or more. If it works
 together with all other hospitals but this one, it can subtract theirs."""
+NONE = "No noise is added."
 PLAIN = "The coordinator reads this hospital's own sums: they are not masked."
 PAGE = """\
 # {study}: what leaves {site}
@@ -58,7 +59,7 @@ left cannot be called back. Who withdraws consent is left out of all later compu
 **Record.** Every release, approval and refusal stands in a ledger that shows any later change,
 and that an auditor can check without the software.
 
-**Not promised.** {masked} No noise is added. Several sums of many features can tell more
+**Not promised.** {masked} {noise} Several sums of many features can tell more
 together than each alone.
 
 Plan {plan}
@@ -100,6 +101,7 @@ def statement(
                 features=count(len(plan.schema.features), "measure"),
                 kept=", ".join(map(str, plan.schema.covariates)) or "none",
                 leaves="\n".join(said),
+                noise=_noise(plan.privacy, opened.budget().said()),
                 masked=MASKED if plan.secure else PLAIN,
                 readers="\n".join(f"- {phase.name}: {plan.readers(phase)}" for phase in steps),
                 n=settings.policy.smallest_n,
@@ -117,3 +119,12 @@ def statement(
             )
         )
     console.print(f"Written to {out}.", markup=False)
+
+
+def _noise(said: dict[str, Any] | None, budget: str) -> str:
+    """What noise covers, what it does not, and what the hospital has left to spend."""
+    from motet.training.privacy import sentences
+
+    if said is None:
+        return NONE
+    return " ".join((*sentences(said), f"Of this hospital's own budget, {budget}."))

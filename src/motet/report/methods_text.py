@@ -11,6 +11,7 @@ from motet.harmonizer import Card
 from motet.report.leaving import leaving
 from motet.report.methods_training import torch_version, trained
 from motet.report.participation import covariates_in_full
+from motet.report.privacy import in_methods
 from motet.report.read import StudyFiles
 from motet.report.references import (
     FLOWER,
@@ -149,6 +150,8 @@ def _federated(study: StudyFiles, cited: Citations) -> Iterator[str]:
             "Sums were masked, so that the coordinator read what they came to over all hospitals "
             f"and no single one's {cited.cite(SECURE_SUM)}."
         )
+    if private := in_methods(study):
+        yield private
     if study.simulated:
         yield (
             "The federation was simulated on one machine, with the code that a deployed one runs."

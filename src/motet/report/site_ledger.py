@@ -10,6 +10,7 @@ from typing import Any
 from motet.ledger import Ledger as Book
 from motet.report.leaving import CLASSES
 from motet.report.words import shape, short, size
+from motet.training.privacy import sentences
 
 AT_MOST = 300
 """Rows shown; the ledger has all."""
@@ -17,21 +18,29 @@ AT_MOST = 300
 
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
-    """Rows (phase, class, array, shape, bytes, digest, times) and what they add up to."""
+    """Rows (phase, class, array, shape, bytes, digest, times) and what they add up to.
+
+    ``charges`` are sentences of what differential privacy covers, one pair for every charge.
+    """
 
     rows: tuple[tuple[str, ...], ...]
     more: int
     total: str
     classes: tuple[tuple[str, str], ...]
+    charges: tuple[str, ...] = ()
 
 
 def read_ledger(path: Path, *, study: str) -> Ledger:
     """Read the releases of a study; the same bytes sent again count again."""
     times: dict[tuple[str, ...], int] = {}
-    total = 0
+    total, charges = 0, list[str]()
     book = Book.found(path)
     for entry in (e.body for e in book.entries()) if book is not None else ():
-        if entry.get("study") != study or entry.get("kind") != "release":
+        if entry.get("study") != study:
+            continue
+        if entry.get("kind") == "charge":
+            charges += sentences(entry)
+        if entry.get("kind") != "release":
             continue
         for row, count in _rows(entry):
             times[row] = times.get(row, 0) + 1
@@ -43,6 +52,7 @@ def read_ledger(path: Path, *, study: str) -> Ledger:
         more=max(0, len(rows) - AT_MOST),
         total=size(total),
         classes=tuple((name, words) for name, words in CLASSES.items() if name in present),
+        charges=tuple(charges),
     )
 
 

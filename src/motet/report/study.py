@@ -21,6 +21,7 @@ from motet.report import (
     training,
 )
 from motet.report.page import LARGEST, render, write_page
+from motet.report.privacy import privacy
 from motet.report.read import StudyFiles, read_study
 from motet.report.site_pages import site_pages_of
 from motet.report.study_figures import study_figures
@@ -62,6 +63,7 @@ def _context(study: StudyFiles) -> dict[str, Any]:
         "totals": participation.totals(study),
         "missing": participation.missing(study),
         "leaving": leaving.leaving(study),
+        "privacy": privacy(study),
         "tables": tuple(_tables(study)),
         "meaning": tuple(
             (v, comparison.NAMES[v], comparison.MEANING[v])

@@ -178,7 +178,7 @@ def _summed(train: Train, turn: Turn, shop: Workshop, site: Site, state: _State)
     for name in turn.leaving:
         rest = torch.zeros_like(shop.networks.buffers[name])
         flat = torch.cat([found.of[name], rest])
-        arrays[name] = _sent(train, shop.networks.shaped(name, flat))
+        arrays[name] = sent(train, shop.networks.shaped(name, flat))
     state.step_alone(update, found.of, found.samples, moment)
     return arrays
 
@@ -299,10 +299,10 @@ class _State:
 
     def _weighted(self, change: NDArray[Any], *, owned: bool, weight: float) -> NDArray[Any]:
         if not owned:
-            return _sent(self._train, torch.from_numpy(change * weight))
+            return sent(self._train, torch.from_numpy(change * weight))
         # A batch's part is its owner's: it is summed, not averaged.
         own = np.where(self._shop.owned[:, None], change, 0.0)
-        return _sent(self._train, torch.from_numpy(own))
+        return sent(self._train, torch.from_numpy(own))
 
     def _keep(self, names: list[str], update: Update) -> None:
         for name in names:
@@ -312,7 +312,7 @@ class _State:
                 self._site.keep[self._kept(at)] = array
 
 
-def _sent(train: Train, tensor: Tensor) -> NDArray[Any]:
+def sent(train: Train, tensor: Tensor) -> NDArray[Any]:
     """Numbers in the form in which they leave."""
     array = tensor.detach().to("cpu", torch.float64).numpy()
     if train.masked:

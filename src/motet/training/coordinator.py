@@ -45,6 +45,8 @@ class Trainer:
         trained = train.trained_of(samples)
         self.train, self.steps = train, train.steps(trained)
         self._per_epoch = train.per_epoch(trained)
+        self.expected = trained / self._per_epoch
+        """Samples of a step, on average."""
         self._seed = seed
         self._networks = build(train, sizes, seed=seed)
         self._optimizers = {u.name: Optimizer(self._networks, u) for u in train.updates}
@@ -161,7 +163,8 @@ class Trainer:
         """
         train = self.train
         self._number = turn.number + 1
-        for site, sent in {"": sums, **of_sites}.items():
+        # A private training sends neither counts nor losses.
+        for site, sent in ({} if train.private else {"": sums, **of_sites}).items():
             self._add(turn, site, sent)
         judged = _validation(turn, sums)
         if judged is not None and judged < self._best_loss:

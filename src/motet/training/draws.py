@@ -88,13 +88,17 @@ class Draws:
 
     def _uniform64(self, purpose: str, count: int) -> Tensor:
         """(B, count) float64 in the open interval (0, 1)."""
-        salt = _salt(purpose, self.step)
         if self._keys.device.type == "cpu":
+            salt = _salt(purpose, self.step)
             keys = self._keys.numpy().view(np.uint64)
             start = _mixed_here(keys ^ np.uint64(salt % (1 << 64)))
             here = _mixed_here(start[:, None] + _counter(count))
             here >>= np.uint64(12)
             return torch.from_numpy((here.astype(np.float64) + 0.5) * 2.0**-52)
+        return self._by_torch(purpose, count)
+
+    def _by_torch(self, purpose: str, count: int) -> Tensor:
+        salt = _salt(purpose, self.step)
         there = torch.arange(1, count + 1, device=self._keys.device, dtype=torch.int64)
         bits = _mixed(_mixed(self._keys ^ salt)[:, None] + there * _signed(GAMMA))
         return (_shifted(bits, 12).to(torch.float64) + 0.5) * 2.0**-52

@@ -47,6 +47,10 @@ class _Half:
 
     def send(self, site: Site, shared: Arrays) -> Arrays:
         """Train, and return what leaves."""
+        if self.train.private is not None:
+            from motet.training.private import train_in_private
+
+            return train_in_private(self.train, self.turn, site, shared)
         from motet.training.at_site import train_at_site
 
         arrays = train_at_site(self.train, self.turn, site, shared)

@@ -73,9 +73,13 @@ class Feed:
             found |= {name: self._tensor(array[rows]) for name, array in self._read.items()}
         return found
 
+    def keys(self, rows: Int) -> Tensor:
+        """Of which their draws are made, (B,) int64."""
+        return self._keys[torch.from_numpy(rows).to(self.device)]
+
     def draws(self, rows: Int, step: int) -> Draws:
         """Their draws in a step."""
-        return Draws(self._keys[torch.from_numpy(rows).to(self.device)], step, self._dtype)
+        return Draws(self.keys(rows), step, self._dtype)
 
 
 @dataclass(kw_only=True)

@@ -14,6 +14,7 @@ from motet.releases import Arrays, ArraySpec, Leaves
 from motet.site import Site
 from motet.training.moment import Moment
 from motet.training.options import TrainOptions
+from motet.training.privacy import Private
 
 Keeper = Literal["shared", "owned", "local"]
 Losses = Callable[[Any, Mapping[str, Any], Any], Mapping[str, Any]]
@@ -159,6 +160,12 @@ class Train(Phase):
     largest : float
         Public bound on a number that leaves, where sums are masked; in units of a sample's
         gradient, or of a step of a parameter, times samples.
+    dp : bool, optional
+        Whether every loss is of one sample alone, with gradients that can be clipped: no norms or
+        negatives over a batch, no gradients of gradients. Where nobody says so, privacy is refused.
+        The platform forgets it in studies that do not ask for noise.
+    private : Private, optional
+        What the study asks of it. The platform sets it.
     """
 
     build: Callable[[Mapping[str, int]], Any]
@@ -172,6 +179,8 @@ class Train(Phase):
     strata: Literal["", "batch"] = ""
     masked: bool = False
     largest: float = 2.0**20
+    dp: bool | None = None
+    private: Private | None = None
 
     def __post_init__(self) -> None:
         known = {group.name for group in self.groups}
@@ -314,7 +323,10 @@ class Train(Phase):
 
     @property
     def stateless(self) -> bool:
-        """Whether sites keep nothing of it between exchanges, so that any can be done again."""
+        """Whether sites keep nothing of it between exchanges, so that any can be done again.
+
+        Of a private one the last can, and gives the same bytes: noise is drawn once.
+        """
         how, groups = self.options, self.groups
         if any(group.keeper == "local" for group in groups):
             return False
@@ -350,7 +362,7 @@ class Train(Phase):
     def arrays(self, turn: Turn) -> tuple[ArraySpec, ...]:
         """What leaves each site in a turn."""
         found = [spec for name in turn.leaving for spec in self._of_group(name, exact=turn.exact)]
-        if turn.after > turn.first:
+        if turn.after > turn.first and self.private is None:
             terms, updates = len(self.names(turn)), 1 if turn.exact else len(self.updates)
             found += [
                 ArraySpec(
@@ -376,6 +388,8 @@ class Train(Phase):
         dtype: str = "float64" if self.masked else how.transfer
         dtype = "uint16" if dtype == "bfloat16" else dtype
         what = "gradient, summed over samples" if exact else "change of the parameters, by samples"
+        if self.private is not None:
+            what = "gradient, clipped by person and summed over people drawn in secret, with noise"
         specs = [ArraySpec(name=name, shape=shape, dtype=dtype, meaning=f"{name}: {what}")]
         update = next(update for update in self.updates if name in update.groups)
         adaptive = update.optimizer["name"] != "sgd"

@@ -1,0 +1,99 @@
+"""A site's half of a private training: drawn people, clipped gradients, noise."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from motet.errors import DataError, TrainingError
+from motet.releases import Arrays
+from motet.site import Site
+from motet.training.at_site import sent
+from motet.training.device import device_named, steady
+from motet.training.gradients import Feed
+from motet.training.moment import Moment
+from motet.training.networks import Networks, build
+from motet.training.noise import drawn, normal
+from motet.training.people import clipped_sum
+from motet.training.phase import Train, Turn
+from motet.training.privacy import mechanism
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shop:
+    """Networks and people at hand; can be made again at any time."""
+
+    networks: Networks
+    feed: Feed
+    people: list[NDArray[np.intp]]
+
+
+def _shop(train: Train, site: Site, shared: Arrays) -> _Shop:
+    made: MutableMapping[str, Any] = site.scratch
+    name = f"{train.name} in private"
+    if name not in made:
+        samples = train.samples(site, shared)
+        if not len(samples):
+            raise DataError("There is nobody to train on.", site=site.name)
+        device = device_named(site.device)
+        networks = build(train, site.schema.sizes, seed=site.seed, device=device)
+        keys = samples.keys(site.seed)
+        _, whose = np.unique(samples.people.astype(str), return_inverse=True)
+        made[name] = _Shop(
+            networks=networks,
+            feed=Feed(samples, keys, dtype=networks.dtype, device=networks.device),
+            people=[np.flatnonzero(whose == k) for k in range(whose.max() + 1)],
+        )
+    found: _Shop = made[name]
+    return found
+
+
+def train_in_private(train: Train, turn: Turn, site: Site, shared: Arrays) -> Arrays:
+    """Clipped gradients of people drawn in secret, summed, with noise.
+
+    Every call draws anew: who calls keeps what it gave (:mod:`motet.client.drawn`).
+
+    Parameters
+    ----------
+    train : Train
+    turn : Turn
+    site : Site
+    shared : mapping of str to ndarray
+        ``<train>.<group>``: the networks as the coordinator has them.
+
+    Raises
+    ------
+    TrainingError
+        When the turn is beyond the steps that the noise is measured for.
+    """
+    assert train.private is not None
+    how = mechanism(train, int(shared[train.counted]))
+    if turn.first >= how.steps:
+        raise TrainingError(
+            f"Step {turn.first} is beyond the {how.steps} that noise was measured for.",
+            site=site.name,
+        )
+    update, clip = train.update(turn.update), train.private.clip
+    moment = Moment(step=turn.first, steps=how.steps, per_epoch=1.0 / how.rate)
+    with steady(train.options.threads):
+        shop = _shop(train, site, shared)
+        for name in turn.leaving:
+            shop.networks.load(name, shared[f"{train.name}.{name}"])
+        here = np.flatnonzero(drawn(len(shop.people), how.rate))
+        people = [shop.people[k] for k in here]
+        sums = clipped_sum(shop.networks, update, shop.feed, people, moment, clip=clip)
+        arrays = {}
+        for name in turn.leaving:
+            flat = sums[name] + torch.from_numpy(
+                how.noise_multiplier * clip * normal(len(sums[name]))
+            )
+            # Behind masks nothing larger can be sent; to refuse it would tell of it.
+            flat = flat.clamp(-train.largest, train.largest)
+            rest = torch.zeros(len(shop.networks.buffers[name]), dtype=torch.float64)
+            arrays[name] = sent(train, shop.networks.shaped(name, torch.cat([flat, rest])))
+        return arrays
