@@ -63,7 +63,6 @@ CASES = {
     "quorum of one": (GOOD.replace("quorum: 3", "quorum: 1"), "federation.quorum", "1"),
     "section is a word": (GOOD.replace("{quorum: 3, timeout: 600}", "fast"), "federation", "fast"),
     "empty name": (GOOD.replace("study: ixi", "study: ''"), "study", "''"),
-    "later section": (GOOD + "train: {rounds: 3}\n", "train", "Take 'train' out"),
     "no epsilon": (GOOD + "privacy: {dp: {delta: 1.0e-5}}\n", "privacy.dp.epsilon", "missing"),
     "epsilon of 0": (GOOD + "privacy: {dp: {epsilon: 0}}\n", "privacy.dp.epsilon", "greater than"),
     "delta of 1": (GOOD + "privacy: {dp: {epsilon: 1, delta: 1}}\n", "privacy.dp.delta", "less"),

@@ -63,8 +63,10 @@ def exchanges(sites: Federation) -> int:
     return len({path for _, path in sites.asked("train.phase") if path.startswith("cvae@")})
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("mode", "when"),
+    [*((mode, "after") for mode in MODES), ("exact", "before"), ("kept", "before")],
+)
 def test_the_coordinator_dies_around_a_checkpoint_of_any_exchange(
     mode: str, when: str, tmp_path: Path, somewhere: Path
 ) -> None:
