@@ -79,7 +79,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     (folder / "made-up.yaml").write_text(yaml.safe_dump(document))
     document |= {"study": "quick", "evaluation": {"held_out": 0.2, "metrics": "none"}}
     (folder / "quick.yaml").write_text(yaml.safe_dump(document))
-    for name in ("made-up", "quick"):
+    document |= {"study": "trained", "method": "deepcombat", "train": {"preset": "tiny"}}
+    (folder / "trained.yaml").write_text(yaml.safe_dump(document))
+    for name in ("made-up", "quick", "trained"):
         succeeded("simulate", folder / f"{name}.yaml", "--out", folder / name)
     federation = Federation(folder)
     for site in (*SITES, SPOILT):
@@ -149,6 +151,22 @@ def ran(running: Running) -> Ran:
     survived({**KILLED, "superlink": ""}, running, order)
     assert process.wait(20) == 0
     return Ran(out, (running.folder / f"{federation.number_of(process)}.out").read_text())
+
+
+def test_a_training_equals_the_simulation(running: Running) -> None:
+    """Catches an exchange that another process of a site does with other networks, moments or
+    draws, and masks that do not come off updates."""
+    out = running.folder / "deployed-trained"
+    federation = running.federation
+    federation.finished(federation.order(running.folder / "trained.yaml", out))
+    running.same_as_simulated(out, "trained")
+    lines = (out / "training.csv").read_text().splitlines()
+    assert lines == (running.folder / "trained" / "training.csv").read_text().splitlines()
+    assert len(lines) == 3  # two exchanges
+    for site in SITES:
+        entries = [e for e in released(federation.sites[site].ledger) if e["study"] == "trained"]
+        phases = [e["phase"] for e in entries if e["phase"].startswith("cvae@")]
+        assert phases == ["cvae@0", "cvae@1"]
 
 
 def test_equals_the_simulation(running: Running, ran: Ran) -> None:
