@@ -86,6 +86,7 @@ class Job:
     method: str
     seed: int
     data: Path
+    held_out: float
 
 
 def study_of(job: Job) -> Study:
@@ -95,7 +96,7 @@ def study_of(job: Job) -> Study:
             "study": job.table,
             "params": {"covariates": dict(STUDIES[job.table].covariates)},
             "sites": sites,
-            "evaluation": {"held_out": 0.2, "permutations": 40},
+            "evaluation": {"held_out": job.held_out, "permutations": 40},
             "privacy": {"secure_sum": False},
             "seed": job.seed,
             **METHODS[job.method],
@@ -152,12 +153,18 @@ def run(job: Job) -> dict[str, Any]:
     study = study_of(job)
     tables = open_sites(study)
     plan = build_plan(study, agreed(study, tables))
-    fit = {n: seen_by_fit(t, held_out=0.2, seed=job.seed) for n, t in tables.items()}
+    fit = {n: seen_by_fit(t, held_out=job.held_out, seed=job.seed) for n, t in tables.items()}
     # A site all of whose people are held out has nothing to train on, and no model of its own.
     tables = {name: table for name, table in tables.items() if fit[name].any()}
     began = time.perf_counter()
     made = fitted(plan, tables, fit)
     seconds = time.perf_counter() - began
+    row = {"table": job.table, "method": job.method, "seed": job.seed, "seconds": round(seconds, 1)}
+    row |= {key: made.get(key) for key in ("exchanges", "steps", "bytes")}
+    if study.method == "deepcombat":
+        row["r2_fit"] = reconstruction(plan, made["shared"], tables, fit)
+    if not job.held_out:
+        return row
     permuted = []
     for covariate in plan.schema.covariates:
         given = {n: shuffled(t, covariate.name, seed=job.seed, step=0) for n, t in tables.items()}
@@ -185,11 +192,8 @@ def run(job: Job) -> dict[str, Any]:
         }
         for metric in judged.metrics
     }
-    row = {"table": job.table, "method": job.method, "seed": job.seed, "seconds": round(seconds, 1)}
-    row |= {key: made.get(key) for key in ("exchanges", "steps", "bytes")}
     if study.method == "deepcombat":
         held = {name: ~rows for name, rows in fit.items()}
-        row["r2_fit"] = reconstruction(plan, made["shared"], tables, fit)
         row["r2_held"] = reconstruction(plan, made["shared"], tables, held)
     return {**row, "metrics": metrics}
 
@@ -201,6 +205,9 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(SPLITS))
     parser.add_argument("--methods", default="|".join(METHODS))
     parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument(
+        "--held-out", type=float, default=0.2, help="0: nobody, reconstruction only"
+    )
     parser.add_argument("--jobs", type=int, default=2)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
@@ -209,7 +216,7 @@ def main() -> None:
             data = Path(work) / name
             split_table(asked.tables / STUDIES[name].file, out=data, **SPLITS[name])
             jobs += [
-                Job(table=name, method=method, seed=int(seed), data=data)
+                Job(table=name, method=method, seed=int(seed), data=data, held_out=asked.held_out)
                 for seed in asked.seeds.split(",")
                 for method in asked.methods.split("|")
             ]
@@ -220,7 +227,8 @@ def main() -> None:
             for row in pool.imap_unordered(run, jobs):
                 f.write(json.dumps(row) + "\n")
                 f.flush()
-                print(row["table"], row["method"], row["seed"], row.get("r2_held"), flush=True)
+                shown = {key: value for key, value in row.items() if key != "metrics"}
+                print(shown, flush=True)
 
 
 if __name__ == "__main__":

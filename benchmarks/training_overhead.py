@@ -81,6 +81,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--width", type=int, default=1)
+    parser.add_argument("--compile", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     device = torch.device(asked.device)
@@ -98,6 +99,7 @@ def main() -> None:
         "epochs": 0,
         "local_steps": asked.steps,
         "batch": asked.batch,
+        "compile": asked.compile,
     }
     params = DeepComBatParams.model_validate({"train": train_options})
     widths = tuple(asked.width * w for w in params.widths(asked.features))

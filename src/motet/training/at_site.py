@@ -95,7 +95,13 @@ def _workshop(train: Train, site: Site, shared: Arrays) -> Workshop:
     )
     found = Workshop(
         networks=networks,
-        feed=Feed(samples, keys, dtype=networks.dtype, device=networks.device),
+        feed=Feed(
+            samples,
+            keys,
+            dtype=networks.dtype,
+            device=networks.device,
+            compiled=how.compile and networks.device.type == "cuda",
+        ),
         order=Order(keys=keys[trained], rates=each),
         trained=trained,
         judged=np.flatnonzero(back),
@@ -275,34 +281,33 @@ class _State:
         train, networks = self._train, self._shop.networks
         found: dict[str, NDArray[Any]] = {WEIGHT: np.asarray(weight)}
         for name in turn.leaving:
-            before = self._shared[self._kept(name)].astype(np.float64)
-            owned = train.group(name).keeper == "owned"
-            change = networks.vector(name) - before
-            found[name] = self._weighted(change, owned=owned, weight=weight)
-            self._site.keep.pop(self._kept(name), None)
+            found[name] = self._changed(name, name, networks.numbers(name), weight)
         for update in train.updates:
-            moments = self._shop.optimizers[update.name].moments()
-            for at, array in moments.items():
+            moments = self._shop.optimizers[update.name].tensors()
+            for at, now in moments.items():
                 group = at.rpartition(".")[0]
                 if group in turn.leaving and train.options.moments == "averaged":
-                    owned = train.group(group).keeper == "owned"
-                    told = self._shared.get(self._kept(at))
-                    change = array if told is None else array - told
-                    found[at] = self._weighted(change, owned=owned, weight=weight)
-                    self._site.keep.pop(self._kept(at), None)
+                    found[at] = self._changed(group, at, now, weight)
                 elif group not in turn.leaving or train.options.moments == "kept":
-                    self._site.keep[self._kept(at)] = array
+                    self._site.keep[self._kept(at)] = now.to("cpu", torch.float64).numpy()
         for name in networks.groups:
             if name not in turn.leaving:
                 self._site.keep[self._kept(name)] = networks.vector(name)
         return found
 
-    def _weighted(self, change: NDArray[Any], *, owned: bool, weight: float) -> NDArray[Any]:
-        if not owned:
-            return sent(self._train, torch.from_numpy(change * weight))
+    def _changed(self, group: str, name: str, now: Tensor, weight: float) -> NDArray[Any]:
+        """What an array of a group changed by since the coordinator told it, as it leaves."""
+        if self._train.masked:
+            now = now.to(torch.float64)  # 64 bits leave; the product is not to be rounded to 24
+        told = self._shared.get(self._kept(name))
+        self._site.keep.pop(self._kept(name), None)
+        if told is not None:
+            now = now - torch.from_numpy(np.array(told)).to(now.device, now.dtype)
+        if self._train.group(group).keeper != "owned":
+            return sent(self._train, now * weight)
         # A batch's part is its owner's: it is summed, not averaged.
-        own = np.where(self._shop.owned[:, None], change, 0.0)
-        return sent(self._train, torch.from_numpy(own))
+        own = torch.from_numpy(self._shop.owned).to(now.device, now.dtype)
+        return sent(self._train, now * own[:, None])
 
     def _keep(self, names: list[str], update: Update) -> None:
         for name in names:
@@ -314,12 +319,12 @@ class _State:
 
 def sent(train: Train, tensor: Tensor) -> NDArray[Any]:
     """Numbers in the form in which they leave."""
-    array = tensor.detach().to("cpu", torch.float64).numpy()
+    array = tensor.detach().cpu().numpy()
     if train.masked:
-        return array
+        return array.astype(np.float64, copy=False)
     if train.options.transfer == "bfloat16":
-        return as_bfloat16(array.astype(np.float32))
-    return array.astype(train.options.transfer)
+        return as_bfloat16(array.astype(np.float32, copy=False))
+    return array.astype(train.options.transfer, copy=False)
 
 
 def _check_finite(site: Site, turn: Turn, losses: Mapping[str, float]) -> None:

@@ -32,6 +32,8 @@ class Feed:
     keys : (n,) int64
     dtype : torch.dtype
     device : torch.device
+    compiled : bool
+        Whether losses are compiled (``torch.compile``) when they are first computed.
     at_once : int
         Most samples of one pass through the networks: a step of more is made of several.
     """
@@ -47,12 +49,14 @@ class Feed:
         dtype: torch.dtype,
         device: torch.device,
         at_once: int = 4096,
+        compiled: bool = False,
     ) -> None:
+        self._compiled: dict[str, Losses] | None = {} if compiled else None
         self._dtype, self.device, self.at_once = dtype, device, at_once
         self._keys = torch.from_numpy(keys).to(device)
         self._held: dict[str, Tensor] = {}
         self._read: dict[str, NDArray[Any]] = {}
-        self._constants = {n: self._tensor(np.array(a)) for n, a in samples.constants.items()}
+        self.constants = {n: self._tensor(np.array(a)) for n, a in samples.constants.items()}
         for name, array in samples.arrays.items():
             if array.nbytes <= self.HELD:
                 self._held[name] = self._tensor(np.array(array))
@@ -65,10 +69,9 @@ class Feed:
         return found.to(self.device, dtype)
 
     def batch(self, rows: Int) -> dict[str, Tensor]:
-        """What losses see of some samples."""
+        """What losses see of some samples, beside :attr:`constants`."""
         index = torch.from_numpy(rows).to(self.device)
         found = {name: array[index] for name, array in self._held.items()}
-        found |= self._constants
         if self._read:
             found |= {name: self._tensor(array[rows]) for name, array in self._read.items()}
         return found
@@ -76,6 +79,15 @@ class Feed:
     def keys(self, rows: Int) -> Tensor:
         """Of which their draws are made, (B,) int64."""
         return self._keys[torch.from_numpy(rows).to(self.device)]
+
+    def made(self, losses: Losses) -> Losses:
+        """Losses as they are computed: compiled where that is asked, once."""
+        if self._compiled is None:
+            return losses
+        name = str(getattr(losses, "__qualname__", losses))
+        if name not in self._compiled:
+            self._compiled[name] = torch.compile(losses, dynamic=True)
+        return self._compiled[name]
 
     def draws(self, rows: Int, step: int) -> Draws:
         """Their draws in a step."""
@@ -167,7 +179,8 @@ def losses_of(
     mixed: bool = False,
 ) -> Mapping[str, Tensor]:
     """What `losses` gives for some samples: one value a sample each."""
-    batch, draws = feed.batch(rows), feed.draws(rows, step)
+    batch, draws = {**feed.batch(rows), **feed.constants}, feed.draws(rows, step)
+    losses = feed.made(losses)
     if mixed:
         with torch.autocast(networks.device.type, dtype=torch.bfloat16):
             found = losses(networks.module, batch, draws)

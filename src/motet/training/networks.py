@@ -90,8 +90,11 @@ class Networks:
 
     def vector(self, name: str) -> NDArray[np.float64]:
         """A group's numbers, (size,) or (batches, size) float64."""
-        flat = torch.cat([self.parameters[name], self.buffers[name]]).to("cpu", torch.float64)
-        return self.shaped(name, flat).numpy()
+        return self.numbers(name).to("cpu", torch.float64).numpy()
+
+    def numbers(self, name: str) -> Tensor:
+        """The same where and as they are: on the device, in its precision."""
+        return self.shaped(name, torch.cat([self.parameters[name], self.buffers[name]]))
 
     def load(self, name: str, vector: NDArray[np.floating]) -> None:
         """Take a group's numbers."""

@@ -64,7 +64,11 @@ class Optimizer:
 
     def moments(self) -> dict[str, NDArray[np.float64]]:
         """``<group>.exp_avg`` and ``<group>.exp_avg_sq``, shaped as the group leaves."""
-        found: dict[str, NDArray[np.float64]] = {}
+        return {at: now.to("cpu", torch.float64).numpy() for at, now in self.tensors().items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The same where and as they are."""
+        found: dict[str, Tensor] = {}
         if not self._adam:
             return found
         for name, vector in self._vectors.items():
@@ -72,8 +76,7 @@ class Optimizer:
             rest = torch.zeros_like(self._networks.buffers[name])
             for key in MOMENTS:
                 flat = torch.cat([state.get(key, torch.zeros_like(vector)), rest])
-                shaped = self._networks.shaped(name, flat.to("cpu", torch.float64))
-                found[f"{name}.{key}"] = shaped.numpy()
+                found[f"{name}.{key}"] = self._networks.shaped(name, flat)
         return found
 
     def take(self, moments: Mapping[str, NDArray[np.floating]], ran: int) -> None:

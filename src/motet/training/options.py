@@ -53,6 +53,8 @@ class TrainOptions(BaseModel):
         Of the networks; ``bfloat16`` is mixed precision.
     transfer : {"float64", "float32", "bfloat16"}
         Of what a site sends where sums are not masked.
+    compile : bool
+        Whether losses are compiled for the GPU; on the CPU it changes nothing.
     threads : int
         Threads of the arithmetic: part of the plan, since the last bits depend on it.
     """
@@ -74,6 +76,7 @@ class TrainOptions(BaseModel):
     validate_every: int = Field(default=50, ge=1)
     precision: Literal["float64", "float32", "bfloat16"] = "float32"
     transfer: Literal["float64", "float32", "bfloat16"] = "float32"
+    compile: bool = False
     threads: int = Field(default=1, ge=1)
 
 

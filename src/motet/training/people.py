@@ -33,15 +33,23 @@ class _Draws(Draws):
 class _Loss(nn.Module):
     """The weighted loss of one sample: what others' samples are, it cannot see."""
 
-    def __init__(self, module: nn.Module, update: Update, step: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        update: Update,
+        step: int,
+        dtype: torch.dtype,
+        constants: Mapping[str, Tensor],
+    ) -> None:
         super().__init__()
         self.module = module
         self._update, self._step, self._dtype = update, step, dtype
+        self._constants = dict(constants)
 
     def forward(
         self, sample: Mapping[str, Tensor], key: Tensor, weights: Mapping[str, float]
     ) -> Tensor:
-        batch = {name: array.unsqueeze(0) for name, array in sample.items()}
+        batch = {name: array.unsqueeze(0) for name, array in sample.items()} | self._constants
         draws = _Draws(key.unsqueeze(0), self._step, self._dtype)
         losses = self._update.losses(self.module, batch, draws)
         if set(losses) != set(weights):
@@ -110,7 +118,7 @@ def _of_samples(
     flats: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
     """Group -> (B, size): the gradient of every sample."""
-    loss = _Loss(networks.module, update, moment.step, networks.dtype)
+    loss = _Loss(networks.module, update, moment.step, networks.dtype, feed.constants)
     weights = weights_at(update, moment)
 
     def one(flat: Mapping[str, Tensor], sample: Mapping[str, Tensor], key: Tensor) -> Any:
