@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Float = NDArray[np.float64]
 SHARED = "covariance"
-STEPS, PEOPLE, RATE, KL = 2000, 128, 0.01, 0.1
+STEPS, PEOPLE, RATE, KL = 1500, 64, 0.01, 0.1
 """Of the first training: steps, people drawn for each, learning rate, factor of the KL term.
 
 With the whole term a network that is trained to its end reconstructs less than the published one,
