@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -199,11 +199,12 @@ def _stepped(train: Train, turn: Turn, shop: Workshop, site: Site, state: _State
         (u.name, name): [] for u in train.updates for name in u.weights
     }
     counts = dict.fromkeys((u.name for u in train.updates), 0)
+    begun = _moment(train, shop, turn.first)
     for step in range(turn.first, turn.after):
         rows = shop.due(step)
         if not len(rows):
             continue
-        moment = _moment(train, shop, step)
+        moment = replace(begun, step=step)
         for update in train.updates:
             if not update.runs(step):
                 continue
