@@ -210,6 +210,25 @@ class Gate:
         if why:
             self._stop(f"the phase '{path}'", why, plan=plan, path=path, cohort=cohort)
 
+    def check_samples(
+        self, counted: Mapping[str, int], *, plan: Plan, path: str, cohort: str = ""
+    ) -> None:
+        """Refuse an exchange of a training with samples of too few; none at all are allowed.
+
+        Raises
+        ------
+        PolicyError
+        """
+        least = self._policy.smallest_n
+        why = [
+            f"{count} {what}, fewer than {least}: a larger 'batch', or more 'local_steps' "
+            "between exchanges, makes it more"
+            for what, count in counted.items()
+            if 0 < count < least
+        ]
+        if why:
+            self._stop(f"the exchange '{path}'", why, plan=plan, path=path, cohort=cohort)
+
     def check_cohort(self, found: Marks, *, plan: Plan, cohort: str) -> None:
         """Refuse people who are too nearly those of an earlier release, or one cohort too many.
 

@@ -23,6 +23,8 @@ from motet.phases import Phase, Publish
 from motet.plan import Plan
 from motet.releases import Arrays, Leaves, bind
 from motet.store import canonical_json
+from motet.training.exchange import Exchange
+from motet.training.phase import SAMPLES, VALIDATED
 
 Bool = NDArray[np.bool_]
 INCOMPLETE = ("incomplete", "judged_incomplete")
@@ -110,6 +112,24 @@ class Permission:
         self.gate.check_repeats(shared, plan=self.plan, path=path, cohort=cohort)
         numbers = sum(prod(bind(spec.shape, sizes)) for spec in phase.releases)
         self.gate.check_lifetime(numbers, shared, plan=self.plan, path=path, cohort=cohort)
+
+    def check_step(self, phase: Exchange, path: str, arrays: Arrays) -> None:
+        """Refuse an exchange of a training behind which too few samples stand.
+
+        Masks hide a site's part of a sum, but not rows of single batches, which are one site's.
+
+        Raises
+        ------
+        PolicyError
+        """
+        owned = any(group.keeper == "owned" for group in phase.train.groups)
+        if self.plan.masks(phase) and not owned:
+            return
+        counted = {
+            "are trained on": int(max(arrays.get(SAMPLES, np.zeros(1)))),
+            "validate": int(arrays.get(VALIDATED, 0)),
+        }
+        self.gate.check_samples(counted, plan=self.plan, path=path, cohort=self.cohort)
 
     @property
     def cohort(self) -> str:

@@ -183,6 +183,8 @@ class Planned:
             phase.at_site(self.site, shared)
         else:
             raise PlanError(f"This version cannot run the phase '{path}'.", site=name)
+        if isinstance(phase, Exchange) and phase.train.private is None:
+            self.permission.check_step(phase, path, arrays)
         # State first, then the release: after a crash in between the phase is undone and done
         # again from the same state, and sends the same bytes.
         if not (isinstance(phase, Exchange) and phase.train.stateless):

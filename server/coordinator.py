@@ -131,6 +131,7 @@ class Coordinator:
         self._observe = observe
         self._missing: dict[str, str] = {}
         self._received = Received()
+        self._earlier: list[dict[str, Any]] = []
         self._present: tuple[str, ...] = ()
         self._comebacks: Counter[str] = Counter()
         self._summed = Summed()
@@ -190,7 +191,7 @@ class Coordinator:
         return tuple(site for site in sites if site not in self._study.evaluation.unseen)
 
     def _attempt(self, sites: tuple[str, ...]) -> Outcome:
-        study = self._study
+        study, self._earlier = self._study, self._received.to_json()
         schema = agree(
             self._describe(sites), biology=biology(study), unseen=study.evaluation.unseen
         )
@@ -306,7 +307,8 @@ class Coordinator:
         progress = self._checkpoint.load(plan=plan.hash, sites=fitting)
         if progress is not None and self._resumed(plan, sites, progress):
             self._observe(_resumes(progress))
-            self._received.also(progress.received)
+            # What this object remembers of the time before is in there already.
+            self._received.only(progress.received, since=self._earlier)
             return progress
         fresh = Progress(plan=plan.hash, sites=fitting)
         self._resumed(plan, sites, fresh)

@@ -24,6 +24,18 @@ class Received:
         for entry in entries:
             self._add(dict(entry), int(entry["times"]))
 
+    def only(
+        self, entries: Iterable[Mapping[str, Any]], *, since: Iterable[Mapping[str, Any]]
+    ) -> None:
+        """Know these entries, of a run that goes on, and what was accepted after `since`."""
+        before = {_key(entry): int(entry["times"]) for entry in since}
+        now = self.to_json()
+        self._found = {}
+        self.also(entries)
+        for entry in now:
+            if times := int(entry["times"]) - before.get(_key(entry), 0):
+                self._add(entry, times)
+
     def description(self, site: str, document: Any) -> None:
         """Note a site's description of its data."""
         size = len(canonical_json(document).encode())
@@ -43,9 +55,13 @@ class Received:
         return [dict(self._found[key]) for key in sorted(self._found)]
 
     def _add(self, entry: dict[str, Any], times: int) -> None:
-        key = (str(entry["site"]), str(entry["phase"]), str(entry["array"]))
+        key = _key(entry)
         before = self._found.get(key, {}).get("times", 0)
         self._found[key] = {**entry, "times": before + times}
+
+
+def _key(entry: Mapping[str, Any]) -> tuple[str, str, str]:
+    return str(entry["site"]), str(entry["phase"]), str(entry["array"])
 
 
 def _entry(

@@ -158,6 +158,8 @@ class Runner:
         own = f"{UNFINISHED}{path}/"
         progress = self._progress
         pace.take(turn)
+        # What is no longer part of the state must not be found by who goes on from it.
+        progress.shared = {n: a for n, a in progress.shared.items() if not n.startswith(own)}
         progress.shared |= {f"{own}{name}": np.asarray(array) for name, array in state.items()}
         if row is not None:
             progress.log.append(dict(row))

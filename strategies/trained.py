@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.errors import TrainingError
-from motet.phases import Phase
 from motet.releases import Arrays
 from motet.strategies.plain_sum import add
 from motet.strategies.rounds import Ask
@@ -81,8 +80,3 @@ def _summed(train: Train, turn: Turn, ask: Ask, told: Arrays) -> tuple[Sums, Map
 
 def _wide(arrays: Arrays) -> dict[str, NDArray[Any]]:
     return {name: as_float(array) for name, array in arrays.items()}
-
-
-def trains(phase: Phase) -> bool:
-    """Whether a phase is a training."""
-    return isinstance(phase, Train)

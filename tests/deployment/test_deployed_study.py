@@ -79,7 +79,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     (folder / "made-up.yaml").write_text(yaml.safe_dump(document))
     document |= {"study": "quick", "evaluation": {"held_out": 0.2, "metrics": "none"}}
     (folder / "quick.yaml").write_text(yaml.safe_dump(document))
-    document |= {"study": "trained", "method": "deepcombat", "train": {"preset": "tiny"}}
+    document |= {
+        "study": "trained",
+        "method": "deepcombat",
+        "train": {"preset": "tiny", "batch": 24},
+    }
     (folder / "trained.yaml").write_text(yaml.safe_dump(document))
     for name in ("made-up", "quick", "trained"):
         succeeded("simulate", folder / f"{name}.yaml", "--out", folder / name)

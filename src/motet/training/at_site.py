@@ -51,6 +51,8 @@ class Workshop:
     owned : (K,) bool
         Which scanners of the study are this site's.
     optimizers : dict of str to Optimizer
+    first : dict of str to ndarray
+        First weights of groups that never leave: the same everywhere.
     """
 
     networks: Networks
@@ -61,6 +63,7 @@ class Workshop:
     samples: int
     owned: NDArray[np.bool_]
     optimizers: dict[str, Optimizer] = field(default_factory=dict)
+    first: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def due(self, step: int) -> NDArray[np.intp]:
         """Rows of the samples of a step."""
@@ -108,6 +111,8 @@ def _workshop(train: Train, site: Site, shared: Arrays) -> Workshop:
         samples=counted,
         owned=np.array([batch.site == site.name for batch in schema.batches]),
     )
+    local = [group.name for group in train.groups if group.keeper == "local"]
+    found.first = {name: networks.vector(name) for name in local}
     found.optimizers = {u.name: Optimizer(networks, u) for u in train.updates}
     return found
 
@@ -246,14 +251,16 @@ class _State:
                 if at in self._site.keep:
                     networks.load(name, self._site.keep[at])
                 elif turn.number == 0:
-                    continue  # first weights, which are the same everywhere
+                    networks.load(name, self._shop.first[name])
             else:
                 networks.load(name, self._shared[at])
         if turn.exact and not any(g.keeper == "local" for g in train.groups):
             return
         for update in train.updates:
-            ran = update.ran(turn.first)
-            known = {}
+            ran, known = update.ran(turn.first), {}
+            counted = self._kept(f"{update.name}.ran")
+            if counted in self._site.keep:
+                ran = int(self._site.keep[counted])
             for name in update.groups:
                 for moment in MOMENTS:
                     at = self._kept(f"{name}.{moment}")
@@ -291,10 +298,21 @@ class _State:
                     found[at] = self._changed(group, at, now, weight)
                 elif group not in turn.leaving or train.options.moments == "kept":
                     self._site.keep[self._kept(at)] = now.to("cpu", torch.float64).numpy()
+                else:
+                    self._site.keep.pop(self._kept(at), None)
+            self._keep_count(update)
         for name in networks.groups:
             if name not in turn.leaving:
                 self._site.keep[self._kept(name)] = networks.vector(name)
         return found
+
+    def _keep_count(self, update: Update) -> None:
+        """Steps behind moments that stay here: the optimizer corrects their beginning by it."""
+        own = any(self._kept(f"{n}.{m}") in self._site.keep for n in update.groups for m in MOMENTS)
+        counted = self._kept(f"{update.name}.ran")
+        self._site.keep.pop(counted, None)
+        if own:
+            self._site.keep[counted] = np.asarray(self._shop.optimizers[update.name].ran)
 
     def _changed(self, group: str, name: str, now: Tensor, weight: float) -> NDArray[Any]:
         """What an array of a group changed by since the coordinator told it, as it leaves."""
@@ -316,6 +334,7 @@ class _State:
         for at, array in self._shop.optimizers[update.name].moments().items():
             if at.rpartition(".")[0] in names:
                 self._site.keep[self._kept(at)] = array
+        self._keep_count(update)
 
 
 def sent(train: Train, tensor: Tensor) -> NDArray[Any]:
@@ -337,7 +356,7 @@ def _check_finite(site: Site, turn: Turn, losses: Mapping[str, float]) -> None:
 def _diverged(site: Site, turn: Turn, name: str) -> TrainingError:
     return TrainingError(
         f"The loss '{name}' is no longer a finite number (steps {turn.first} to {turn.after}). "
-        "Nothing of this step was sent; the networks of the step before stand.",
+        "Nothing of this step was sent.",
         do="A smaller learning rate, or fewer local_steps; or look for people with extreme values.",
         site=site.name,
     )

@@ -122,11 +122,7 @@ class Trainer:
     def adapt(self, turn: Turn, changes: Numbers) -> None:
         """A step of the coordinator's own optimizer against what networks changed by."""
         with steady(self.train.options.threads):
-            flat = {
-                g.name: torch.zeros_like(self._networks.parameters[g.name])
-                for g in self.train.leaving
-            }
-            flat |= {name: -self._flat(name, changes[name]) for name in turn.leaving}
+            flat = {name: -self._flat(name, changes[name]) for name in turn.leaving}
             self._server.step(flat, Moment(step=turn.first, steps=self.steps, per_epoch=1.0))
             self._take_moments(changes)
             self._follow(turn.leaving, turn.after - turn.first)

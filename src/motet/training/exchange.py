@@ -12,11 +12,11 @@ from motet.phases import Sum
 from motet.releases import Arrays, Leaves
 from motet.scale import Bounds, Magnitudes
 from motet.site import Site
-from motet.training.phase import LOSSES, VALIDATION, Train, Turn
+from motet.training.phase import LOSSES, VALIDATION, WEIGHT, Train, Turn
 from motet.training.telling import tell
 
-LARGEST_LOSS = 2.0**30
-"""Public bound on a sum of losses over the samples of a site."""
+LARGEST_LOSS = 2.0**20
+"""Public bound on the loss of a sample."""
 PATH = re.compile(r"(?P<train>.+)@(?P<number>0|[1-9][0-9]*)(?P<closing>!?)")
 
 
@@ -59,9 +59,18 @@ class _Half:
 
     def bounds(self, size: Magnitudes, shared: Arrays) -> Bounds:
         """What no site's entries exceed."""
+        # Of samples there are no more in a step than a site has rows, or than the step asks for
+        # where scanners have equal shares.
+        samples = (size.rows + self.train.options.batch) * max(1, self.turn.after - self.turn.first)
         specs = self.train.arrays(self.turn)
-        found = {spec.name: self.train.largest for spec in specs if spec.dtype == "float64"}
-        return found | {name: LARGEST_LOSS for name in (LOSSES, VALIDATION) if name in found}
+        largest = self.train.largest * samples
+        found = {spec.name: largest for spec in specs if spec.dtype == "float64"}
+        known = {
+            LOSSES: LARGEST_LOSS * samples,
+            VALIDATION: LARGEST_LOSS * samples,
+            WEIGHT: samples,
+        }
+        return found | {name: bound for name, bound in known.items() if name in found}
 
 
 def _as_they_are(sums: Arrays, shared: Arrays) -> Arrays:

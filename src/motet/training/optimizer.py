@@ -52,12 +52,12 @@ class Optimizer:
         self.ran = 0
 
     def step(self, gradients: Mapping[str, Tensor], moment: Moment) -> None:
-        """One step along mean gradients, flat, by group."""
+        """One step along mean gradients, flat, by group; groups without one stay."""
         factor = self._update.rate(moment) if self._update.rate else 1.0
         for setting, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             setting["lr"] = rate * factor
         for name, vector in self._vectors.items():
-            vector.grad = gradients[name]
+            vector.grad = gradients.get(name)  # without one it stays as it is
         self._optimizer.step()
         self.ran += 1
         self._networks.refresh(self._update.groups)

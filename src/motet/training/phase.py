@@ -388,6 +388,8 @@ class Train(Phase):
         dtype: str = "float64" if self.masked else how.transfer
         dtype = "uint16" if dtype == "bfloat16" else dtype
         what = "gradient, summed over samples" if exact else "change of the parameters, by samples"
+        if not exact and self.warm_up:
+            what = f"gradients, summed over samples, of {self.warm_up} single steps; then {what}"
         if self.private is not None:
             what = "gradient, clipped by person and summed over people drawn in secret, with noise"
         specs = [ArraySpec(name=name, shape=shape, dtype=dtype, meaning=f"{name}: {what}")]
