@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 Float = NDArray[np.float64]
 NAME = "cvae"
-GROUPS = ("encoder", "decoder", "encoder_batch", "decoder_batch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,24 +109,11 @@ class Coder:
         return np.where(used, x * self.shared["sd"] + np.where(used, self.shared["mean"], 0.0), 0.0)
 
     def _networks(self) -> CVAE:
-        import torch
-
         from motet.harmonizers.deepcombat.training import train_phase
-        from motet.training.networks import Networks
+        from motet.training.networks import trained
 
         train = train_phase(self.params, self.schema)
-        with torch.random.fork_rng(devices=[]):
-            module = train.build(self.schema.sizes)
-        networks = Networks(
-            module,
-            train.groups,
-            batches=len(self.schema.batches),
-            dtype=torch.float64,
-            device=torch.device("cpu"),
-        )
-        for group in GROUPS:
-            networks.load(group, self.shared[f"{NAME}.{group}"].astype(np.float64))
-        found: CVAE = networks.module  # type: ignore[assignment]
+        found: CVAE = trained(train, self.schema.sizes, self.shared)
         return found
 
     def latent_bound(self) -> Float:

@@ -7,7 +7,6 @@ and people have of their own. The people are drawn at the coordinator, from sums
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -22,7 +21,7 @@ from motet.releases import Arrays, ArraySpec
 from motet.scale import Bounds, Magnitudes
 from motet.schema import Schema
 from motet.site import Site
-from motet.training.moment import Moment
+from motet.training.moment import Moment, falling
 
 if TYPE_CHECKING:
     from motet.training.networks import Networks
@@ -117,7 +116,7 @@ class Gaussian:
         root = torch.from_numpy(vectors * np.sqrt(np.maximum(values, 0.0)))
         centre = torch.from_numpy(self._centre(shared))
         used = torch.from_numpy(shared["used"].astype(np.float64)).to(networks.dtype)
-        update = replace(train.updates[0], optimizer={"name": "adam", "lr": RATE}, rate=_falling)
+        update = replace(train.updates[0], optimizer={"name": "adam", "lr": RATE}, rate=falling)
         optimizer = Optimizer(networks, update)
         names = [f"drawn {i}" for i in range(size)]
         keys = torch.from_numpy(sample_keys(seed, names, np.zeros(size, dtype=np.intp)))
@@ -140,8 +139,3 @@ class Gaussian:
         with torch.no_grad():
             for name in ("encoder_batch", "decoder_batch"):
                 networks.parameters[name].zero_()
-
-
-def _falling(moment: Moment) -> float:
-    """The learning rate falls to a hundredth, as a cosine."""
-    return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * moment.done))

@@ -55,7 +55,7 @@ class Stages:
 
     def send_latent(self, site: Site, shared: Arrays) -> Arrays:
         """ComBat's moments of latent means."""
-        sums = dict(self.fit.send_moments(self._over_latents(site, shared), shared))
+        sums = dict(self.fit.send_moments(self.latents_of(site, shared), shared))
         del sums["missing"]  # nobody lacks a latent
         return sums
 
@@ -71,7 +71,7 @@ class Stages:
 
     def send_reference_latent(self, site: Site, shared: Arrays) -> Arrays:
         """The reference batch's intercepts and variances of latents."""
-        return self.fit.send_reference(self._over_latents(site, shared), under(shared, LATENT))
+        return self.fit.send_reference(self.latents_of(site, shared), under(shared, LATENT))
 
     def take_reference_latent(self, published: Arrays, shared: Arrays) -> Arrays:
         """What all sites take from it."""
@@ -80,7 +80,7 @@ class Stages:
 
     def send_residual(self, site: Site, shared: Arrays) -> Arrays:
         """ComBat's moments of residuals."""
-        return self.fit.send_moments(self._over_residuals(site, shared), shared)
+        return self.fit.send_moments(self.residuals_of(site, shared), shared)
 
     def bounds_of_residual(self, size: Magnitudes, shared: Arrays) -> Bounds:
         """A residual is no larger than a feature and its reconstruction together."""
@@ -89,17 +89,19 @@ class Stages:
 
     def send_incomplete(self, site: Site, shared: Arrays) -> Arrays:
         """ComBat's moments of features that lack a value, which the networks never saw."""
-        return self.fit.send_incomplete(self._over_residuals(site, shared), shared)
+        return self.fit.send_incomplete(self.residuals_of(site, shared), shared)
 
     def send_reference(self, site: Site, shared: Arrays) -> Arrays:
         """The reference batch's intercepts and variances of residuals."""
-        return self.fit.send_reference(self._over_residuals(site, shared), shared)
+        return self.fit.send_reference(self.residuals_of(site, shared), shared)
 
-    def _over_latents(self, site: Site, shared: Arrays) -> Site:
+    def latents_of(self, site: Site, shared: Arrays) -> Site:
+        """The site over its people's latents."""
         latent = self._coder(shared).coded(site.data).latent
         return site.over(over_latents(site.data, latent), under=LATENT)
 
-    def _over_residuals(self, site: Site, shared: Arrays) -> Site:
+    def residuals_of(self, site: Site, shared: Arrays) -> Site:
+        """The site over its people's residuals."""
         values = site.data.block(slice(None))
         residual = values - self._coder(shared).coded(site.data).reconstructed
         return site.over(over_residuals(site.data, residual))
@@ -186,8 +188,8 @@ class DeepComBat:
     def site_model(self, params: Any, site: Site, shared: Arrays) -> SiteModel:
         """ComBat's gamma_star and delta_star of latents and residuals of the site's batches."""
         stages = Stages(Fit(params, site.schema, reference_batch(params, site.schema)), params)
-        latents = stages._over_latents(site, shared)  # noqa: SLF001
-        residuals = stages._over_residuals(site, shared)  # noqa: SLF001
+        latents = stages.latents_of(site, shared)
+        residuals = stages.residuals_of(site, shared)
         none = np.full(latents.data.values.shape[1], -1, dtype=np.intp)
         of_latents = site_model(latents, under(shared, LATENT), params=params, group=none)
         none = np.full(len(site.schema.features), -1, dtype=np.intp)

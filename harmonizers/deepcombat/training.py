@@ -50,7 +50,7 @@ class Training:
 
     def samples(self, site: Site, shared: Arrays) -> Samples:
         """Every row of the site's table."""
-        from motet.training.samples import Samples
+        from motet.training.samples import Samples, numbered
 
         table = site.data
         of = {batch: k for k, batch in enumerate(self.schema.batches)}
@@ -59,7 +59,7 @@ class Training:
             arrays=inputs,
             constants={"used": shared["used"].astype(np.float64)},
             people=table.people,
-            parts=_sessions(table),
+            parts=numbered(table.people),
             batch=np.array([of[Batch(site.name, b)] for b in table.batch.tolist()], dtype=np.intp),
         )
 
@@ -85,16 +85,6 @@ class Training:
         if epoch >= WITHOUT + CYCLES:
             return {"kl": 1.0}
         return {"kl": min(1.0, (epoch - WITHOUT) % (RISE + HOLD) / RISE)}
-
-
-def _sessions(table: Any) -> Any:
-    """Which of a person's rows each is: their draws differ."""
-    seen: dict[str, int] = {}
-    found = np.zeros(len(table), dtype=np.intp)
-    for row, person in enumerate(table.people.tolist()):
-        found[row] = seen.get(person, 0)
-        seen[person] = seen.get(person, 0) + 1
-    return found
 
 
 def _tower(inputs: int, widths: tuple[int, ...], outputs: int) -> int:

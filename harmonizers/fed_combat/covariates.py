@@ -89,20 +89,8 @@ class Effects:
         return self._vector.reshape(len(self.schema.features), len(self.schema.columns))
 
     def _phi(self) -> Any:
-        import torch
-
         from motet.harmonizers.fed_combat.training import train_phase
-        from motet.training.networks import Networks
+        from motet.training.networks import trained
 
         train = train_phase(self.params, self.schema)
-        with torch.random.fork_rng(devices=[]):
-            module = train.build(self.schema.sizes)
-        networks = Networks(
-            module,
-            train.groups,
-            batches=len(self.schema.batches),
-            dtype=torch.float64,
-            device=torch.device("cpu"),
-        )
-        networks.load(GROUP, self._vector)
-        return module.phi
+        return trained(train, self.schema.sizes, self.shared).phi

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from motet.harmonizers.fed_combat.contrasts import from_means, from_peers
 from motet.harmonizers.fed_combat.covariates import GROUP, NAME, standardized, white
@@ -17,7 +15,7 @@ from motet.harmonizers.fed_combat.params import FedComBatParams
 from motet.releases import Arrays
 from motet.schema import Batch, Schema
 from motet.site import Site
-from motet.training.moment import Moment
+from motet.training.moment import falling
 from motet.training.phase import Group, Train, Update
 
 if TYPE_CHECKING:
@@ -51,20 +49,20 @@ class Training:
 
     def samples(self, site: Site, shared: Arrays) -> Samples:
         """Every row of the site's table, less its batch's mean or less its peers."""
-        from motet.training.samples import Samples
+        from motet.training.samples import Samples, numbered
 
         table = site.data
         of = {batch: k for k, batch in enumerate(self.schema.batches)}
         batch = np.array([of[Batch(site.name, b)] for b in table.batch.tolist()], dtype=np.intp)
         x, w = standardized(table, shared), white(table, self.schema, shared)
-        parts = _sessions(table.people.tolist())
+        parts = numbered(table.people)
         found = Samples(arrays={}, people=table.people, parts=parts, batch=batch)
+        # Who validates is nobody's peer in the training, and in nobody's mean.
+        among = 2 * batch + found.held_back(self.params.train.validation, site.seed)
         if self.params.phi == "linear":
-            arrays = from_means(x, w, batch)
+            arrays = from_means(x, w, among)
         else:
-            # Who validates is nobody's peer in the training.
-            apart = found.held_back(self.params.train.validation, site.seed)
-            arrays = from_peers(x, w, 2 * batch + apart, found.keys(site.seed))
+            arrays = from_peers(x, w, among, found.keys(site.seed))
         return Samples(arrays=arrays, people=table.people, parts=parts, batch=batch)
 
     def losses(
@@ -78,21 +76,6 @@ class Training:
     def error(self, networks: Any, batch: Mapping[str, Tensor], draws: Any) -> Tensor:
         """The same, for validation."""
         return self.losses(networks, batch, draws)["error"]
-
-
-def _sessions(people: list[str]) -> NDArray[np.intp]:
-    """Which of a person's rows each is."""
-    seen: dict[str, int] = {}
-    found = np.zeros(len(people), dtype=np.intp)
-    for row, person in enumerate(people):
-        found[row] = seen.get(person, 0)
-        seen[person] = seen.get(person, 0) + 1
-    return found
-
-
-def falling(moment: Moment) -> float:
-    """The learning rate falls to a hundredth, as a cosine."""
-    return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * moment.done))
 
 
 def size(params: FedComBatParams, q: int, p: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -32,3 +33,8 @@ class Moment:
     def done(self) -> float:
         """Share of the training before this step, 0 to 1."""
         return self.step / self.steps
+
+
+def falling(moment: Moment) -> float:
+    """A learning rate that falls to a hundredth, as a cosine."""
+    return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * moment.done))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from motet.errors import PlanError
+from motet.releases import Arrays
 from motet.site import draw
 from motet.training.phase import Group, Train
 
@@ -166,6 +167,22 @@ def build(train: Train, sizes: Mapping[str, int], *, seed: int, device: str = "c
         dtype=DTYPES[train.options.precision],
         device=torch.device(device),
     )
+
+
+def trained(train: Train, sizes: Mapping[str, int], shared: Arrays) -> Any:
+    """The module with the weights of a finished training, float64 on the processor."""
+    with torch.random.fork_rng(devices=[]):
+        module = train.build(sizes)
+    networks = Networks(
+        module,
+        train.groups,
+        batches=sizes["batches"],
+        dtype=torch.float64,
+        device=torch.device("cpu"),
+    )
+    for group in train.leaving:
+        networks.load(group.name, shared[f"{train.name}.{group.name}"])
+    return module
 
 
 def counted(module: nn.Module, name: str, *, batches: int = 0) -> int:

@@ -39,7 +39,7 @@ class Optimizer:
         if kind not in KINDS:
             raise PlanError(f"There is no optimizer '{kind}'; known: {', '.join(KINDS)}.")
         if kind != "sgd":
-            given["fused"] = networks.dtype != torch.bfloat16
+            given["fused"] = True
         self._vectors = {name: networks.parameters[name] for name in update.groups}
         by_rate: dict[float, list[Tensor]] = {}
         for name, vector in self._vectors.items():

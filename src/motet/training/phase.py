@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -397,7 +397,9 @@ class Train(Phase):
         adaptive = update.optimizer["name"] != "sgd"
         if not exact and how.moments == "averaged" and adaptive:
             specs += [
-                replace_name(specs[0], f"{name}.{moment}", f"{name}: the optimizer's {moment}")
+                replace(
+                    specs[0], name=f"{name}.{moment}", meaning=f"{name}: the optimizer's {moment}"
+                )
                 for moment in MOMENTS
             ]
         return specs
@@ -413,11 +415,6 @@ class Train(Phase):
         every = Turn(number=0, first=0, after=1, validates=bool(self.options.validation))
         found |= {spec.name: spec for spec in self.arrays(every) if local or spec is not _OF_WEIGHT}
         return tuple(found.values())
-
-
-def replace_name(spec: ArraySpec, name: str, meaning: str) -> ArraySpec:
-    """The same declaration of another array."""
-    return ArraySpec(name=name, shape=spec.shape, dtype=spec.dtype, meaning=meaning)
 
 
 _OF_WEIGHT = ArraySpec(

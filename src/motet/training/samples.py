@@ -16,6 +16,16 @@ from motet.training.draws import Draws, sample_keys
 Int = NDArray[np.intp]
 
 
+def numbered(people: NDArray[Any]) -> NDArray[np.intp]:
+    """Which of a person's rows each is, (n,): their draws differ."""
+    seen: dict[str, int] = {}
+    found = np.zeros(len(people), dtype=np.intp)
+    for row, person in enumerate(people.tolist()):
+        found[row] = seen.get(person, 0)
+        seen[person] = seen.get(person, 0) + 1
+    return found
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Samples:
     """Samples of a site's people, in any order.
