@@ -145,7 +145,6 @@ def test_a_warm_up_is_exact_mode() -> None:
     turns = [train.turn(n) for n in range(train.exchanges(train.steps(len(BATCH))))]
     assert [t.exact for t in turns] == [True] * 6 + [False]
     assert (turns[-1].first, turns[-1].after) == (4, 8)
-    other = toy(options(steps=4))
     warm = replace(train, options=local(steps=5, warm_up=4))
     assert warm.steps(len(BATCH)) == 8
     states: list[Any] = []
@@ -157,9 +156,9 @@ def test_a_warm_up_is_exact_mode() -> None:
         count = sum(int(one["samples"][0]) for one in sent)
         trainer.step(turn, {n: sum(one[n] for one in sent) / count for n in turn.leaving})
         states.append(trainer.told())
-    # The schedule knows the whole training: rates differ from those of a training of 4 steps.
     assert set(states[-1]) > {"toy.critic.exp_avg", "toy.encoder.exp_avg_sq"}
-    assert exact(other, ask(), SHARED)["toy.critic"].shape == states[-1]["toy.critic"].shape
+    moments = [state["toy.encoder.exp_avg"] for state in states]
+    assert np.abs(moments[-1] - moments[0]).max() > 0  # what the first local step goes on from
 
 
 def test_what_leaves_is_what_is_declared_and_knows_no_number_of_people() -> None:
