@@ -19,9 +19,10 @@ from motet.plan import Plan, build_plan
 from motet.strategies import strategy_for
 from motet.strategies.in_place import InPlace
 from motet.training import noise
-from motet.training.gradients import Feed, losses_of, weights_at
+from motet.training.feed import Feed
+from motet.training.gradients import losses_of, weights_at
 from motet.training.moment import Moment
-from motet.training.networks import Networks, build
+from motet.training.networks import Networks, build, joined
 from motet.training.phase import Train, Turn
 
 DP = {"epsilon": 8.0, "delta": 1e-4, "clip": 1.0}
@@ -112,10 +113,12 @@ def flat(arrays: Mapping[str, Any], names: Any) -> Array:
 def person(here: World, networks: Networks, feed: Feed, rows: Array) -> Array:
     """The gradient of a person, by one ordinary backward pass: an oracle of another kind."""
     (update,) = here.train.updates
-    losses = losses_of(update.losses, networks, feed, rows, here.moment.step)
+    (portion,) = feed.due(rows, here.moment.step).portions()
+    losses = losses_of(update.losses, networks, portion)
     weights = weights_at(update, here.moment)
     total = torch.stack([weights[name] * loss.sum() for name, loss in losses.items()]).sum()
-    return flat(networks.gradients(total, update.groups), update.groups)
+    found = networks.gradients(total, update.groups)
+    return flat({name: joined(parts) for name, parts in found.items()}, update.groups)
 
 
 def clipped(gradient: Array, clip: float) -> Array:

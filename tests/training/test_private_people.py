@@ -50,8 +50,8 @@ def test_opacus_has_the_same_gradients_of_samples(here: World) -> None:
     feed, rows = here.feed(networks), np.arange(5)
     mine = [summed(here, [rows[k : k + 1]], 1e9) for k in range(5)]
     wrapped = GradSampleModule(networks.module, loss_reduction="sum", strict=False)
-    seen = {**feed.batch(rows), **feed.constants}
-    losses = update.losses(networks.module, seen, feed.draws(rows, 0))
+    (portion,) = feed.due(rows, 0).portions()
+    losses = update.losses(networks.module, portion.seen, portion.draws)
     losses["reconstruction"].sum().backward()
     for k in range(5):
         theirs = torch.cat(

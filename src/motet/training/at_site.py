@@ -16,9 +16,10 @@ from motet.releases import Arrays
 from motet.site import Site
 from motet.training.device import device_named, steady
 from motet.training.exchange import as_bfloat16
-from motet.training.gradients import Feed, losses_of, summed_gradients, total_of
+from motet.training.feed import MOST, Feed
+from motet.training.gradients import losses_of, summed_gradients, total_of
 from motet.training.moment import Moment
-from motet.training.networks import Networks, build
+from motet.training.networks import Networks, build, joined
 from motet.training.optimizer import Optimizer
 from motet.training.phase import (
     LOSSES,
@@ -103,6 +104,8 @@ def _workshop(train: Train, site: Site, shared: Arrays) -> Workshop:
             keys,
             dtype=networks.dtype,
             device=networks.device,
+            # A site's share of a step varies; what validates comes in passes of the same size.
+            at_once=min(MOST, 2 * how.batch) or MOST,
             compiled=how.compile and networks.device.type == "cuda",
         ),
         order=Order(keys=keys[trained], rates=each),
@@ -153,13 +156,12 @@ def _moment(train: Train, shop: Workshop, step: int) -> Moment:
 
 
 def _validated(train: Train, turn: Turn, shop: Workshop, site: Site) -> Arrays:
-    assert train.validate is not None
+    judge = _named(train)
     total = torch.zeros((), dtype=torch.float64)
     with torch.no_grad():
-        for start in range(0, len(shop.judged), shop.feed.at_once):
-            rows = shop.judged[start : start + shop.feed.at_once]
-            # The same draws at every validation: what differs is the networks.
-            found = losses_of(_named(train), shop.networks, shop.feed, rows, -1)
+        # The same draws at every validation: what differs is the networks.
+        for portion in shop.feed.due(shop.judged, -1).portions():
+            found = losses_of(shop.feed.made(judge), shop.networks, portion)
             total += found[VALIDATION].sum().cpu()
     if not torch.isfinite(total):
         raise _diverged(site, turn, VALIDATION)
@@ -182,13 +184,14 @@ def _summed(train: Train, turn: Turn, shop: Workshop, site: Site, state: _State)
     update = train.update(turn.update)
     rows, moment = shop.due(turn.first), _moment(train, shop, turn.first)
     mixed = train.options.precision == "bfloat16"
-    found = summed_gradients(shop.networks, update, shop.feed, rows, moment, mixed=mixed)
+    due = shop.feed.due(rows, turn.first)
+    found = summed_gradients(shop.networks, update, shop.feed, due, moment, mixed=mixed)
     losses = [total_of(found.losses[name]) for name in sorted(found.losses)]
     _check_finite(site, turn, dict(zip(sorted(found.losses), losses, strict=True)))
     arrays = {LOSSES: np.asarray(losses), SAMPLES: np.asarray([found.samples], dtype=np.int64)}
     for name in turn.leaving:
         rest = torch.zeros_like(shop.networks.buffers[name])
-        flat = torch.cat([found.of[name], rest])
+        flat = joined([*found.of[name], rest])
         arrays[name] = sent(train, shop.networks.shaped(name, flat))
     state.step_alone(update, found.of, found.samples, moment)
     return arrays
@@ -205,20 +208,19 @@ def _stepped(train: Train, turn: Turn, shop: Workshop, site: Site, state: _State
     }
     counts = dict.fromkeys((u.name for u in train.updates), 0)
     begun = _moment(train, shop, turn.first)
-    for step in range(turn.first, turn.after):
-        rows = shop.due(step)
-        if not len(rows):
+    rows = {step: shop.due(step) for step in range(turn.first, turn.after)}
+    for due in shop.feed.ahead(rows):
+        if not due.samples:
             continue
-        moment = replace(begun, step=step)
+        moment = replace(begun, step=due.step)
         for update in train.updates:
-            if not update.runs(step):
+            if not update.runs(due.step):
                 continue
             found = summed_gradients(
-                shop.networks, update, shop.feed, rows, moment, mixed=mixed, mean=True
+                shop.networks, update, shop.feed, due, moment, mixed=mixed, mean=True
             )
             if near:
-                for name, gradient in found.of.items():
-                    gradient += near * (shop.networks.parameters[name] - base[name])
+                _pull(shop.networks, found.of, base, near)
             shop.optimizers[update.name].step(found.of, moment)
             counts[update.name] += found.samples
             for name, loss in found.losses.items():
@@ -230,6 +232,18 @@ def _stepped(train: Train, turn: Turn, shop: Workshop, site: Site, state: _State
         SAMPLES: np.asarray([counts[u.name] for u in train.updates], dtype=np.int64),
         **state.leave(turn, weight=float(max(counts.values()))),
     }
+
+
+def _pull(
+    networks: Networks,
+    gradients: MutableMapping[str, list[Tensor]],
+    base: Mapping[str, Tensor],
+    mu: float,
+) -> None:
+    """Add the gradient of the proximal term, ``mu (w - w_shared)`` (Li et al. 2020, eq. 2)."""
+    for name, parts in gradients.items():
+        away = networks.parts(name, mu * (networks.parameters[name] - base[name]))
+        gradients[name] = [g + pull for g, pull in zip(parts, away, strict=True)]
 
 
 class _State:
@@ -270,18 +284,14 @@ class _State:
             self._shop.optimizers[update.name].take(known, ran if known else 0)
 
     def step_alone(
-        self, update: Update, gradients: Mapping[str, Tensor], samples: int, moment: Moment
+        self, update: Update, gradients: Mapping[str, list[Tensor]], samples: int, moment: Moment
     ) -> None:
         """In exact mode, a step of the groups that never leave, by the site's own samples."""
         local = [n for n in update.groups if self._train.group(n).keeper == "local"]
         if not local or not samples:
             return
-        zero = {n: torch.zeros_like(g) for n, g in gradients.items()}
-        before = {n: self._shop.networks.parameters[n].clone() for n in zero if n not in local}
-        mean = {n: gradients[n] / samples if n in local else zero[n] for n in zero}
+        mean = {name: [part / samples for part in gradients[name]] for name in local}
         self._shop.optimizers[update.name].step(mean, moment)
-        for name, flat in before.items():
-            self._shop.networks.parameters[name].copy_(flat)
         self._keep(local, update)
 
     def leave(self, turn: Turn, *, weight: float) -> dict[str, NDArray[Any]]:

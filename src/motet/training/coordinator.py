@@ -101,12 +101,9 @@ class Trainer:
         """A step of exact mode along mean gradients."""
         with steady(self.train.options.threads):
             optimizer = self._optimizers[turn.update]
-            update = self.train.update(turn.update)
-            flat = {name: self._flat(name, gradients[name]) for name in turn.leaving}
-            for name in update.groups:
-                flat.setdefault(name, torch.zeros_like(self._networks.parameters[name]))
+            parts = {name: self._parts(name, gradients[name]) for name in turn.leaving}
             moment = Moment(step=turn.first, steps=self.steps, per_epoch=self._per_epoch)
-            optimizer.step(flat, moment)
+            optimizer.step(parts, moment)
             self._follow(turn.leaving, 1)
             if self.train.options.mode == "local" and self.train.options.moments == "averaged":
                 self._averaged |= {k: v for k, v in optimizer.moments().items() if _of(k, turn)}
@@ -122,14 +119,16 @@ class Trainer:
     def adapt(self, turn: Turn, changes: Numbers) -> None:
         """A step of the coordinator's own optimizer against what networks changed by."""
         with steady(self.train.options.threads):
-            flat = {name: -self._flat(name, changes[name]) for name in turn.leaving}
-            self._server.step(flat, Moment(step=turn.first, steps=self.steps, per_epoch=1.0))
+            parts = {name: self._parts(name, -changes[name]) for name in turn.leaving}
+            self._server.step(parts, Moment(step=turn.first, steps=self.steps, per_epoch=1.0))
             self._take_moments(changes)
             self._follow(turn.leaving, turn.after - turn.first)
 
-    def _flat(self, name: str, array: NDArray[Any]) -> torch.Tensor:
+    def _parts(self, name: str, array: NDArray[Any]) -> list[torch.Tensor]:
+        """What came of a group's parameters, one a parameter; buffers have no gradient."""
         flat = self._networks.flat(name, torch.from_numpy(np.ascontiguousarray(array)))
-        return flat[: len(self._networks.parameters[name])].to(self._networks.dtype)
+        flat = flat[: len(self._networks.parameters[name])].to(self._networks.dtype)
+        return self._networks.parts(name, flat)
 
     def _take_moments(self, changes: Numbers) -> None:
         for key, change in changes.items():

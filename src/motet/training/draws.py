@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -86,19 +86,22 @@ class Draws:
     def __len__(self) -> int:
         return len(self._keys)
 
+    def _salts(self, purpose: str) -> NDArray[np.int64]:
+        """Of the step, (1,), or of every sample's step, (B,)."""
+        return np.array([_salt(purpose, self.step)])
+
     def _uniform64(self, purpose: str, count: int) -> Tensor:
         """(B, count) float64 in the open interval (0, 1)."""
         if self._keys.device.type == "cpu":
-            salt = _salt(purpose, self.step)
             keys = self._keys.numpy().view(np.uint64)
-            start = _mixed_here(keys ^ np.uint64(salt % (1 << 64)))
+            start = _mixed_here(keys ^ self._salts(purpose).view(np.uint64))
             here = _mixed_here(start[:, None] + _counter(count))
             here >>= np.uint64(12)
             return torch.from_numpy((here.astype(np.float64) + 0.5) * 2.0**-52)
         return self._by_torch(purpose, count)
 
     def _by_torch(self, purpose: str, count: int) -> Tensor:
-        salt = _salt(purpose, self.step)
+        salt = torch.from_numpy(self._salts(purpose)).to(self._keys.device)
         there = torch.arange(1, count + 1, device=self._keys.device, dtype=torch.int64)
         bits = _mixed(_mixed(self._keys ^ salt)[:, None] + there * _signed(GAMMA))
         return (_shifted(bits, 12).to(torch.float64) + 0.5) * 2.0**-52
@@ -127,3 +130,73 @@ class Draws:
     def integers(self, purpose: str, below: int) -> Tensor:
         """(B,) int64, uniform in 0 … below - 1."""
         return (self._uniform64(purpose, 1)[:, 0] * below).to(torch.int64).clamp_(max=below - 1)
+
+
+class DrawsAhead(Draws):
+    """Draws of several steps, made for all of them when the first is asked for.
+
+    A step of few samples is over before its draws are: a call of NumPy or a kernel takes as long
+    for one step's numbers as for those of twenty. The numbers are the same.
+
+    Parameters
+    ----------
+    keys : (B,) int64 tensor
+        Of the samples of all steps, one step after another.
+    steps, counts : sequence of int
+        The steps, and how many samples each has.
+    dtype : torch.dtype
+    """
+
+    MOST = 2**20
+    """Numbers of one purpose that are made at once; more are made when their step is there."""
+
+    def __init__(
+        self, keys: Tensor, steps: Sequence[int], counts: Sequence[int], dtype: torch.dtype
+    ) -> None:
+        super().__init__(keys, -1, dtype)
+        self._steps, self._counts = list(steps), list(counts)
+        self._found: dict[tuple[str, str, tuple[int, ...]], Sequence[Tensor]] = {}
+
+    def _salts(self, purpose: str) -> NDArray[np.int64]:
+        return np.repeat([_salt(purpose, step) for step in self._steps], self._counts)
+
+    def of_steps(self) -> list[Draws]:
+        """Each step's."""
+        parts = self._keys.split_with_sizes(self._counts)
+        return [_Step(self, k, part, self._steps[k], self._dtype) for k, part in enumerate(parts)]
+
+    def found(self, kind: str, purpose: str, shape: tuple[int, ...], which: int) -> Tensor | None:
+        """What one step has of it; None where it is too much to be made for all."""
+        if len(self) * math.prod(shape) > self.MOST:
+            return None
+        at = kind, purpose, shape
+        if at not in self._found:
+            made: Callable[..., Tensor] = getattr(self, kind)
+            self._found[at] = made(purpose, *shape).split_with_sizes(self._counts)
+        return self._found[at][which]
+
+
+class _Step(Draws):
+    """One step of draws that are made ahead."""
+
+    def __init__(
+        self, ahead: DrawsAhead, which: int, keys: Tensor, step: int, dtype: torch.dtype
+    ) -> None:
+        super().__init__(keys, step, dtype)
+        self._ahead, self._which = ahead, which
+
+    def uniform(self, purpose: str, *shape: int) -> Tensor:
+        found = self._ahead.found("uniform", purpose, shape, self._which)
+        return super().uniform(purpose, *shape) if found is None else found
+
+    def normal(self, purpose: str, *shape: int) -> Tensor:
+        found = self._ahead.found("normal", purpose, shape, self._which)
+        return super().normal(purpose, *shape) if found is None else found
+
+    def gumbel(self, purpose: str, *shape: int) -> Tensor:
+        found = self._ahead.found("gumbel", purpose, shape, self._which)
+        return super().gumbel(purpose, *shape) if found is None else found
+
+    def integers(self, purpose: str, below: int) -> Tensor:
+        found = self._ahead.found("integers", purpose, (below,), self._which)
+        return super().integers(purpose, below) if found is None else found

@@ -4,94 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from motet.errors import PlanError
-from motet.training.draws import Draws
+from motet.training.feed import Due, Feed, Portion
 from motet.training.moment import Moment
 from motet.training.networks import Networks
 from motet.training.phase import Losses, Update
-from motet.training.samples import Samples
-
-Int = NDArray[np.intp]
-
-
-class Feed:
-    """Samples as batches of tensors.
-
-    Arrays that fit are kept on the device as they are; larger ones are read when they are due.
-
-    Parameters
-    ----------
-    samples : Samples
-    keys : (n,) int64
-    dtype : torch.dtype
-    device : torch.device
-    compiled : bool
-        Whether losses are compiled (``torch.compile``) when they are first computed.
-    at_once : int
-        Most samples of one pass through the networks: a step of more is made of several.
-    """
-
-    HELD = 2**28
-    """Bytes of an array that is kept on the device."""
-
-    def __init__(
-        self,
-        samples: Samples,
-        keys: NDArray[np.int64],
-        *,
-        dtype: torch.dtype,
-        device: torch.device,
-        at_once: int = 4096,
-        compiled: bool = False,
-    ) -> None:
-        self._compiled: dict[str, Losses] | None = {} if compiled else None
-        self._dtype, self.device, self.at_once = dtype, device, at_once
-        self._keys = torch.from_numpy(keys).to(device)
-        self._held: dict[str, Tensor] = {}
-        self._read: dict[str, NDArray[Any]] = {}
-        self.constants = {n: self._tensor(np.array(a)) for n, a in samples.constants.items()}
-        for name, array in samples.arrays.items():
-            if array.nbytes <= self.HELD:
-                self._held[name] = self._tensor(np.array(array))
-            else:
-                self._read[name] = array
-
-    def _tensor(self, array: NDArray[Any]) -> Tensor:
-        found = torch.from_numpy(np.ascontiguousarray(array))
-        dtype = self._dtype if found.is_floating_point() else found.dtype
-        return found.to(self.device, dtype)
-
-    def batch(self, rows: Int) -> dict[str, Tensor]:
-        """What losses see of some samples, beside :attr:`constants`."""
-        index = torch.from_numpy(rows).to(self.device)
-        found = {name: array[index] for name, array in self._held.items()}
-        if self._read:
-            found |= {name: self._tensor(array[rows]) for name, array in self._read.items()}
-        return found
-
-    def keys(self, rows: Int) -> Tensor:
-        """Of which their draws are made, (B,) int64."""
-        return self._keys[torch.from_numpy(rows).to(self.device)]
-
-    def made(self, losses: Losses) -> Losses:
-        """Losses as they are computed: compiled where that is asked, once."""
-        if self._compiled is None:
-            return losses
-        name = str(getattr(losses, "__qualname__", losses))
-        if name not in self._compiled:
-            self._compiled[name] = torch.compile(losses, dynamic=True)
-        return self._compiled[name]
-
-    def draws(self, rows: Int, step: int) -> Draws:
-        """Their draws in a step."""
-        return Draws(self.keys(rows), step, self._dtype)
 
 
 @dataclass(kw_only=True)
@@ -100,15 +21,15 @@ class Gradients:
 
     Attributes
     ----------
-    of : dict of str to Tensor
-        Group -> flat gradient of its parameters.
+    of : dict of str to list of Tensor
+        Group -> gradient of each of its parameters.
     losses : dict of str to list of Tensor
         Sums of every loss, weighted by nothing, one a pass; they are read together, later, so
         that no step waits for the device.
     samples : int
     """
 
-    of: dict[str, Tensor]
+    of: dict[str, list[Tensor]]
     losses: dict[str, list[Tensor]]
     samples: int
 
@@ -128,7 +49,7 @@ def summed_gradients(
     networks: Networks,
     update: Update,
     feed: Feed,
-    rows: Int,
+    due: Due,
     moment: Moment,
     *,
     mixed: bool = False,
@@ -138,8 +59,8 @@ def summed_gradients(
 
     Parameters
     ----------
-    rows : (B,) int
-        Which samples; nobody's gradient is zero.
+    due : Due
+        The samples; nobody's gradient is zero.
     moment : Moment
     mixed : bool
         Whether losses are computed in bfloat16 where torch holds that to be safe.
@@ -147,11 +68,11 @@ def summed_gradients(
         Whether gradients are means over the samples; otherwise sums.
     """
     weights = weights_at(update, moment)
-    share = 1.0 / len(rows) if mean and len(rows) else 1.0
-    found = Gradients(of={}, losses={name: [] for name in weights}, samples=len(rows))
-    for start in range(0, len(rows), feed.at_once):
-        part = rows[start : start + feed.at_once]
-        losses = losses_of(update.losses, networks, feed, part, moment.step, mixed=mixed)
+    share = 1.0 / due.samples if mean and due.samples else 1.0
+    found = Gradients(of={}, losses={name: [] for name in weights}, samples=due.samples)
+    computed = feed.made(update.losses)
+    for portion in due.portions():
+        losses = losses_of(computed, networks, portion, mixed=mixed)
         if set(losses) != set(weights):
             raise PlanError(f"Update '{update.name}' has the losses {sorted(losses)}.")
         sums = {name: loss.sum() for name, loss in losses.items()}
@@ -159,37 +80,30 @@ def summed_gradients(
         assert isinstance(total, Tensor)
         for name, value in sums.items():
             found.losses[name].append(value.detach())
-        for name, gradient in networks.gradients(total, update.groups).items():
-            if len(rows) > feed.at_once:
-                gradient = found.of[name] + gradient if name in found.of else gradient.clone()
-            found.of[name] = gradient
+        for name, parts in networks.gradients(total, update.groups).items():
+            so_far = found.of.get(name)
+            found.of[name] = (
+                parts if so_far is None else [a + b for a, b in zip(so_far, parts, strict=True)]
+            )
     for name in update.groups:
         if name not in found.of:
-            found.of[name] = torch.zeros_like(networks.parameters[name])
+            found.of[name] = [torch.zeros_like(leaf) for leaf in networks.leaves[name]]
     return found
 
 
 def losses_of(
-    losses: Losses,
-    networks: Networks,
-    feed: Feed,
-    rows: Int,
-    step: int,
-    *,
-    mixed: bool = False,
+    losses: Losses, networks: Networks, portion: Portion, *, mixed: bool = False
 ) -> Mapping[str, Tensor]:
     """What `losses` gives for some samples: one value a sample each."""
-    batch, draws = {**feed.batch(rows), **feed.constants}, feed.draws(rows, step)
-    losses = feed.made(losses)
     if mixed:
         with torch.autocast(networks.device.type, dtype=torch.bfloat16):
-            found = losses(networks.module, batch, draws)
+            found = losses(networks.module, portion.seen, portion.draws)
     else:
-        found = losses(networks.module, batch, draws)
+        found = losses(networks.module, portion.seen, portion.draws)
     for name, loss in found.items():
-        if loss.shape != (len(rows),):
+        if loss.shape != (len(portion),):
             raise PlanError(
                 f"The loss '{name}' has the shape {tuple(loss.shape)}: it needs one value a "
-                f"sample, ({len(rows)},)."
+                f"sample, ({len(portion)},)."
             )
     return found

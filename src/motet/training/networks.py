@@ -56,7 +56,6 @@ class Networks:
             )
         self.leaves: dict[str, list[nn.Parameter]] = {}
         self._refreshed: dict[str, list[Any]] = {}
-        self._room: dict[tuple[str, ...], Tensor] = {}
         self.parameters: dict[str, Tensor] = {}
         self.buffers: dict[str, Tensor] = {}
         for name, child in children.items():
@@ -69,11 +68,8 @@ class Networks:
         if group.keeper == "owned" and any(len(p) != self.batches for p in self.leaves[name]):
             raise PlanError(f"A parameter of the owned group '{name}' has no axis of batches.")
         flat = _joined((p.data for p in self.leaves[name]), self.dtype, self.device)
-        start = 0
-        for parameter in self.leaves[name]:
-            part = flat[start : start + parameter.numel()]
-            parameter.data = part.view(parameter.shape)
-            start += parameter.numel()
+        for parameter, part in zip(self.leaves[name], self.parts(name, flat), strict=True):
+            parameter.data = part
         buffers = [(m, key) for m in child.modules() for key in m._buffers]  # noqa: SLF001
         rest = _joined((getattr(m, key) for m, key in buffers), self.dtype, self.device)
         start = 0
@@ -123,30 +119,35 @@ class Networks:
         parts = shaped.split_with_sizes(widths, dim=1)
         return torch.cat([part.reshape(-1) for part in parts])
 
-    def gradients(self, total: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-        """Flat gradients of a number with respect to some groups; zero where it has nothing.
+    def gradients(self, total: Tensor, names: Sequence[str]) -> dict[str, list[Tensor]]:
+        """Gradients of a number with respect to some groups; zero where it has nothing.
 
-        They are overwritten by the next ones of the same groups: fresh memory in every step costs
-        a tenth of the step.
+        One a parameter, as torch makes them: to join them costs memory traffic that only an
+        exchange needs.
         """
         leaves = [leaf for name in names for leaf in self.leaves[name]]
-        parts = torch.autograd.grad(total, leaves, allow_unused=True)
-        flat = [
-            leaf.new_zeros(leaf.numel()) if part is None else part.reshape(-1)
-            for leaf, part in zip(leaves, parts, strict=True)
-        ]
-        sizes = [len(self.parameters[name]) for name in names]
-        key = tuple(names)
-        if key not in self._room:
-            self._room[key] = torch.empty(sum(sizes), dtype=self.dtype, device=self.device)
-        torch.cat(flat, out=self._room[key])
-        return dict(zip(names, self._room[key].split_with_sizes(sizes), strict=True))
+        parts = iter(torch.autograd.grad(total, leaves, allow_unused=True))
+        found: dict[str, list[Tensor]] = {}
+        for name in names:
+            pairs = zip(self.leaves[name], parts, strict=False)
+            found[name] = [torch.zeros_like(leaf) if g is None else g for leaf, g in pairs]
+        return found
+
+    def parts(self, name: str, flat: Tensor) -> list[Tensor]:
+        """A flat vector of a group's parameters as views, one a parameter."""
+        split = flat.split_with_sizes([leaf.numel() for leaf in self.leaves[name]])
+        return [part.view(leaf.shape) for part, leaf in zip(split, self.leaves[name], strict=True)]
 
     def refresh(self, names: Iterable[str]) -> None:
         """Let modules that keep something of their weights (spectral norms) take the new ones."""
         for name in names:
             for part in self._refreshed[name]:
                 part.refresh()
+
+
+def joined(parts: Iterable[Tensor]) -> Tensor:
+    """Tensors as one flat vector."""
+    return torch.cat([part.reshape(-1) for part in parts])
 
 
 def _joined(parts: Iterable[Tensor], dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -13,7 +13,8 @@ from torch.func import functional_call, grad, vmap
 
 from motet.errors import PlanError
 from motet.training.draws import Draws
-from motet.training.gradients import Feed, weights_at
+from motet.training.feed import Feed
+from motet.training.gradients import weights_at
 from motet.training.moment import Moment
 from motet.training.networks import Networks
 from motet.training.phase import Update

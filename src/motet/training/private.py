@@ -15,7 +15,7 @@ from motet.releases import Arrays
 from motet.site import Site
 from motet.training.at_site import sent
 from motet.training.device import device_named, steady
-from motet.training.gradients import Feed
+from motet.training.feed import Feed
 from motet.training.moment import Moment
 from motet.training.networks import Networks, build
 from motet.training.noise import drawn, normal

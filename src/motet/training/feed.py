@@ -1,0 +1,173 @@
+"""Samples as the tensors that losses see, step after step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from motet.training.draws import Draws, DrawsAhead
+from motet.training.phase import Losses
+from motet.training.samples import Samples
+
+Int = NDArray[np.intp]
+MOST = 4096
+"""Samples of a pass through the networks, where nothing says that they are larger."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Portion:
+    """Samples that pass through the networks together.
+
+    Attributes
+    ----------
+    seen : mapping of str to Tensor
+        What losses see of them: a row a sample, and what is the same for all.
+    draws : Draws
+        Theirs, of the step.
+    """
+
+    seen: Mapping[str, Tensor]
+    draws: Draws
+
+    def __len__(self) -> int:
+        return len(self.draws)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Due:
+    """A site's samples of one step.
+
+    Attributes
+    ----------
+    step : int
+    samples : int
+    portions : callable
+        ``() -> iterable of Portion``: one pass after another, as often as they are asked for.
+    """
+
+    step: int
+    samples: int
+    portions: Callable[[], Iterable[Portion]]
+
+
+class Feed:
+    """Samples as batches of tensors.
+
+    Arrays that fit are kept on the device as they are; larger ones are read when they are due.
+
+    Parameters
+    ----------
+    samples : Samples
+    keys : (n,) int64
+    dtype : torch.dtype
+    device : torch.device
+    compiled : bool
+        Whether losses are compiled (``torch.compile``) when they are first computed.
+    at_once : int
+        Most samples of one pass through the networks: a step of more is made of several.
+    """
+
+    HELD = 2**28
+    """Bytes of an array that is kept on the device."""
+    AHEAD = 2**22
+    """Bytes of steps that are gathered together, ahead of their time: a cache holds them."""
+    STEPS = 32
+    """The most steps that are."""
+
+    def __init__(
+        self,
+        samples: Samples,
+        keys: NDArray[np.int64],
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        at_once: int = MOST,
+        compiled: bool = False,
+    ) -> None:
+        self._compiled: dict[Losses, Losses] | None = {} if compiled else None
+        self._dtype, self.device, self.at_once = dtype, device, at_once
+        self._keys = torch.from_numpy(keys).to(device)
+        self._held: dict[str, Tensor] = {}
+        self._read: dict[str, NDArray[Any]] = {}
+        self.constants = {n: self._tensor(np.array(a)) for n, a in samples.constants.items()}
+        for name, array in samples.arrays.items():
+            if array.nbytes <= self.HELD:
+                self._held[name] = self._tensor(np.array(array))
+            else:
+                self._read[name] = array
+        size = torch.finfo(dtype).bits // 8
+        numbers = sum(a.size for a in samples.arrays.values()) / max(1, len(samples))
+        self._each = max(1.0, numbers * size)
+
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
+        found = torch.from_numpy(np.ascontiguousarray(array))
+        dtype = self._dtype if found.is_floating_point() else found.dtype
+        return found.to(self.device, dtype)
+
+    def batch(self, rows: Int) -> dict[str, Tensor]:
+        """What losses see of some samples, beside :attr:`constants`."""
+        index = torch.from_numpy(rows).to(self.device)
+        found = {name: array[index] for name, array in self._held.items()}
+        if self._read:
+            found |= {name: self._tensor(array[rows]) for name, array in self._read.items()}
+        return found
+
+    def keys(self, rows: Int) -> Tensor:
+        """Of which their draws are made, (B,) int64."""
+        return self._keys[torch.from_numpy(rows).to(self.device)]
+
+    def made(self, losses: Losses) -> Losses:
+        """Losses as they are computed: compiled where that is asked, once."""
+        if self._compiled is None:
+            return losses
+        if losses not in self._compiled:
+            self._compiled[losses] = torch.compile(losses, dynamic=True)
+        return self._compiled[losses]
+
+    def due(self, rows: Int, step: int) -> Due:
+        """Samples of one step."""
+        return Due(step=step, samples=len(rows), portions=partial(self._portions, rows, step))
+
+    def _portions(self, rows: Int, step: int) -> Iterator[Portion]:
+        for start in range(0, len(rows), self.at_once):
+            part = rows[start : start + self.at_once]
+            draws = Draws(self.keys(part), step, self._dtype)
+            yield Portion(seen=self.batch(part) | self.constants, draws=draws)
+
+    def ahead(self, rows: Mapping[int, Int]) -> Iterator[Due]:
+        """Samples of step after step; those of several small steps are gathered at once.
+
+        Parameters
+        ----------
+        rows : mapping of int to (B,) int
+            Step -> its samples.
+        """
+        block: dict[int, Int] = {}
+        for step, found in rows.items():
+            held = sum(map(len, block.values())) + len(found)
+            if block and (len(block) == self.STEPS or held * self._each > self.AHEAD):
+                yield from self._gathered(block)
+                block = {}
+            block[step] = found
+        yield from self._gathered(block)
+
+    def _gathered(self, block: Mapping[int, Int]) -> Iterator[Due]:
+        counts = [len(rows) for rows in block.values()]
+        # What is compiled makes its draws itself.
+        if len(block) < 2 or max(counts) > self.at_once or self._compiled is not None:
+            yield from (self.due(rows, step) for step, rows in block.items())
+            return
+        rows = np.concatenate(list(block.values()))
+        parts = {name: array.split_with_sizes(counts) for name, array in self.batch(rows).items()}
+        draws = DrawsAhead(self.keys(rows), list(block), counts, self._dtype).of_steps()
+        for k, step in enumerate(block):
+            seen = {name: split[k] for name, split in parts.items()} | self.constants
+            portion = [Portion(seen=seen, draws=draws[k])] if counts[k] else []
+            yield Due(step=step, samples=counts[k], portions=portion.__iter__)
