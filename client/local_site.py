@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ class LocalSite:
     fitted: NDArray[np.bool_] | None = None
     scratch: MutableMapping[str, Any] = field(default_factory=dict)
     device: str = "cpu"
+    folder: Path | None = None
 
     @property
     def fit(self) -> NDArray[np.bool_]:

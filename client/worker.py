@@ -280,6 +280,7 @@ class SiteWorker:
             keep=keep,
             say=self._say,
             device=self._device,
+            folder=self._folder,
         )
         permission = Permission(
             gate=self._gate,

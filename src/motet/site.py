@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, MutableMapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -35,6 +36,9 @@ class Site(Protocol):
         What can be made again at any time, kept in memory from phase to phase: networks, samples.
     device : str
         Where networks are trained: ``cpu``, ``cuda`` or ``auto``.
+    folder : Path, optional
+        The site's own, for what is too large for memory and can be made again; nothing in it
+        leaves. None where everything is in memory.
     """
 
     name: str
@@ -45,6 +49,7 @@ class Site(Protocol):
     seed: int
     scratch: MutableMapping[str, Any]
     device: str
+    folder: Path | None
 
     @property
     def fit(self) -> NDArray[np.bool_]:

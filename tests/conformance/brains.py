@@ -19,6 +19,7 @@ from motet.images.images import Images
 from motet.plan import parse_params
 from motet.registry import methods
 from motet.simulation import Result, run_sites
+from motet.training.options import TrainedParams
 
 SHAPE = (17, 20, 15)
 AFFINE = np.array([[-8.0, 0, 0, 60], [0, 8.0, 0, -70], [0, 0, 8.0, -50], [0, 0, 0, 1]])
@@ -40,6 +41,11 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "functional_normalization": {"default": {"components": 1}},
     "nyul": {"default": {}},
     "mica": {"default": {}, "travelers": {"to": "b0", "travelers": ["T1"]}},
+    "calamiti": {
+        "default": {"planes": ["axial", "coronal"]},
+        "one contrast": {"second": "", "planes": ["sagittal"], "targets": ["b1"]},
+        "target": {"to": "b1", "detail": True, "planes": ["axial"]},
+    },
 }
 
 
@@ -54,18 +60,25 @@ BATCHES = {"b0": 6, "b1": 5, "b2": 7}
 APART = {b: b for b in BATCHES}
 
 
-def brain(rng: np.random.Generator, *, age: float, gain: float, shift: float) -> np.ndarray:
-    """One T1w scan, (x, y, z): a rim of CSF, GM, WM, and a ventricle that grows with age."""
+CONTRASTS = {"T1w": (25.0, 65.0, 100.0), "T2w": (100.0, 62.0, 45.0)}
+"""CSF, GM, WM."""
+
+
+def brain(
+    rng: np.random.Generator, *, age: float, gain: float, shift: float, contrast: str = "T1w"
+) -> tuple[np.ndarray, np.ndarray]:
+    """One scan, (x, y, z): a rim of CSF, GM, WM, and a ventricle that grows with age."""
+    csf, gm, wm = CONTRASTS[contrast]
     x, y, z = (np.linspace(-1, 1, n) for n in SHAPE)
     radius = np.sqrt(
         (x[:, None, None] / 0.86) ** 2 + (y[None, :, None] / 0.9) ** 2 + (z[None, None] / 0.84) ** 2
     )
     radius = radius * (1 + 0.04 * ndimage.gaussian_filter(rng.standard_normal(SHAPE), 3) * 10)
     made = np.zeros(SHAPE)
-    made[radius < 1.0] = 25.0
-    made[radius < 0.84] = 65.0
-    made[radius < 0.66] = 100.0
-    made[radius < 0.14 + 0.0012 * age] = 25.0
+    made[radius < 1.0] = csf
+    made[radius < 0.84] = gm
+    made[radius < 0.66] = wm
+    made[radius < 0.14 + 0.0012 * age] = csf
     inside = radius < 1.0
     noise = rng.normal(0, 2.0, SHAPE)
     return np.where(inside, gain * made + shift + noise, np.abs(noise)), inside
@@ -81,14 +94,18 @@ def write_brains(
         for i in range(n):
             name, age = f"sub-{batch}{i:02d}", 20 + 60 * rng.random()
             lines.append(f"{name}\t{age:.2f}\t{'FM'[i % 2]}\t{batch}")
-            data, inside = brain(rng, age=age, gain=1.0 + 0.35 * k, shift=6.0 * k)
             anat = folder / name / "anat"
             anat.mkdir(parents=True)
             header = nib.Nifti1Header()
             header.set_data_dtype(dtype)
-            nib.save(
-                nib.Nifti1Image(data.astype(dtype), AFFINE, header), anat / f"{name}_T1w.nii.gz"
-            )
+            looks = {"age": age, "gain": 1.0 + 0.35 * k, "shift": 6.0 * k}
+            data, inside = brain(rng, **looks)
+            # The same anatomy, and noise of its own, without a draw from what others are made of.
+            other = np.random.default_rng((seed, k, i))
+            second, _ = brain(other, contrast="T2w", **looks)
+            for contrast, image in (("T1w", data), ("T2w", second)):
+                made = nib.Nifti1Image(image.astype(dtype), AFFINE, header)
+                nib.save(made, anat / f"{name}_{contrast}.nii.gz")
             mask = nib.Nifti1Image(inside.astype(np.uint8), AFFINE)
             nib.save(mask, anat / f"{name}_desc-brain_mask.nii.gz")
     (folder / "participants.tsv").write_text("\n".join(lines) + "\n")
@@ -100,8 +117,16 @@ def study_of(method: str, options: Mapping[str, Any], **evaluation: Any) -> Stud
     params = {**({"registered": True} if registered else {}), **options}
     asked = {"metrics": "none", **evaluation}
     plain = Privacy(secure_sum=False)
+    trained = issubclass(methods().get(method).params_type, TrainedParams)
     return Study(
-        study="brains", method=method, params=params, evaluation=asked, seed=3, privacy=plain
+        study="brains",
+        method=method,
+        params=params,
+        # Exact mode is the same for all sites.
+        train={"preset": "tiny", "mode": "exact"} if trained else {},
+        evaluation=asked,
+        seed=3,
+        privacy=plain,
     )
 
 

@@ -37,7 +37,7 @@ def alone(study: Study, images: Images) -> Iterator[tuple[str, np.ndarray]]:
     schema = agree([table.described])
     plan = build_plan(study, schema)
     asked = {"method": plan.harmonizer, "params": plan.params}
-    own, shared, model = fitted_alone(table, schema=schema, **asked)
+    own, shared, model = fitted_alone(table, schema=schema, seed=study.seed, **asked)
     for name, array in shared.items():
         yield f"shared/{name}", array
     blocks = harmonized(table, schema=own, shared=shared, model=model, **asked)

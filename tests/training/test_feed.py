@@ -98,7 +98,9 @@ def test_what_is_gathered_together_is_no_larger_than_is_said(
     monkeypatch.setattr(Feed, "AHEAD", 4 * 6 * 4)  # bytes of four samples of 6 numbers
     seen: list[int] = []
     batch = here.batch
-    monkeypatch.setattr(here, "batch", lambda rows: seen.append(len(rows)) or batch(rows))
+    monkeypatch.setattr(
+        here, "batch", lambda rows, draws: seen.append(len(rows)) or batch(rows, draws)
+    )
     rows = {step: np.arange(2, dtype=np.intp) for step in range(6)}
     for due in here.ahead(rows):
         list(due.portions())

@@ -49,7 +49,16 @@ def phantom(
             "MNI152 template of nilearn."
         ),
     ] = None,
-    resolution: Annotated[int, typer.Option(min=1, max=4, help="mm, of the template.")] = 2,
+    resolution: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=4,
+            help="mm; a multiple of the anatomy's own. Default: 2 mm of the template, others as "
+            "they are.",
+            show_default=False,
+        ),
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Another seed, other people and scanners.")] = 1,
 ) -> None:
     """Simulate scanners on real anatomy: what harmonization should give is known exactly."""

@@ -1,4 +1,4 @@
-"""Slices of all images of a site as one memory-mapped array: made once, read in any order.
+"""Slices of all images of a site as memory-mapped arrays: made once, read in any order.
 
 Trained methods draw slices of many people in random order; reading whole volumes for each would
 take most of the time.
@@ -7,42 +7,59 @@ take most of the time.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
+from motet.bids.checks import Place
 from motet.bids.folder import complete_folder
 from motet.images.images import Image, Images, Scan
-from motet.images.slices import Plane, Slicing
+from motet.images.slices import PLANES, Plane, Slicing
+from motet.site import Site
 from motet.store import json_hash, write_json
 
 MANIFEST = "slices.json"
+FOLDER = ".slices"
+"""Of a site: what can be made again, and shows people."""
+SMALLEST = 0.25
+"""The smallest edge of a brain, as a share of the slices'."""
+
+Box = tuple[slice, ...]
+Level = Callable[[Image, str], float]
+"""``(image, contrast) -> intensity`` that becomes 1."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SliceCache:
-    """Slices of one plane that show some brain.
+    """Slices that show some brain, in the order of people, planes and places.
 
     Attributes
     ----------
-    slices : (N, size, size) float32, memory-mapped, read-only
-    row : (N,) int32
-        Row of the site's images that a slice is of.
-    index : (N,) int32
-        Which slice of the volume it is.
-    plane : {"sagittal", "coronal", "axial"}
-    size : int
+    x : (N, contrasts, size, size) float32, memory-mapped, read-only
+        Intensities in units of their image's level within the brain; 0 outside.
+    brain : (N, size, size) uint8, memory-mapped, read-only
+        1 within the brain.
+    row, index : (N,) int32
+        Row of the site's images that a slice is of, and which slice of the brain's box it is.
+    plane : (N,) int32
+        Number in :data:`~motet.images.slices.PLANES`.
+    level : (rows, contrasts) float64
+        The intensity that became 1.
     """
 
-    slices: NDArray[np.float32]
+    x: NDArray[np.float32]
+    brain: NDArray[np.uint8]
     row: NDArray[np.int32]
     index: NDArray[np.int32]
-    plane: Plane
-    size: int
+    plane: NDArray[np.int32]
+    level: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.row)
@@ -52,10 +69,10 @@ def slice_cache(
     images: Images,
     folder: Path,
     *,
-    plane: Plane,
+    planes: Sequence[Plane],
     size: int,
-    change: Callable[[Image], NDArray[Any]] = lambda image: image.data,
-    named: str = "",
+    level: Level,
+    named: str,
     least: int = 1,
 ) -> SliceCache:
     """Open the slices of a site's images; make them first where they are not there.
@@ -63,65 +80,161 @@ def slice_cache(
     Parameters
     ----------
     images : Images
+        One contrast, or two of each person.
     folder : Path
         The site's own: slices show people.
-    plane : {"sagittal", "coronal", "axial"}
+    planes : sequence of {"sagittal", "coronal", "axial"}
     size : int
-        Pixels along an edge; see :class:`~motet.images.slices.Slicing`.
-    change : callable
-        ``image -> (x, y, z)``: what the method wants to see; and `named`, by which it is known.
+        Pixels along an edge; the brain lies in the middle.
+    level : callable
+        What intensities are divided by; and `named`, by which it is known.
     least : int
-        Voxels of brain that a slice shows at least.
+        Pixels of brain that a slice shows at least.
 
     Returns
     -------
     SliceCache
-        Slices in the order of rows and places. After a crash in the middle it is made anew; where
-        images have changed, too.
+        After a crash in the middle it is made anew; where images have changed, too.
+
+    Raises
+    ------
+    DataError
+        Names the person whose brain does not fit, or is too small to be seen.
     """
-    asked = {"plane": plane, "size": size, "named": named, "least": least, "of": _state(images)}
-    home = Path(folder) / f"{plane}-{json_hash(asked)[:16]}"
+    asked = {
+        "planes": list(planes),
+        "size": size,
+        "named": named,
+        "least": least,
+        "of": _state(images),
+    }
+    home = Path(folder) / json_hash(asked)[:16]
     if not (home / MANIFEST).is_file():
         with complete_folder(home, may_replace=lambda old: not (old / MANIFEST).is_file()) as new:
-            _make(images, new, plane=plane, size=size, change=change, least=least)
+            _make(images, new, planes=planes, size=size, level=level, least=least)
             write_json(new / MANIFEST, asked)
+
+    def kept(name: str) -> NDArray[Any]:
+        found: NDArray[Any] = np.load(home / f"{name}.npy", allow_pickle=False)
+        return found
+
     return SliceCache(
-        slices=np.load(home / "slices.npy", mmap_mode="r", allow_pickle=False),
-        row=np.load(home / "row.npy", allow_pickle=False),
-        index=np.load(home / "index.npy", allow_pickle=False),
-        plane=plane,
-        size=size,
+        x=np.load(home / "x.npy", mmap_mode="r", allow_pickle=False),
+        brain=np.load(home / "brain.npy", mmap_mode="r", allow_pickle=False),
+        row=kept("row"),
+        index=kept("index"),
+        plane=kept("plane"),
+        level=kept("level"),
     )
+
+
+def slices_home(site: Site) -> Path:
+    """Where a site's slices lie: its own folder, or one that is gone with the process."""
+    if site.folder is not None:
+        return Path(site.folder) / FOLDER
+    if "slices" not in site.scratch:
+        site.scratch["slices"] = tempfile.TemporaryDirectory(prefix="motet-slices-")
+        weakref.finalize(site.scratch["slices"], site.scratch["slices"].cleanup)
+    return Path(site.scratch["slices"].name)
+
+
+def brain_box(image: Image) -> Box:
+    """The box around the brain."""
+    found: Box = ndimage.find_objects(image.mask.astype(np.uint8))[0]
+    return found
+
+
+def check_fits(
+    image: Image, *, planes: Sequence[Plane], size: int, place: Place, person: str
+) -> None:
+    """Refuse a brain that slices of `size` pixels cut, or that they hardly show."""
+    box = [part.stop - part.start for part in brain_box(image)]
+    for plane in planes:
+        edges = [n for axis, n in enumerate(box) if axis != PLANES.index(plane)]
+        said = " x ".join(map(str, edges))
+        if max(edges) > size:
+            raise place.error(
+                f"A {plane} slice of this brain has {said} voxels, more than the {size} x {size} "
+                "that the networks see.",
+                do="Set params.pixels to a larger multiple of 16, or params.spacing, to resample "
+                "all images to larger voxels.",
+                person=person,
+            )
+        if min(edges) < SMALLEST * size:
+            raise place.error(
+                f"A {plane} slice of this brain has {said} voxels: too small for networks that "
+                f"see {size} x {size}.",
+                do="Choose other planes (params.planes: [axial]), a smaller preset or "
+                "params.pixels, or params.spacing.",
+                person=person,
+            )
 
 
 def _make(
     images: Images,
     folder: Path,
     *,
-    plane: Plane,
+    planes: Sequence[Plane],
     size: int,
-    change: Callable[[Image], NDArray[Any]],
+    level: Level,
     least: int,
 ) -> None:
-    places = []
-    for row, image in enumerate(images.each()):
-        slicing = Slicing(shape=image.data.shape, plane=plane, size=size)
-        brain = [int(part.sum()) for part in slicing.slices(image.mask.astype(np.int32))]
-        places += [(row, index) for index, voxels in enumerate(brain) if voxels >= least]
-    found = np.array(places, dtype=np.int32).reshape(-1, 2)
-    kept = np.lib.format.open_memmap(
-        folder / "slices.npy", mode="w+", dtype=np.dtype("<f4"), shape=(len(found), size, size)
-    )
+    contrasts = images.contrasts
+    places: list[tuple[int, int, int]] = []
+    levels = np.zeros((len(images), len(contrasts)))
+    for row, pair in enumerate(images.pairs()):
+        place = Place(site=images.site, file=images.scan(row).found.file)
+        check_fits(pair[0], planes=planes, size=size, place=place, person=images.who(row))
+        levels[row] = [level(image, c) for image, c in zip(pair, contrasts, strict=True)]
+        for plane, _, brain in _cut(
+            pair[0].mask[brain_box(pair[0])].astype(np.int32), planes, size
+        ):
+            shown = brain.sum(axis=(1, 2))
+            places += [(row, plane, int(k)) for k in np.flatnonzero(shown >= least)]
+    found = np.array(places, dtype=np.int32).reshape(-1, 3)
+
+    def room(name: str, *shape: int, dtype: str) -> np.memmap[Any, Any]:
+        made: np.memmap[Any, Any] = np.lib.format.open_memmap(
+            folder / f"{name}.npy", mode="w+", dtype=np.dtype(dtype), shape=(len(found), *shape)
+        )
+        return made
+
+    x = room("x", len(contrasts), size, size, dtype="<f4")
+    brains = room("brain", size, size, dtype="|u1")
     at = 0
-    for row, image in enumerate(images.each()):
-        data = change(image)
-        slicing = Slicing(shape=data.shape, plane=plane, size=size)
-        for index in found[found[:, 0] == row, 1].tolist():
-            kept[at] = slicing.slice(data, index)
-            at += 1
-    kept.flush()
-    np.save(folder / "row.npy", found[:, 0])
-    np.save(folder / "index.npy", found[:, 1])
+    for row, pair in enumerate(images.pairs()):
+        box, mask = brain_box(pair[0]), pair[0].mask
+        volumes = [
+            np.where(mask, image.data / scale, 0.0)[box].astype(np.float32)
+            for image, scale in zip(pair, levels[row], strict=True)
+        ]
+        for plane, chosen in _of_row(found, row):
+            seen = [next(_cut(v, (PLANES[plane],), size))[2][chosen] for v in volumes]
+            inside = next(_cut(mask[box].astype(np.uint8), (PLANES[plane],), size))[2][chosen]
+            x[at : at + len(chosen)] = np.stack(seen, axis=1)
+            brains[at : at + len(chosen)] = inside
+            at += len(chosen)
+    x.flush()
+    brains.flush()
+    for name, column in (("row", 0), ("plane", 1), ("index", 2)):
+        np.save(folder / f"{name}.npy", found[:, column])
+    np.save(folder / "level.npy", levels)
+
+
+def _cut(
+    volume: NDArray[Any], planes: Sequence[Plane], size: int
+) -> Iterator[tuple[int, Slicing, NDArray[Any]]]:
+    """Number of every plane, and all of its slices, (n, size, size)."""
+    for plane in planes:
+        slicing = Slicing(shape=volume.shape, plane=plane, size=size)
+        yield PLANES.index(plane), slicing, np.stack(list(slicing.slices(volume)))
+
+
+def _of_row(found: NDArray[np.int32], row: int) -> Iterator[tuple[int, NDArray[np.int32]]]:
+    """Planes of an image, in order, and which of their slices are kept."""
+    own = found[found[:, 0] == row]
+    for plane in dict.fromkeys(own[:, 1].tolist()):
+        yield plane, own[own[:, 1] == plane, 2]
 
 
 def _state(images: Images) -> list[list[Any]]:
@@ -132,5 +245,6 @@ def _state(images: Images) -> list[list[Any]]:
 def _of(scan: Scan) -> list[Any]:
     # What is prepared is a function of the source and of `named`: it lies elsewhere every time.
     files = [scan.found.file, *([scan.mask] if scan.mask else [])]
+    files += [scan.second.found.file] if scan.second else []
     seen = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return list(json.loads(json.dumps([seen, scan.prepared is not None])))

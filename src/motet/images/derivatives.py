@@ -114,32 +114,42 @@ class ImageWriter(DerivativeWriter):
         ----------
         rows : slice or (r,) int
         block : (r, x, y, z) float
-            Canonical axes.
+            Canonical axes; of two contrasts (r, 2, x, y, z).
         """
-        for row, data in zip(np.arange(len(self.like))[rows].tolist(), block, strict=True):
-            scan, image = self.like.scan(row), self.like.image(row)
-            if data.shape != image.data.shape:
-                raise ValueError(f"An image has shape {data.shape}, not {image.data.shape}.")
-            if not np.isfinite(data).all():
-                raise self._place.error(
-                    "The harmonized image has voxels that are not finite.",
-                    do="Look at the image and its mask.",
-                    file=scan.found.file,
-                    person=self.like.who(row),
-                )
-            made = replace_data(image, data.astype(image.data.dtype, copy=False))
-            self._write_image(row, scan, made)
+        both = block if block.ndim == 5 else block[:, None]
+        for row, (data, *second) in zip(
+            np.arange(len(self.like))[rows].tolist(), both, strict=True
+        ):
+            scan, pair = self.like.scan(row), self.like.pair(row)
+            made = self._checked(row, scan, pair[0], data)
+            for other, beside in zip(pair[1:], second, strict=True):
+                assert scan.second is not None
+                self._write_image(scan.second, self._checked(row, scan.second, other, beside))
+            self._write_image(scan, made)
             found = measured(made, contrast=self.like.contrast)
             super().write(slice(row, row + 1), found[None])
 
-    def _write_image(self, row: int, scan: Scan, made: Image) -> None:
+    def _checked(self, row: int, scan: Scan, image: Image, data: NDArray[Any]) -> Image:
+        """The harmonized image, once it is known to be one."""
+        if data.shape != image.data.shape:
+            raise ValueError(f"An image has shape {data.shape}, not {image.data.shape}.")
+        if not np.isfinite(data).all():
+            raise self._place.error(
+                "The harmonized image has voxels that are not finite.",
+                do="Look at the image and its mask.",
+                file=scan.found.file,
+                person=self.like.who(row),
+            )
+        return replace_data(image, data.astype(image.data.dtype, copy=False))
+
+    def _write_image(self, scan: Scan, made: Image) -> None:
         source = scan.found.file
         assert self.like.source is not None
         inside = source.relative_to(self.like.source)
         anat = self._partial / inside.parent
         anat.mkdir(parents=True, exist_ok=True)
         method = str(self.description.get("method", "harmonized"))
-        name = written_as(self.like, row, method).name
+        name = scan.found.name.described(camel(method), resolution=self.like.resolution)
         mask = self._mask_name(scan, "brain")
         write_volume(anat / f"{name}.nii.gz", made.data, like=made.volume)
         write_volume(anat / f"{mask}.nii.gz", made.mask.astype(np.uint8), like=made.volume)

@@ -141,6 +141,34 @@ def find_images(folder: Path, people: Sequence[str], pick: Pick, *, site: str) -
     return found
 
 
+def find_seconds(folder: Path, found: Sequence[Found], pick: Pick, *, site: str) -> list[Found]:
+    """Find the image of a second contrast of every image, in their order.
+
+    Raises
+    ------
+    DataError
+        Names people without one, and what to do where a site has none of this contrast.
+    """
+    seconds, without = [], []
+    for one in found:
+        own = [i for i in _of_person(folder, one.person, pick) if i.session == one.session]
+        for before, image in itertools.pairwise(own):
+            _refuse_several(before, image, site)
+        if own:
+            seconds.append(own[0])
+        else:
+            without.append(one.person)
+    if without:
+        raise Place(site=site, file=folder).error(
+            f"{listed(without)} {'has' if len(without) == 1 else 'have'} no {_said(pick)} beside "
+            f"{found[0].name.suffix}, and the study takes both of everybody.",
+            do=f"Set params.second: '' at all sites, to train on {found[0].name.suffix} alone "
+            "(single-contrast mode), or take these people out of participants.tsv.",
+            person=without[0],
+        )
+    return seconds
+
+
 def find_mask(folder: Path, image: Found) -> Path | None:
     """The mask of an image: beside it, or in ``derivatives/*/``; None where there is none.
 

@@ -34,12 +34,15 @@ class Scan:
         Its mask; None where the rule of :mod:`motet.images.mask` stands for it.
     prepared, prepared_mask : Path or None
         The image after N4 or resampling, and its mask, where the study asks for that.
+    second : Scan, optional
+        The same person's image of the study's second contrast, on the same grid.
     """
 
     found: Found
     mask: Path | None
     prepared: Path | None = None
     prepared_mask: Path | None = None
+    second: Scan | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,6 +88,8 @@ class Images(Table):
     scans : tuple of Scan
         Of every row of ``values``; row i of these people is ``scans[rows[i]]``.
     contrast : str
+    second : str
+        The second contrast of methods that want two of every person; empty: none.
     preparation : mapping
         What was done to the images before, for their sidecars.
     scratch : object
@@ -99,6 +104,7 @@ class Images(Table):
 
     scans: tuple[Scan, ...]
     contrast: str
+    second: str = ""
     preparation: Mapping[str, object] = field(default_factory=dict)
     scratch: object = None
     read: dict[Any, Any] = field(default_factory=dict)
@@ -125,13 +131,36 @@ class Images(Table):
         """Read the image of a row, and its mask."""
         return read_image(self.scan(row), site=self.site, person=self.who(row))
 
+    @property
+    def contrasts(self) -> tuple[str, ...]:
+        """The contrast, and the second where there is one."""
+        return (self.contrast, self.second) if self.second else (self.contrast,)
+
+    def pair(self, row: int) -> tuple[Image, ...]:
+        """The image of a row and, where there is a second contrast, that; with one mask."""
+        first = self.image(row)
+        second = self.scan(row).second
+        if second is None:
+            return (first,)
+        file = second.prepared or second.found.file
+        volume = read_volume(file, place=Place(site=self.site, file=file))
+        return first, Image(volume=volume, mask=first.mask)
+
+    def pairs(self) -> Iterator[tuple[Image, ...]]:
+        """Read all of them, one person at a time."""
+        return map(self.pair, range(len(self)))
+
     def each(self) -> Iterator[Image]:
         """Read all images, one at a time."""
         return map(self.image, range(len(self)))
 
     def measured(self, rows: slice | NDArray[np.intp], block: NDArray[Any]) -> Float:
-        """Measures, (r, p), of harmonized images of these rows, (r, x, y, z): as written."""
+        """Measures, (r, p), of harmonized images of these rows, (r, x, y, z): as written.
+
+        Of two contrasts, (r, 2, x, y, z), those of the first.
+        """
         found = []
+        block = block[:, 0] if block.ndim == 5 else block
         for row, data in zip(np.arange(len(self))[rows].tolist(), block, strict=True):
             image = self.image(row)
             made = replace_data(image, data.astype(image.data.dtype, copy=False))

@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,10 @@ from motet.bids.folder import alive
 from motet.bids.read import read_people
 from motet.errors import StudyFileError, listed
 from motet.images.contrast import check_contrast
-from motet.images.find import Found, Pick, find_images, find_mask
-from motet.images.images import Images, Scan, measured, read_image
+from motet.images.find import Found, Pick, find_images, find_mask, find_seconds
+from motet.images.images import Image, Images, Scan, measured, read_image
 from motet.images.measures import names, units
-from motet.images.params import ImageParams, RegisteredParams
+from motet.images.params import ImageParams, PairedParams, RegisteredParams
 from motet.images.prepare import prepared, said
 from motet.images.volume import Grid
 
@@ -75,10 +76,18 @@ def open_images(
     found = find_images(folder, people, pick, site=site)
     if isinstance(params, RegisteredParams):
         _refuse_unregistered(found, params)
+    second = params.second if isinstance(params, PairedParams) else ""
+    seconds: list[Found] = []
+    if isinstance(params, PairedParams) and second:
+        wanted = Pick(suffix=second, entities=params.second_entities)
+        seconds = find_seconds(folder, found, wanted, site=site)
     scratch = _Scratch()
     scans, rows, grids, sizes = [], [], [], []
     with ThreadPoolExecutor(workers) as pool:
-        looked = pool.map(lambda one: _look(one, folder, params, scratch, site), found)
+        beside: Sequence[Found | None] = seconds or [None] * len(found)
+        looked = pool.map(
+            lambda one, second: _look(one, second, folder, params, scratch, site), found, beside
+        )
         for scan, grid, row, size in looked:
             scans.append(scan)
             grids.append(grid)
@@ -116,6 +125,7 @@ def open_images(
         largest=max(sizes),
         scans=tuple(scans),
         contrast=params.contrast,
+        second=second,
         preparation=said(params),
         scratch=scratch,
         covariates=covariates_of,
@@ -151,16 +161,42 @@ class _Scratch:
 
 
 def _look(
-    one: Found, folder: Path, params: ImageParams, scratch: _Scratch, site: str
+    one: Found,
+    second: Found | None,
+    folder: Path,
+    params: ImageParams,
+    scratch: _Scratch,
+    site: str,
 ) -> tuple[Scan, Grid, NDArray[np.float64], float]:
     """Prepare, check and measure an image; and its largest intensity."""
-    scan = Scan(found=one, mask=find_mask(folder, one))
-    scan = prepared(scan, params, into=scratch.path, site=site)
+    mask = find_mask(folder, one)
+    scan = prepared(Scan(found=one, mask=mask), params, into=scratch.path, site=site)
     image = read_image(scan, site=site, person=one.person)
+    if second is not None:
+        beside = prepared(Scan(found=second, mask=mask), params, into=scratch.path, site=site)
+        scan = replace(scan, second=beside)
+        _check_second(image, beside, params, site)
     if scan.mask is not None and not params.unusual_contrast:
         check_contrast(image, params.contrast, place=Place(site=site, file=one.file))
     size = float(np.abs(image.data).max())
     return scan, image.volume.grid, measured(image, contrast=params.contrast), size
+
+
+def _check_second(first: Image, scan: Scan, params: ImageParams, site: str) -> None:
+    """Refuse a second contrast that lies elsewhere, or is none."""
+    image = read_image(scan, site=site, person=scan.found.person)
+    place = Place(site=site, file=scan.found.file)
+    own, its = first.volume.grid, image.volume.grid
+    if not its.canonical.same_as(own.canonical):
+        raise place.error(
+            f"This image lies on another grid ({_size(its)}) than the first contrast's "
+            f"({_size(own)}).",
+            do="Register it to the first contrast and resample it (ANTs, FSL, SPM): the same voxel "
+            "has to be the same place.",
+            person=scan.found.person,
+        )
+    if scan.mask is not None and not params.unusual_contrast:
+        check_contrast(image, scan.found.name.suffix, place=place)
 
 
 def described(grid: Grid) -> tuple[float, ...]:

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import re
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from motet.harmonizer import Params
 
 ENTITY = re.compile(r"[a-zA-Z]+")
 LABEL = re.compile(r"[a-zA-Z0-9+]*")
+
+
+def _words(value: object) -> object:
+    """YAML reads ``run: 1`` as a number."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError("entities are names with labels: {acq: mprage}")
+    words = {str(k): "" if v is None else str(v) for k, v in value.items()}
+    for name, label in words.items():
+        if not ENTITY.fullmatch(name) or not LABEL.fullmatch(label):
+            raise ValueError(f"'{name}: {label}' is no BIDS entity")
+    return words
 
 
 class ImageParams(Params):
@@ -38,17 +52,34 @@ class ImageParams(Params):
 
     @field_validator("entities", mode="before")
     @classmethod
-    def _words(cls, value: object) -> object:
-        """YAML reads ``run: 1`` as a number."""
-        if value is None:
-            return {}
-        if not isinstance(value, dict):
-            raise ValueError("entities are names with labels: {acq: mprage}")
-        words = {str(k): "" if v is None else str(v) for k, v in value.items()}
-        for name, label in words.items():
-            if not ENTITY.fullmatch(name) or not LABEL.fullmatch(label):
-                raise ValueError(f"'{name}: {label}' is no BIDS entity")
-        return words
+    def _entities(cls, value: object) -> object:
+        return _words(value)
+
+
+class PairedParams(ImageParams):
+    """Options of methods that see two contrasts of every person.
+
+    Parameters
+    ----------
+    second : str
+        BIDS suffix of the second contrast, on the grid of the first; empty: the first alone.
+    second_entities : dict of str to str
+        Which image of the second contrast is meant.
+    """
+
+    second: str = Field(default="T2w", pattern=r"^[a-zA-Z0-9]*$")
+    second_entities: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("second_entities", mode="before")
+    @classmethod
+    def _second_words(cls, value: object) -> object:
+        return _words(value)
+
+    @model_validator(mode="after")
+    def _two(self) -> Self:
+        if self.second == self.contrast:
+            raise ValueError(f"second is another contrast than {self.contrast}, or '' for none")
+        return self
 
 
 class RegisteredParams(ImageParams):

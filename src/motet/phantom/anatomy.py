@@ -177,7 +177,7 @@ def _shares(tissues: NDArray[np.integer]) -> NDArray[np.float32]:
     return np.stack([(tissues == tissue) for tissue in (1, 2, 3, 4)]).astype(np.float32)
 
 
-def anatomies(path: Path | None, *, resolution: int = 2) -> tuple[list[Anatomy], str]:
+def anatomies(path: Path | None, *, resolution: int = 0) -> tuple[list[Anatomy], str]:
     """Anatomies that a user names, and their name for a README.
 
     Parameters
@@ -185,21 +185,37 @@ def anatomies(path: Path | None, *, resolution: int = 2) -> tuple[list[Anatomy],
     path : Path or None
         A label map, a folder of label maps, or an npz file of labelled slabs; None: the template.
     resolution : int
-        mm, of the template.
+        mm; 0: 2 mm of the template, and others as they are.
 
     Raises
     ------
     DataError
-        When there is no label map, or maps are of different shape.
+        When there is no label map, maps are of different shape, or finer than is asked.
     """
     if path is None:
-        return [template(resolution)], "the MNI152 template"
+        return [template(resolution or 2)], "the MNI152 template"
     if path.suffix == ".npz":
-        return of_slabs(path), path.name
+        return [_as_coarse(slab, resolution, path) for slab in of_slabs(path)], path.name
     files = sorted(path.glob("*.nii*")) if path.is_dir() else [path]
     if not files:
         raise DataError("There is no label map (*.nii.gz) in the folder.", file=path)
-    return [of_labels(file) for file in files], path.name
+    return [_as_coarse(of_labels(file), resolution, file) for file in files], path.name
+
+
+def _as_coarse(anatomy: Anatomy, resolution: int, file: Path) -> Anatomy:
+    """Voxels of `resolution` mm, which is a multiple of what they are."""
+    if not resolution:
+        return anatomy
+    edges = np.linalg.norm(anatomy.affine[:3, :3], axis=0)
+    times = resolution / edges
+    if (np.abs(times - times.round()) > 1e-3).any() or len(set(times.round())) > 1:
+        raise DataError(
+            f"Voxels of {' x '.join(f'{edge:g}' for edge in edges)} mm do not make cubes of "
+            f"{resolution} mm.",
+            do="Leave --resolution out, and they stay as they are.",
+            file=file,
+        )
+    return coarser(anatomy, round(float(times[0]))) if times[0] > 1 else anatomy
 
 
 def person(

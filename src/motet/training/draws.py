@@ -127,9 +127,10 @@ class Draws:
         drawn = self._uniform64(purpose, math.prod(shape))
         return (-torch.log(-torch.log(drawn))).to(self._dtype).reshape(len(self), *shape)
 
-    def integers(self, purpose: str, below: int) -> Tensor:
-        """(B,) int64, uniform in 0 … below - 1."""
-        return (self._uniform64(purpose, 1)[:, 0] * below).to(torch.int64).clamp_(max=below - 1)
+    def integers(self, purpose: str, below: int | Tensor) -> Tensor:
+        """(B,) int64, uniform in 0 … below - 1; of a tensor (B,), each sample's own."""
+        found = (self._uniform64(purpose, 1)[:, 0] * below).to(torch.int64)
+        return torch.minimum(found, torch.as_tensor(below - 1, device=found.device))
 
 
 class DrawsAhead(Draws):
@@ -197,6 +198,8 @@ class _Step(Draws):
         found = self._ahead.found("gumbel", purpose, shape, self._which)
         return super().gumbel(purpose, *shape) if found is None else found
 
-    def integers(self, purpose: str, below: int) -> Tensor:
+    def integers(self, purpose: str, below: int | Tensor) -> Tensor:
+        if isinstance(below, Tensor):
+            return super().integers(purpose, below)
         found = self._ahead.found("integers", purpose, (below,), self._which)
         return super().integers(purpose, below) if found is None else found

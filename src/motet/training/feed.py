@@ -94,34 +94,54 @@ class Feed:
         self._compiled: dict[Losses, Losses] | None = {} if compiled else None
         self._dtype, self.device, self.at_once = dtype, device, at_once
         self._keys = torch.from_numpy(keys).to(device)
+        self._drawn = {
+            name: tuple(torch.from_numpy(a.astype(np.int64)).to(device) for a in (d.first, d.count))
+            for name, d in samples.drawn.items()
+        }
         self._held: dict[str, Tensor] = {}
         self._read: dict[str, NDArray[Any]] = {}
         self.constants = {n: self._tensor(np.array(a)) for n, a in samples.constants.items()}
-        for name, array in samples.arrays.items():
+        of_several = {name: drawn.array for name, drawn in samples.drawn.items()}
+        held: dict[int, Tensor] = {}
+        for name, array in {**samples.arrays, **of_several}.items():
             if array.nbytes <= self.HELD:
-                self._held[name] = self._tensor(np.array(array))
+                # An array may be there twice: as samples, and as what is drawn beside them.
+                if id(array) not in held:
+                    held[id(array)] = self._tensor(np.array(array))
+                self._held[name] = held[id(array)]
             else:
                 self._read[name] = array
         size = torch.finfo(dtype).bits // 8
-        numbers = sum(a.size for a in samples.arrays.values()) / max(1, len(samples))
-        self._each = max(1.0, numbers * size)
+        arrays = (*samples.arrays.values(), *of_several.values())
+        self._each = max(1.0, size * sum(a.size / max(1, len(a)) for a in arrays))
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         found = torch.from_numpy(np.ascontiguousarray(array))
         dtype = self._dtype if found.is_floating_point() else found.dtype
         return found.to(self.device, dtype)
 
-    def batch(self, rows: Int) -> dict[str, Tensor]:
-        """What losses see of some samples, beside :attr:`constants`."""
+    def batch(self, rows: Int, draws: Draws) -> dict[str, Tensor]:
+        """What losses see of some samples, beside :attr:`constants`; `draws` are theirs."""
         index = torch.from_numpy(rows).to(self.device)
-        found = {name: array[index] for name, array in self._held.items()}
-        if self._read:
-            found |= {name: self._tensor(array[rows]) for name, array in self._read.items()}
+        found = {}
+        for name in (*self._held, *self._read):
+            at = index
+            if name in self._drawn:
+                first, count = self._drawn[name]
+                at = first[index] + draws.integers(f"which {name}", count[index])
+            if name in self._held:
+                found[name] = self._held[name][at]
+            else:
+                found[name] = self._tensor(self._read[name][at.cpu().numpy()])
         return found
 
     def keys(self, rows: Int) -> Tensor:
         """Of which their draws are made, (B,) int64."""
         return self._keys[torch.from_numpy(rows).to(self.device)]
+
+    def draws(self, rows: Int, step: int) -> Draws:
+        """Their draws in a step."""
+        return Draws(self.keys(rows), step, self._dtype)
 
     def made(self, losses: Losses) -> Losses:
         """Losses as they are computed: compiled where that is asked, once."""
@@ -138,8 +158,8 @@ class Feed:
     def _portions(self, rows: Int, step: int) -> Iterator[Portion]:
         for start in range(0, len(rows), self.at_once):
             part = rows[start : start + self.at_once]
-            draws = Draws(self.keys(part), step, self._dtype)
-            yield Portion(seen=self.batch(part) | self.constants, draws=draws)
+            draws = self.draws(part, step)
+            yield Portion(seen=self.batch(part, draws) | self.constants, draws=draws)
 
     def ahead(self, rows: Mapping[int, Int]) -> Iterator[Due]:
         """Samples of step after step; those of several small steps are gathered at once.
@@ -165,8 +185,10 @@ class Feed:
             yield from (self.due(rows, step) for step, rows in block.items())
             return
         rows = np.concatenate(list(block.values()))
-        parts = {name: array.split_with_sizes(counts) for name, array in self.batch(rows).items()}
-        draws = DrawsAhead(self.keys(rows), list(block), counts, self._dtype).of_steps()
+        ahead = DrawsAhead(self.keys(rows), list(block), counts, self._dtype)
+        seen = self.batch(rows, ahead)
+        parts = {name: array.split_with_sizes(counts) for name, array in seen.items()}
+        draws = ahead.of_steps()
         for k, step in enumerate(block):
             seen = {name: split[k] for name, split in parts.items()} | self.constants
             portion = [Portion(seen=seen, draws=draws[k])] if counts[k] else []

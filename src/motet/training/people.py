@@ -133,5 +133,7 @@ def _of_samples(
         return functional_call(loss, parameters, (sample, key, weights))
 
     every = vmap(grad(one), in_dims=(None, 0, 0))
-    found: dict[str, Tensor] = every(dict(flats), feed.batch(rows), feed.keys(rows))
+    found: dict[str, Tensor] = every(
+        dict(flats), feed.batch(rows, feed.draws(rows, moment.step)), feed.keys(rows)
+    )
     return found

@@ -27,6 +27,26 @@ def numbered(people: NDArray[Any]) -> NDArray[np.intp]:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Drawn:
+    """Rows of an array of which every sample has some, and sees one, drawn anew in each step.
+
+    Another slice of the same volume, say. Sample i has the rows ``first[i]`` to
+    ``first[i] + count[i] - 1``.
+
+    Attributes
+    ----------
+    array : (m, …) ndarray
+        May be memory-mapped.
+    first, count : (n,) int
+        A sample has one at least.
+    """
+
+    array: NDArray[Any]
+    first: NDArray[np.intp]
+    count: NDArray[np.intp]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Samples:
     """Samples of a site's people, in any order.
 
@@ -43,6 +63,8 @@ class Samples:
         Number of the scanner in the schema.
     constants : mapping of str to ndarray
         What losses see that is the same for all samples.
+    drawn : mapping of str to Drawn
+        What losses see beside ``arrays`` that is drawn among several.
     """
 
     arrays: Mapping[str, NDArray[Any]]
@@ -50,6 +72,7 @@ class Samples:
     batch: NDArray[np.intp]
     parts: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
     constants: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    drawn: Mapping[str, Drawn] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.people)

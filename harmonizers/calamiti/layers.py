@@ -1,0 +1,153 @@
+"""Blocks of 2-D networks: convolutions with instance norms, and U-Nets of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as nnf
+
+EPS = 1e-5
+
+
+class Norm(nn.Module):
+    """Instance norm of every channel, affine (Ulyanov et al. 2016, arXiv:1607.08022).
+
+    Parameters
+    ----------
+    channels : int
+    style : int
+        Numbers of a style code that scales and shifts the normed channels (FiLM, Perez et al.
+        2018, arXiv:1709.07871); 0: none.
+    """
+
+    def __init__(self, channels: int, style: int = 0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.film = nn.Linear(style, 2 * channels) if style else None
+
+    def forward(self, x: Tensor, brain: Tensor | None, style: Tensor | None) -> Tensor:
+        """Norm `x`, (B, C, h, w).
+
+        Parameters
+        ----------
+        brain : (B, 1, h, w), optional
+            1 where mean and variance are taken; default: everywhere.
+        style : (B, style), optional
+        """
+        if brain is None:
+            var, mean = torch.var_mean(x, dim=(2, 3), keepdim=True, correction=0)
+        else:
+            count = brain.sum(dim=(2, 3), keepdim=True).clamp_min(1.0)
+            mean = (x * brain).sum(dim=(2, 3), keepdim=True) / count
+            square = (x.square() * brain).sum(dim=(2, 3), keepdim=True) / count
+            var = (square - mean.square()).clamp_min(0.0)
+        scale = self.weight.view(1, -1, 1, 1)
+        shift = self.bias.view(1, -1, 1, 1)
+        if self.film is not None and style is not None:
+            by, to = self.film(style)[:, :, None, None].chunk(2, dim=1)
+            scale, shift = scale * (1.0 + by), shift + to
+        factor = scale * torch.rsqrt(var + EPS)
+        # One pass over x: a factor and an offset a channel.
+        found = torch.addcmul(shift - mean * factor, x, factor)
+        # Two pixels of brain have hardly a variance: what lies beside them would grow without end.
+        return found if brain is None else found * brain
+
+
+class Conv(nn.Module):
+    """Convolution, instance norm, leaky ReLU."""
+
+    def __init__(
+        self, inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, style: int = 0
+    ) -> None:
+        super().__init__()
+        padding = (kernel - 1) // 2
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding)
+        self.norm = Norm(outputs, style)
+
+    def forward(
+        self, x: Tensor, brain: Tensor | None = None, style: Tensor | None = None
+    ) -> Tensor:
+        """(B, inputs, h, w) -> (B, outputs, h / stride, w / stride)."""
+        return nnf.leaky_relu(self.norm(self.conv(x), brain, style), 0.01)
+
+
+class Block(nn.Module):
+    """Two convolutions of 3 x 3."""
+
+    def __init__(self, inputs: int, outputs: int, style: int) -> None:
+        super().__init__()
+        self.first = Conv(inputs, outputs, style=style)
+        self.second = Conv(outputs, outputs, style=style)
+
+    def forward(self, x: Tensor, brain: Tensor | None, style: Tensor | None) -> Tensor:
+        """(B, inputs, h, w) -> (B, outputs, h, w)."""
+        found: Tensor = self.second(self.first(x, brain, style), brain, style)
+        return found
+
+
+class UNet(nn.Module):
+    """U-Net as CALAMITI has it: a bare convolution first and last, bilinear steps up.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Channels.
+    base : int
+        Channels of the first convolution; every level has twice as many.
+    levels : int
+        Times that the image is halved.
+    style : int
+        See :class:`Norm`.
+    rectified : bool
+        Whether a leaky ReLU comes last, as in the published code.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, *, base: int, levels: int, style: int = 0
+    ) -> None:
+        super().__init__()
+        widths = [base * 2 ** (k + 1) for k in range(levels + 1)]
+        self.first = nn.Conv2d(inputs, base, 3, padding=1)
+        self.down = nn.ModuleList(
+            Block(a, b, style) for a, b in zip([base, *widths], widths, strict=False)
+        )
+        self.up = nn.ModuleList(
+            Conv(2 * width, width, style=style) for width in reversed(widths[:-1])
+        )
+        self.join = nn.ModuleList(Block(2 * width, width, style) for width in reversed(widths[:-1]))
+        self.last = nn.Conv2d(2 * base, outputs, 3, padding=1)
+
+    def forward(
+        self, x: Tensor, brains: Sequence[Tensor] | None = None, style: Tensor | None = None
+    ) -> Tensor:
+        """(B, inputs, h, w) -> (B, outputs, h, w).
+
+        Parameters
+        ----------
+        brains : sequence of (B, 1, h / 2^k, w / 2^k), optional
+            Of every level: see :func:`pyramid`.
+        """
+        at = brains if brains is not None else [None] * len(self.down)
+        x, skips = self.first(x), []
+        for level, block in enumerate(self.down):
+            if level:
+                x = nnf.max_pool2d(x, 2)
+            x = block(x, at[level], style)
+            skips.append(x)
+        skips.pop()
+        for k, (up, join) in enumerate(zip(self.up, self.join, strict=True)):
+            level = len(skips) - 1 - k
+            x = nnf.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
+            x = join(torch.cat([skips[level], up(x, at[level], style)], dim=1), at[level], style)
+        return nnf.leaky_relu(self.last(x), 0.01)
+
+
+def pyramid(brain: Tensor, levels: int) -> list[Tensor]:
+    """A mask, (B, 1, h, w), at every level of a U-Net: a pixel counts where half of it does."""
+    found = [brain]
+    for _ in range(levels):
+        found.append((nnf.avg_pool2d(found[-1], 2) >= 0.5).to(brain.dtype))
+    return found

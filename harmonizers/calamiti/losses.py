@@ -1,0 +1,206 @@
+"""What CALAMITI's networks are trained with: one value a pair of slices (Zuo et al. 2021)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as nnf
+
+from motet.harmonizers.calamiti.curves import KNOTS, curved, wandering
+from motet.harmonizers.calamiti.networks import Calamiti, detail_of
+
+COOLEST = 0.5
+"""Smallest temperature of the relaxed one-hot code."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Pairs of slices with the same anatomy in two contrasts, one contrast after the other.
+
+    Attributes
+    ----------
+    x, other : (2 B, 1, h, w)
+        The slices; and others of the same volumes, which tell of contrast but not of anatomy.
+    brain : (2 B, 1, h, w)
+        1 within the brain.
+    brains : list of Tensor, optional
+        The mask at every level of the U-Nets, where norms are taken within it.
+    """
+
+    x: Tensor
+    other: Tensor
+    brain: Tensor
+    brains: list[Tensor] | None
+
+    def __len__(self) -> int:
+        return len(self.x) // 2
+
+
+def pairs(networks: Calamiti, batch: Mapping[str, Tensor], draws: Any) -> Pair:
+    """The pairs of a batch; of one contrast the second is the first under a random curve.
+
+    Parameters
+    ----------
+    batch : mapping
+        ``x``, ``other`` (B, contrasts, h, w) and ``brain`` (B, h, w).
+    """
+    x, other = batch["x"], batch["other"]
+    if x.shape[1] == 1:
+        knots = draws.uniform("second contrast", 1)
+        x = torch.cat([x, curved(x, knots)], dim=1)
+        other = torch.cat([other, curved(other, knots)], dim=1)
+    brain = batch["brain"].to(x.dtype)[:, None]
+    return Pair(
+        x=stacked(x),
+        other=stacked(other),
+        brain=torch.cat([brain, brain]),
+        brains=networks.brains(torch.cat([brain, brain])),
+    )
+
+
+def stacked(x: Tensor) -> Tensor:
+    """(B, 2, …) -> (2 B, 1, …): the first contrast of all, then the second."""
+    return x.transpose(0, 1).reshape(-1, 1, *x.shape[2:])
+
+
+def of_samples(values: Tensor) -> Tensor:
+    """(2 B, …) -> (B,): means over both contrasts and all else."""
+    return values.reshape(2, len(values) // 2, -1).mean(dim=(0, 2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Losses:
+    """The losses of both updates.
+
+    Parameters
+    ----------
+    cooling : float
+        Decay of the temperature, an update of the generator.
+    augment : float
+        How far the anatomy encoder's input is from its own contrast: 0 never, 1 anywhere.
+    """
+
+    cooling: float
+    augment: float
+
+    def _code(self, networks: Calamiti, pair: Pair, draws: Any) -> Tensor:
+        """Anatomy codes, (2 B, anatomy, h, w)."""
+        x = pair.x
+        if self.augment:
+            knots = stacked(draws.normal("augmented", 2, 1, KNOTS))
+            x = wandering(x, self.augment * knots.reshape(len(x), -1))
+        logits = networks.logits(x, pair.brains)
+        if not networks.sizes.one_hot:
+            return networks.code(logits, None, 1.0)
+        shape = logits.shape[1:]
+        noise = draws.gumbel("anatomy", 2, *shape).transpose(0, 1).reshape(-1, *shape)
+        warmth = max(COOLEST, math.exp(-self.cooling * (draws.step // 2)))
+        return networks.code(logits, noise, warmth)
+
+    def critic(
+        self, networks: Calamiti, batch: Mapping[str, Tensor], draws: Any
+    ) -> dict[str, Tensor]:
+        """Own labels are to be told from labels of anybody (section 3.3)."""
+        with torch.no_grad():
+            pair = pairs(networks, batch, draws)
+            code = self._code(networks, pair, draws)
+        joint, marginal = self._judged(networks, code, batch, draws)
+        return {
+            "joint": of_samples(nnf.softplus(-joint)),
+            "marginal": of_samples(nnf.softplus(marginal)),
+        }
+
+    def _judged(
+        self, networks: Calamiti, code: Tensor, batch: Mapping[str, Tensor], draws: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Logits of the critic with codes' own labels, and with labels of the frequencies."""
+        total = batch["cumulated"]
+        contrast = torch.arange(2, device=code.device)
+        own = stacked((2 * batch["batch"][:, None] + contrast)[:, :, None]).reshape(-1)
+        drawn = stacked(draws.uniform("label", 2, 1)).reshape(-1).to(total.dtype)
+        other = torch.searchsorted(total, drawn).clamp_max(len(total) - 1)
+        both = torch.cat([own, other]).to(code.dtype) / len(total)
+        found: Tensor = networks.critic(torch.cat([code, code]), both)
+        return found[: len(code)], found[len(code) :]
+
+    def generator(
+        self, networks: Calamiti, batch: Mapping[str, Tensor], draws: Any
+    ) -> dict[str, Tensor]:
+        """Reconstruction, alike anatomy codes, style codes near 0, a critic that cannot tell."""
+        found, code = self._reconstructed(networks, batch, draws)
+        joint, marginal = self._judged(networks, code, batch, draws)
+        found["adversarial"] = of_samples(nnf.softplus(joint)) + of_samples(nnf.softplus(-marginal))
+        return found
+
+    def adapting(
+        self, networks: Calamiti, batch: Mapping[str, Tensor], draws: Any
+    ) -> dict[str, Tensor]:
+        """The same where the critic knows no label of the samples' own (section 3.5)."""
+        found, code = self._reconstructed(networks, batch, draws)
+        _, marginal = self._judged(networks, code, batch, draws)
+        found["adversarial"] = of_samples(nnf.softplus(-marginal))
+        return found
+
+    def _reconstructed(
+        self, networks: Calamiti, batch: Mapping[str, Tensor], draws: Any
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Losses that need no critic, and the anatomy codes."""
+        pair = pairs(networks, batch, draws)
+        code = self._code(networks, pair, draws)
+        mean, log_var = networks.contrast(pair.other)
+        width = mean.shape[1]
+        noise = draws.normal("style", 2, width).transpose(0, 1).reshape(-1, width)
+        theta = mean + torch.exp(0.5 * log_var) * noise
+        made = self._decoded(networks, pair, code, theta, draws)
+        first, second = code.chunk(2)
+        found = {
+            "reconstruction": of_samples(self._apart(networks, made - pair.x, pair)),
+            "gradient": of_samples(self._edges(networks, made - pair.x, pair)),
+            "anatomy": (first - second).abs().flatten(1).mean(dim=1),
+            "kl": of_samples(0.5 * (log_var.exp() + mean.square() - 1.0 - log_var)),
+        }
+        return found, code
+
+    def _decoded(
+        self, networks: Calamiti, pair: Pair, code: Tensor, theta: Tensor, draws: Any
+    ) -> Tensor:
+        """Every contrast from the anatomy of one that is drawn."""
+        count = len(pair)
+        pick = torch.cat([draws.integers(f"anatomy of {m}", 2) for m in range(2)])
+        rows = pick * count + torch.arange(count, device=code.device).repeat(2)
+        detail = None
+        if networks.sizes.detail:
+            detail = detail_of(pair.x, pair.brain)[rows]
+        return networks.decode(code[rows], theta, pair.brains, detail)
+
+    def _apart(self, networks: Calamiti, apart: Tensor, pair: Pair) -> Tensor:
+        """Absolute differences; within the brain, by its size, where norms are taken there."""
+        if not networks.sizes.within:
+            return apart.abs()
+        size = pair.brain.sum(dim=(2, 3), keepdim=True).clamp_min(1.0)
+        return apart.abs() * pair.brain * (pair.brain[0].numel() / size)
+
+    def _edges(self, networks: Calamiti, apart: Tensor, pair: Pair) -> Tensor:
+        """The same of differences of neighbours, which stands for the term of VGG's features."""
+        apart = apart * pair.brain
+        down = nnf.pad(apart[:, :, 1:] - apart[:, :, :-1], (0, 0, 0, 1))
+        right = nnf.pad(apart[:, :, :, 1:] - apart[:, :, :, :-1], (0, 1))
+        found = down.abs() + right.abs()
+        if not networks.sizes.within:
+            return found
+        size = pair.brain.sum(dim=(2, 3), keepdim=True).clamp_min(1.0)
+        return found * (pair.brain[0].numel() / size)
+
+    def error(self, networks: Calamiti, batch: Mapping[str, Tensor], draws: Any) -> Tensor:
+        """Absolute error of both contrasts, each decoded from its own anatomy and mean style."""
+        pair = pairs(networks, batch, draws)
+        code = networks.code(networks.logits(pair.x, pair.brains), None, 1.0)
+        theta, _ = networks.contrast(pair.other)
+        detail = detail_of(pair.x, pair.brain) if networks.sizes.detail else None
+        made = networks.decode(code, theta, pair.brains, detail)
+        return of_samples(self._apart(networks, made - pair.x, pair))

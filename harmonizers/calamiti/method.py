@@ -1,0 +1,85 @@
+"""CALAMITI as a harmonizer: plan, join, site model, apply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motet.bids.checks import Place
+from motet.harmonizer import Card, Params, SiteModel
+from motet.harmonizers.calamiti.adapt import Adapt, heads_of
+from motet.harmonizers.calamiti.labels import Labels
+from motet.harmonizers.calamiti.params import CalamitiParams
+from motet.harmonizers.calamiti.styles import Styles
+from motet.harmonizers.calamiti.training import NAME, train_phase
+from motet.harmonizers.calamiti.volumes import Restyler
+from motet.images.images import Images
+from motet.phases import Local, Step
+from motet.releases import Arrays
+from motet.schema import Schema
+from motet.site import Site
+
+
+class CalamitiHarmonizer:
+    """Takes an image apart into anatomy and contrast, and decodes it with another contrast."""
+
+    name: ClassVar[str] = "calamiti"
+    params_type: ClassVar[type[Params]] = CalamitiParams
+    card: ClassVar[Card] = Card(
+        title="CALAMITI",
+        summary="Anatomy and contrast disentangled by networks; any site's contrast on any brain.",
+        data="images",
+        papers=("Zuo et al. 2021, NeuroImage 243:118569, doi:10.1016/j.neuroimage.2021.118569",),
+        leaves="numbers of slices; what the networks changed by, or their gradients; sums of style "
+        "codes and of white matter's intensity; the mean codes of scanners that are targets",
+        limits=(
+            "T1w and T2w of everybody on one grid, or T1w alone with second: ''",
+            "detail that the anatomy code does not hold is lost",
+            "needs a brain mask",
+        ),
+    )
+
+    def plan(self, params: Any, schema: Schema) -> Sequence[Step]:
+        """Label frequencies, networks, style codes."""
+        return (
+            Labels(params).step(),
+            train_phase(params),
+            *Styles(params, schema).steps(),
+        )
+
+    def join(self, params: Any, schema: Schema) -> Sequence[Step]:
+        """Both heads are adapted at the site. Nothing leaves."""
+        return (Local(name="heads", at_site=Adapt(params, schema).train),)
+
+    def site_model(self, params: Any, site: Site, shared: Arrays) -> SiteModel:
+        """The heads of a site that adapted them; of others nothing."""
+        return SiteModel(site=site.name, batches=site.batches, arrays=heads_of(site.keep))
+
+    def apply(
+        self, params: Any, data: Images, model: SiteModel, shared: Arrays, schema: Schema
+    ) -> Iterator[tuple[slice, NDArray[Any]]]:
+        """Decode every person's anatomy with the target's style: (1, x, y, z), or of two contrasts."""
+        restyler = _restyler(params, model, shared, schema)
+        for row, pair in enumerate(data.pairs()):
+            place = Place(site=data.site, file=data.scan(row).found.file)
+            made = [
+                restyler.restyled(image, contrast, place=place, person=data.who(row))
+                for image, contrast in zip(pair, data.contrasts, strict=True)
+            ]
+            yield slice(row, row + 1), made[0][None] if len(made) == 1 else np.stack(made)[None]
+
+
+def _restyler(params: Any, model: SiteModel, shared: Arrays, schema: Schema) -> Restyler:
+    """The networks as this site has them, and the style that it brings people to."""
+    import torch
+
+    from motet.training.networks import trained
+
+    own = {f"{NAME}.{name}": head for name, head in model.arrays.items()}
+    networks = trained(train_phase(params), schema.sizes, {**shared, **own})
+    if params.train.precision != "float64":
+        networks.to(torch.float32)
+    return Restyler(networks=networks, params=params, target=Styles(params, schema).target(shared))

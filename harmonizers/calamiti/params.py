@@ -1,0 +1,118 @@
+"""CALAMITI's options, and the sizes of its networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from motet.harmonizers.calamiti.sizes import Sizes
+from motet.images.params import PairedParams
+from motet.images.slices import PLANES, Plane
+from motet.training.options import TrainedParams
+
+SMALL: Mapping[str, Any] = {
+    "anatomy": 8,
+    "style": 4,
+    "anatomy_base": 4,
+    "decoder_base": 8,
+    "levels": 3,
+    "head_widths": (8,),
+    "style_widths": (16, 32, 32, 32),
+    "style_between": 16,
+    "one_hot": False,
+    "film": True,
+    "within": True,
+}
+TINY: Mapping[str, Any] = {
+    "anatomy_base": 1,
+    "decoder_base": 1,
+    "levels": 1,
+    "head_widths": (2,),
+    "style_widths": (2, 2, 2, 2),
+    "style_between": 2,
+}
+
+
+class CalamitiParams(TrainedParams, PairedParams):
+    """Options of CALAMITI.
+
+    Parameters
+    ----------
+    to : str, optional
+        The batch whose contrast everybody gets (``site``, ``site/batch``, or a batch name that is
+        unique); it publishes its style code. Default: the mean style of all people of the fit.
+    targets : list of str
+        Other batches that publish their style codes, so that a finished model can bring anybody
+        to them (``motet apply --to``).
+    pixels : int
+        Of a slice along an edge, a multiple of 16: the brain has to fit. Default: the preset's.
+    planes : list of {"axial", "coronal", "sagittal"}
+        Slices are cut across; of more than one, voxels get the median. Thin slabs: axial alone.
+    learning_rate : float
+        Default: the preset's.
+    augment : float
+        How far random curves take the intensities that the anatomy encoder sees in the training
+        from their own: standard deviation, in units of twice the white matter. 0 as published.
+    detail : bool
+        Whether the decoder sees the source's fine detail beside its anatomy code. Not published:
+        it gives back what the code's few channels lose, and some of the source's noise.
+    join_steps : int
+        Steps in which a site that was not in the fit adapts its heads.
+    """
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {
+            "train": {"mode": "exact", "batch": 8, "epochs": 20.0, "steps": 1_000_000},
+            "pixels": 288,
+        },
+        "small": {
+            "train": {"batch": 8, "steps": 2400, "local_steps": 50},
+            "pixels": 96,
+            "learning_rate": 2e-3,
+            "augment": 0.15,
+        },
+        "tiny": {
+            "train": {
+                "batch": 8,
+                "steps": 4,
+                "local_steps": 2,
+                "precision": "float64",
+                "transfer": "float64",
+            },
+            "pixels": 32,
+            "join_steps": 2,
+        },
+    }
+
+    to: str | None = None
+    targets: tuple[str, ...] = ()
+    pixels: int = Field(default=288, ge=32, le=512, multiple_of=16)
+    planes: tuple[Plane, ...] = PLANES
+    learning_rate: float = Field(default=4e-4, gt=0.0)
+    augment: float = Field(default=0.0, ge=0.0, le=1.0)
+    detail: bool = False
+    join_steps: int = Field(default=200, ge=1)
+
+    @model_validator(mode="after")
+    def _planes(self) -> Self:
+        if not self.planes or len(set(self.planes)) < len(self.planes):
+            raise ValueError("planes are one or several of axial, coronal, sagittal, each once")
+        return self
+
+    @property
+    def contrasts(self) -> tuple[str, ...]:
+        """The contrasts that sites have."""
+        return (self.contrast, self.second) if self.second else (self.contrast,)
+
+    @property
+    def sizes(self) -> Sizes:
+        """Of the networks."""
+        changed = {"paper": {}, "small": SMALL, "tiny": TINY}[self.train.preset]
+        return Sizes(pixels=self.pixels, detail=int(self.detail), **changed)
+
+    @property
+    def published(self) -> tuple[str, ...]:
+        """Batches that publish their style codes, as the study names them."""
+        return tuple(dict.fromkeys(([self.to] if self.to else []) + list(self.targets)))

@@ -1,0 +1,106 @@
+"""What the networks see of a site: slices of its people, their anatomy and their contrast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motet.harmonizers._images.white_stripe import white_matter_mode
+from motet.harmonizers.calamiti.curves import WHITE
+from motet.harmonizers.calamiti.params import CalamitiParams
+from motet.images.cache import SliceCache, slice_cache, slices_home
+from motet.images.images import Image, Images
+from motet.images.slices import PLANES
+from motet.releases import Arrays
+from motet.schema import Batch, Schema
+from motet.site import Site
+
+if TYPE_CHECKING:
+    from motet.training.samples import Samples
+
+LEAST = 0.02
+"""Share of a slice that is brain, at least."""
+SLICES = 100_000
+"""Numbers of slices of one image of a person; a person's later images come after them."""
+Int = NDArray[np.intp]
+
+
+def level(image: Image, contrast: str) -> float:
+    """The intensity that becomes 1 in what networks see: white matter lies at 0.25."""
+    return white_matter_mode(image, contrast) / WHITE
+
+
+def cached(site: Site, params: CalamitiParams) -> SliceCache:
+    """The slices of a site's people, made once."""
+    images: Images = site.data
+    return slice_cache(
+        images,
+        slices_home(site),
+        planes=params.planes,
+        size=params.pixels,
+        level=level,
+        named="white matter at 0.25",
+        least=max(1, round(LEAST * params.pixels**2)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Middle:
+    """Slices in the middle of each image: where its contrast is seen best.
+
+    Attributes
+    ----------
+    first, count : (rows,) int
+        Of every image: its first such slice in the cache, and how many follow.
+    """
+
+    first: Int
+    count: Int
+
+
+def middle(cache: SliceCache, rows: int) -> Middle:
+    """Axial slices from the first to the last that shows half as much brain as the largest.
+
+    The paper takes axial slices 100 to 139 of 288, which knows the template; this knows the brain.
+    Of images that were not cut across the axial plane, those of the first plane there is.
+    """
+    first, count = np.zeros(rows, dtype=np.intp), np.zeros(rows, dtype=np.intp)
+    area = cache.brain.sum(axis=(1, 2), dtype=np.int64)
+    for row in range(rows):
+        own = np.flatnonzero(cache.row == row)
+        axial = own[cache.plane[own] == PLANES.index("axial")]
+        own = axial if len(axial) else own[cache.plane[own] == cache.plane[own[0]]]
+        large = own[area[own] >= 0.5 * area[own].max()]
+        first[row], count[row] = large[0], large[-1] - large[0] + 1
+    return Middle(first=first, count=count)
+
+
+def batch_numbers(images: Images, schema: Schema) -> Int:
+    """Number of every image's batch in the schema, (rows,)."""
+    of = {batch: k for k, batch in enumerate(schema.batches)}
+    # A batch that the study does not know has no label: no loss that is used asks for it.
+    return np.array(
+        [of.get(Batch(images.site, b), 0) for b in images.batch.tolist()], dtype=np.intp
+    )
+
+
+def samples(site: Site, params: CalamitiParams, shared: Arrays) -> Samples:
+    """Every slice of the site's people, and others of the same image drawn beside it."""
+    from motet.training.samples import Drawn, Samples, numbered
+
+    images: Images = site.data
+    cache = cached(site, params)
+    row = cache.row.astype(np.intp)
+    where, batch = middle(cache, len(images)), batch_numbers(images, site.schema)
+    image = numbered(images.people)[row]
+    return Samples(
+        arrays={"x": cache.x, "brain": cache.brain, "batch": batch[row].astype(np.int64)},
+        drawn={"other": Drawn(array=cache.x, first=where.first[row], count=where.count[row])},
+        constants={"cumulated": shared["cumulated"]},
+        people=images.people[row],
+        parts=image * SLICES + cache.plane * (SLICES // 10) + cache.index,
+        batch=batch[row],
+    )

@@ -1,0 +1,117 @@
+"""The training of CALAMITI's networks as a phase: critic and generator take turns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from motet.harmonizers.calamiti.params import CalamitiParams
+from motet.harmonizers.calamiti.slices import samples
+from motet.releases import Arrays
+from motet.site import Site
+from motet.training.moment import falling
+from motet.training.phase import Group, Train, Update
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from motet.harmonizers.calamiti.losses import Losses
+    from motet.harmonizers.calamiti.networks import Calamiti
+    from motet.training.samples import Samples
+
+NAME = "networks"
+CRITIC = "critic"
+HEADS = ("anatomy_head", "style_head")
+COOLING = 2e-4
+WEIGHTS = {
+    "reconstruction": 4.0,
+    "gradient": 4e-2,
+    "anatomy": 3e-2,
+    "kl": 1e-7,
+    "adversarial": 3e-2,
+}
+"""Of the published code; ``gradient`` has the weight of VGG's term, for which it stands."""
+CRITIC_WEIGHTS = {"joint": 3e-2, "marginal": 3e-2}
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the training calls.
+
+    Parameters
+    ----------
+    params : CalamitiParams
+    """
+
+    params: CalamitiParams
+
+    @property
+    def _losses(self) -> Losses:
+        from motet.harmonizers.calamiti.losses import Losses
+
+        return Losses(cooling=COOLING, augment=self.params.augment)
+
+    def build(self, sizes: Mapping[str, int]) -> Calamiti:
+        """The networks with their first weights."""
+        from motet.harmonizers.calamiti.networks import Calamiti
+
+        return Calamiti(self.params.sizes)
+
+    def samples(self, site: Site, shared: Arrays) -> Samples:
+        """Every slice of the site's people."""
+        return samples(site, self.params, shared)
+
+    def critic(
+        self, networks: Any, batch: Mapping[str, Tensor], draws: Any
+    ) -> Mapping[str, Tensor]:
+        """Own labels told from labels of anybody."""
+        return self._losses.critic(networks, batch, draws)
+
+    def generator(
+        self, networks: Any, batch: Mapping[str, Tensor], draws: Any
+    ) -> Mapping[str, Tensor]:
+        """All other losses."""
+        return self._losses.generator(networks, batch, draws)
+
+    def error(self, networks: Any, batch: Mapping[str, Tensor], draws: Any) -> Tensor:
+        """Absolute error of every pair."""
+        return self._losses.error(networks, batch, draws)
+
+
+def train_phase(params: CalamitiParams) -> Train:
+    """The phase."""
+    training = Training(params)
+    groups = tuple(Group(name=name, size=size) for name, size in params.sizes.groups.items())
+    adam = {"name": "adam", "lr": params.learning_rate}
+    rate = None if params.train.preset == "paper" else falling
+    return Train(
+        name=NAME,
+        build=training.build,
+        samples=training.samples,
+        groups=groups,
+        updates=(
+            Update(
+                name=CRITIC,
+                groups=(CRITIC,),
+                optimizer=adam,
+                losses=training.critic,
+                weights=CRITIC_WEIGHTS,
+                rate=rate,
+                period=2,
+            ),
+            Update(
+                name="generator",
+                groups=tuple(group.name for group in groups if group.name != CRITIC),
+                optimizer=adam,
+                losses=training.generator,
+                weights=WEIGHTS,
+                rate=rate,
+                period=2,
+                offset=1,
+            ),
+        ),
+        options=params.train,
+        validate=training.error,
+        counted="slices",
+    )
