@@ -74,7 +74,7 @@ class Networks:
             part = flat[start : start + parameter.numel()]
             parameter.data = part.view(parameter.shape)
             start += parameter.numel()
-        buffers = [(m, key) for m in child.modules() for key in m._buffers]  # noqa: SLF001
+        buffers = [(m, key) for m in child.modules() for key, _ in m.named_buffers(recurse=False)]
         rest = _joined((getattr(m, key) for m, key in buffers), self.dtype, self.device)
         start = 0
         for owner, key in buffers:
