@@ -39,7 +39,7 @@ def run(train: Train, ask: Ask, shared: Arrays, conclude: Conclude) -> Arrays:
     trainer = Trainer(train, sizes=ask.sizes, seed=ask.seed, samples=samples)
     start = trainer.resume(ask.kept) if ask.kept else trainer.begin(shared)
     for turn in trainer.turns(start):
-        sums, of_sites = _summed(train, turn, ask, {**shared, **trainer.told()})
+        sums, of_sites = _summed(train, turn, ask, {**shared, **trainer.told(turn)})
         # Before the step: sites judged the networks as they are still here.
         row = trainer.note(turn, sums, of_sites)
         if turn.after > turn.first:

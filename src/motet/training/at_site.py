@@ -21,6 +21,7 @@ from motet.training.moment import Moment
 from motet.training.networks import Networks, build
 from motet.training.optimizer import Optimizer
 from motet.training.phase import (
+    EMA,
     LOSSES,
     MOMENTS,
     SAMPLES,
@@ -137,10 +138,11 @@ def train_at_site(train: Train, turn: Turn, site: Site, shared: Arrays) -> Array
     with steady(train.options.threads):
         shop = workshop(train, site, shared)
         state = _State(train, shop, site, shared)
-        state.load(turn)
         arrays: dict[str, NDArray[Any]] = {}
         if turn.validates:
-            arrays |= _validated(train, turn, shop, site)
+            state.load(turn)
+            arrays |= _validated(train, turn, shop, site, shared)
+        state.load(turn)
         if turn.after > turn.first:
             go = _summed if turn.exact else _stepped
             arrays |= go(train, turn, shop, site, state)
@@ -152,14 +154,17 @@ def _moment(train: Train, shop: Workshop, step: int) -> Moment:
     return Moment(step=step, steps=train.steps(trained), per_epoch=train.per_epoch(trained))
 
 
-def _validated(train: Train, turn: Turn, shop: Workshop, site: Site) -> Arrays:
-    assert train.validate is not None
+def _validated(train: Train, turn: Turn, shop: Workshop, site: Site, shared: Arrays) -> Arrays:
+    """The loss of the networks that would be given out: running means where there are some."""
+    for group in train.leaving:
+        at = f"{train.name}.{group.name}"
+        shop.networks.load(group.name, shared[f"{at}.{EMA}" if group.ema else at])
     total = torch.zeros((), dtype=torch.float64)
     with torch.no_grad():
         for start in range(0, len(shop.judged), shop.feed.at_once):
             rows = shop.judged[start : start + shop.feed.at_once]
             # The same draws at every validation: what differs is the networks.
-            found = losses_of(_named(train), shop.networks, shop.feed, rows, -1)
+            found = losses_of(train.judged, shop.networks, shop.feed, rows, -1)
             total += found[VALIDATION].sum().cpu()
     if not torch.isfinite(total):
         raise _diverged(site, turn, VALIDATION)
@@ -167,14 +172,6 @@ def _validated(train: Train, turn: Turn, shop: Workshop, site: Site) -> Arrays:
         VALIDATION: np.asarray(float(total)),
         VALIDATED: np.asarray(len(shop.judged), dtype=np.int64),
     }
-
-
-def _named(train: Train) -> Any:
-    def losses(networks: Any, batch: Mapping[str, Any], draws: Any) -> Mapping[str, Any]:
-        assert train.validate is not None
-        return {VALIDATION: train.validate(networks, batch, draws)}
-
-    return losses
 
 
 def _summed(train: Train, turn: Turn, shop: Workshop, site: Site, state: _State) -> Arrays:

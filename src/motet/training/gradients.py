@@ -51,7 +51,7 @@ class Feed:
         at_once: int = 4096,
         compiled: bool = False,
     ) -> None:
-        self._compiled: dict[str, Losses] | None = {} if compiled else None
+        self._compiled: dict[Losses, Losses] | None = {} if compiled else None
         self._dtype, self.device, self.at_once = dtype, device, at_once
         self._keys = torch.from_numpy(keys).to(device)
         self._held: dict[str, Tensor] = {}
@@ -84,10 +84,9 @@ class Feed:
         """Losses as they are computed: compiled where that is asked, once."""
         if self._compiled is None:
             return losses
-        name = str(getattr(losses, "__qualname__", losses))
-        if name not in self._compiled:
-            self._compiled[name] = torch.compile(losses, dynamic=True)
-        return self._compiled[name]
+        if losses not in self._compiled:
+            self._compiled[losses] = torch.compile(losses, dynamic=True)
+        return self._compiled[losses]
 
     def draws(self, rows: Int, step: int) -> Draws:
         """Their draws in a step."""
