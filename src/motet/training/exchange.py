@@ -132,6 +132,18 @@ def then(done: list[str], path: str) -> list[str]:
     return [*done[:-1], path] if last and last[0] == found[0] else [*done, path]
 
 
+def next_number(done: list[str], path: str) -> int | None:
+    """The exchange that comes next of the training of `path`, after `done`; None: it is over."""
+    found = split_path(path)
+    assert found is not None
+    exchanges = [(i, one) for i, name in enumerate(done) if (one := split_path(name)) is not None]
+    own = [(i, number) for i, (train, number, _) in exchanges if train == found[0]]
+    if not own:
+        return 0
+    ((at, number),) = own
+    return number + 1 if at == len(done) - 1 else None
+
+
 def before(done: list[str]) -> tuple[list[str], ...]:
     """What `done` can have been one path earlier."""
     found = split_path(done[-1]) if done else None
