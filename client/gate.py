@@ -324,6 +324,16 @@ class Gate:
             **(plan.privacy or {}),
         )
 
+    def check_rerun(self, plan: Plan, train: Train, *, cohort: str) -> None:
+        """Refuse a training that was paid for, begins again, and cannot be paid for again.
+
+        Raises
+        ------
+        PolicyError
+        """
+        if not self.budget.unused(plan.hash, train.name, cohort):
+            self._afford(plan, train, cohort=cohort)
+
     def check_budget(self, plan: Plan) -> None:
         """Refuse a plan that the site could not pay for, before the sums that come first leave.
 

@@ -63,6 +63,17 @@ class Planned:
     drawn: Drawn
     judging: LocalSite | None = None
 
+    def begin(self) -> None:
+        """Begin with nothing kept.
+
+        Raises
+        ------
+        PolicyError
+            When a training of it could not be paid for again.
+        """
+        self._in_private.check_rerun(cohort=self.permission.cohort)
+        self.keep.begin()
+
     def phase(self, path: str, shared: Arrays, *, run: str) -> Arrays:
         """Do one phase and return what may leave."""
         phase = self.plan.phase_at(path)

@@ -214,7 +214,7 @@ class SiteWorker:
         told = {"sum_key": masking.key.public.hex(), "alone": masking.alone}
         if mine:
             return {"resumed": run.keep.resume(mine), **(told if run.plan.needs_keys else {})}
-        run.keep.begin()
+        run.begin()
         return {"resumed": True, **(told if run.plan.needs_keys else {})}
 
     def take_up(
