@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from motet.errors import DataError, TrainingError
+from motet.errors import DataError
 from motet.releases import Arrays
 from motet.site import Site
 from motet.training.device import device_named, steady
+from motet.training.divergence import diverged
 from motet.training.exchange import as_bfloat16
 from motet.training.gradients import Feed, losses_of, summed_gradients, total_of
 from motet.training.moment import Moment
@@ -51,6 +52,8 @@ class Workshop:
         All sites' samples of the fit.
     owned : (K,) bool
         Which scanners of the study are this site's.
+    people : (n,) str
+        Whose every row is.
     optimizers : dict of str to Optimizer
     first : dict of str to ndarray
         First weights of groups that never leave: the same everywhere.
@@ -63,6 +66,7 @@ class Workshop:
     judged: NDArray[np.intp]
     samples: int
     owned: NDArray[np.bool_]
+    people: NDArray[np.str_]
     optimizers: dict[str, Optimizer] = field(default_factory=dict)
     first: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
@@ -111,6 +115,7 @@ def _workshop(train: Train, site: Site, shared: Arrays) -> Workshop:
         judged=np.flatnonzero(back),
         samples=counted,
         owned=np.array([batch.site == site.name for batch in schema.batches]),
+        people=samples.people.astype(str),
     )
     local = [group.name for group in train.groups if group.keeper == "local"]
     found.first = {name: networks.vector(name) for name in local}
@@ -167,7 +172,7 @@ def _validated(train: Train, turn: Turn, shop: Workshop, site: Site, shared: Arr
             found = losses_of(train.judged, shop.networks, shop.feed, rows, -1)
             total += found[VALIDATION].sum().cpu()
     if not torch.isfinite(total):
-        raise _diverged(site, turn, VALIDATION)
+        raise diverged(f"The loss '{VALIDATION}'", turn, site.name)
     return {
         VALIDATION: np.asarray(float(total)),
         VALIDATED: np.asarray(len(shop.judged), dtype=np.int64),
@@ -347,13 +352,4 @@ def sent(train: Train, tensor: Tensor) -> NDArray[Any]:
 def _check_finite(site: Site, turn: Turn, losses: Mapping[str, float]) -> None:
     for name, value in losses.items():
         if not np.isfinite(value):
-            raise _diverged(site, turn, name)
-
-
-def _diverged(site: Site, turn: Turn, name: str) -> TrainingError:
-    return TrainingError(
-        f"The loss '{name}' is no longer a finite number (steps {turn.first} to {turn.after}). "
-        "Nothing of this step was sent.",
-        do="A smaller learning rate, or fewer local_steps; or look for people with extreme values.",
-        site=site.name,
-    )
+            raise diverged(f"The loss '{name}'", turn, site.name)

@@ -12,6 +12,7 @@ from motet.phases import Sum
 from motet.releases import Arrays, Leaves
 from motet.scale import Bounds, Magnitudes
 from motet.site import Site
+from motet.training.divergence import check_sent
 from motet.training.phase import LOSSES, VALIDATION, WEIGHT, Train, Turn
 from motet.training.telling import tell
 
@@ -54,6 +55,9 @@ class _Half:
         from motet.training.at_site import train_at_site
 
         arrays = train_at_site(self.train, self.turn, site, shared)
+        bounds = self.bounds(site.schema.magnitudes, shared) if self.train.masked else {}
+        wide = {name: as_float(array) for name, array in arrays.items()}
+        check_sent(wide, bounds, self.turn, site.name)
         tell(self.train, self.turn, site.name, arrays, samples=int(shared[self.train.counted]))
         return arrays
 
