@@ -20,10 +20,12 @@ from pydantic import BaseModel
 from kernel.plans import calamiti, mispel_b, murd
 from kernel.plans.catalog import METHODS, PARAMS, SCHEMA, plan_of, with_steps
 from motet.config import Study
+from motet.describe import describe
 from motet.errors import DesignError, PlanError
 from motet.harmonizer import Params
 from motet.phases import Agree, Local, Repeat, Step, Sum, walk
-from motet.plan import Release, build_plan, check_steps, describe
+from motet.plan import Release, build_plan
+from motet.plan_checks import check_steps
 from motet.registry import Registry
 from motet.releases import Leaves, nbytes
 from motet.schema import Schema
