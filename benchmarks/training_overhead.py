@@ -110,7 +110,8 @@ def main() -> None:
     samples = made_up(asked.people, asked.features)
     train = replace(train_phase(params, schema), first=None, samples=lambda site, shared: samples)
     shared = {"people": np.asarray(asked.people)}
-    told = {**shared, **Trainer(train, sizes=schema.sizes, seed=1, samples=asked.people).told()}
+    trainer = Trainer(train, sizes=schema.sizes, seed=1, samples=asked.people)
+    told = {**shared, **trainer.told(train.turn(0))}
     site: Any = Site(name="here", schema=schema, device=asked.device)
     turn = train.turn(0)
 

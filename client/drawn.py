@@ -66,6 +66,12 @@ class Drawn:
             )
         return None
 
+    def at_first(self, of: Mapping[str, Any]) -> bool:
+        """Whether only the first exchange of such a training was sent, which can be again."""
+        self._read()
+        about = self._about.get("of", {})
+        return self._about.get("number") == 0 and {**about, **of} == about
+
     def put(self, of: Mapping[str, Any], number: int, shared: str, arrays: Arrays) -> None:
         """Write down what is going to leave."""
         self._about = {"of": dict(of), "number": number, "shared": shared}

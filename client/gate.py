@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from math import prod
 from typing import Any, Protocol
 
@@ -13,6 +12,7 @@ from motet.client.budget import Budget
 from motet.client.cohorts import Marks, cohort_id, too_close
 from motet.client.counts import Counts
 from motet.client.policy import OPEN, SitePolicy
+from motet.client.remembered import Remembered, note
 from motet.errors import PolicyError, ReleaseRefusedError, SecureSumError
 from motet.ledger import Ledger
 from motet.phases import Phase
@@ -324,6 +324,16 @@ class Gate:
             **(plan.privacy or {}),
         )
 
+    def check_rerun(self, plan: Plan, train: Train, *, cohort: str) -> None:
+        """Refuse a training that was paid for, begins again, and cannot be paid for again.
+
+        Raises
+        ------
+        PolicyError
+        """
+        if not self.budget.unused(plan.hash, train.name, cohort):
+            self._afford(plan, train, cohort=cohort)
+
     def check_budget(self, plan: Plan) -> None:
         """Refuse a plan that the site could not pay for, before the sums that come first leave.
 
@@ -348,48 +358,14 @@ class Gate:
             )
 
     @property
+    def remembered(self) -> Remembered:
+        """Of whom, and with which knots, sums have left this site."""
+        return Remembered(ledger=self._ledger, policy=self._policy)
+
+    @property
     def budget(self) -> Budget:
         """Epsilon and delta of this site."""
         return Budget(policy=self._policy, ledger=self._ledger)
-
-    def note_cohort(self, found: Marks, *, plan: Plan) -> None:
-        """Write down whose sums are going to leave."""
-        if self._ledger is None:
-            return
-        cohort = cohort_id(found)
-        if not any(e.body["cohort"] == cohort for e in self._ledger.entries("cohort")):
-            self._note("cohort", study=plan.study, plan=plan.hash, cohort=cohort, marks=found)
-
-    def note_knots(self, plan: Plan) -> None:
-        """Write down the knots of splines that sums are going to leave with, where they are new."""
-        if self._ledger is None or self._policy == OPEN:
-            return
-        known = self.earlier_knots()
-        for covariate in plan.schema.covariates:
-            own = covariate.spline.every_knot.tolist() if covariate.spline else []
-            if set(own) - set(known.get(covariate.name, ())):
-                self._note(
-                    "knots", study=plan.study, plan=plan.hash, covariate=covariate.name, knots=own
-                )
-
-    def earlier_knots(self) -> dict[str, list[float]]:
-        """Covariate -> knots and bounds of all splines that sums left with."""
-        found: dict[str, list[float]] = {}
-        for entry in () if self._ledger is None else self._ledger.entries("knots"):
-            found.setdefault(str(entry.body["covariate"]), []).extend(entry.body["knots"])
-        return found
-
-    def note_people(self, name: str, people: Sequence[str]) -> None:
-        """Write down who a site's people are, marked, under a name."""
-        if self._ledger is not None and self.people_called(name) is None:
-            self._note("people", name=name, people=list(people))
-
-    def people_called(self, name: str) -> frozenset[str] | None:
-        """The people of a name; None where nobody is called so."""
-        for entry in () if self._ledger is None else self._ledger.entries("people"):
-            if entry.body["name"] == name:
-                return frozenset(map(str, entry.body["people"]))
-        return None
 
     def refused(
         self,
@@ -418,6 +394,4 @@ class Gate:
         )
 
     def _note(self, kind: str, **body: Any) -> None:
-        if self._ledger is not None:
-            now = datetime.now(UTC).isoformat(timespec="milliseconds")
-            self._ledger.append({"kind": kind, "at": now, **body})
+        note(self._ledger, kind, **body)

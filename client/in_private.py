@@ -11,6 +11,7 @@ from motet.plan import Plan
 from motet.releases import Arrays
 from motet.store import bytes_hash
 from motet.training.exchange import Exchange
+from motet.training.phase import Train
 from motet.training.privacy import mechanism
 
 
@@ -30,6 +31,19 @@ class InPrivate:
     site: LocalSite
     gate: Gate
     drawn: Drawn
+
+    def check_rerun(self, *, cohort: str) -> None:
+        """Refuse a run from its beginning whose training could not be paid for once more.
+
+        Raises
+        ------
+        PolicyError
+            Before the exact sums that come first leave for nothing.
+        """
+        for train in (p for p in self.plan.phases if isinstance(p, Train) and p.private):
+            of = {"plan": self.plan.hash, "train": train.name, "cohort": cohort}
+            if not self.drawn.at_first(of):
+                self.gate.check_rerun(self.plan, train, cohort=cohort)
 
     def arrays(self, phase: Exchange, shared: Arrays, *, cohort: str) -> Arrays:
         """What is going to leave: drawn now, or the same bytes as before a crash.

@@ -95,6 +95,10 @@ class Keep(MutableMapping[str, NDArray[Any]]):
         self._working = dict(self._last.arrays)
         return True
 
+    def roll_back(self) -> None:
+        """Drop what a phase that failed had begun to keep."""
+        self._working = dict(self._last.arrays)
+
     def commit(self, phase: str) -> None:
         """Mark a phase as done and write its version, atomically."""
         new = _Version(done=then(self.done, phase), arrays=dict(self._working))

@@ -103,7 +103,7 @@ class Permission:
             self.plan.schema,
             self._masks(phase, shared, judging),
             by_feature=by_feature,
-            earlier=self.gate.earlier_knots(),
+            earlier=self.gate.remembered.earlier_knots(),
         )
         cohort = self.cohort
         self.gate.check_people(
@@ -142,12 +142,12 @@ class Permission:
             return ""
         marked = sorted(self._people())
         name = hashlib.sha256(canonical_json(marked).encode()).hexdigest()[:16]
-        self.gate.note_people(name, marked)
+        self.gate.remembered.note_people(name, marked)
         return name
 
     def same_people(self, name: str) -> bool:
         """Whether earlier people differ from these by too few to tell sums of them apart."""
-        earlier = self.gate.people_called(name) if name else None
+        earlier = self.gate.remembered.people_called(name) if name else None
         return earlier is None or len(earlier ^ self._people()) < self.policy.changed_by
 
     def _people(self) -> frozenset[str]:
@@ -156,8 +156,8 @@ class Permission:
     def note(self) -> None:
         """Write down whose sums are going to leave, and with which knots, for the next study."""
         for found in self._marked():
-            self.gate.note_cohort(found, plan=self.plan)
-        self.gate.note_knots(self.plan)
+            self.gate.remembered.note_cohort(found, plan=self.plan)
+        self.gate.remembered.note_knots(self.plan)
 
     def _marked(self) -> list[Marks]:
         """Marks of the fit and of the others; once a process: its table does not change."""

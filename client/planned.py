@@ -25,7 +25,7 @@ from motet.plan import Plan
 from motet.releases import Arrays, Leaves
 from motet.secure.held import SHARED, of_key, read_seals
 from motet.store import bytes_hash
-from motet.training.exchange import Exchange
+from motet.training.exchange import Exchange, next_number
 
 
 @dataclass(kw_only=True)
@@ -62,6 +62,17 @@ class Planned:
     anchoring: Anchoring
     drawn: Drawn
     judging: LocalSite | None = None
+
+    def begin(self) -> None:
+        """Begin with nothing kept.
+
+        Raises
+        ------
+        PolicyError
+            When a training of it could not be paid for again.
+        """
+        self._in_private.check_rerun(cohort=self.permission.cohort)
+        self.keep.begin()
 
     def phase(self, path: str, shared: Arrays, *, run: str) -> Arrays:
         """Do one phase and return what may leave."""
@@ -163,6 +174,21 @@ class Planned:
         if path in self.keep.done and not self.keep.undo(path):
             raise ProtocolError(f"The phase '{path}' is long done here.", site=self.site.name)
 
+    def _check_order(self, phase: Phase, path: str) -> None:
+        """Refuse an exchange out of its turn where a site goes on from what it kept of the last."""
+        if not isinstance(phase, Exchange) or phase.train.stateless:
+            return
+        due = next_number(self.keep.done, path)
+        if phase.turn.number != due:
+            name = phase.train.name
+            after = "it is over" if due is None else f"exchange {due} is next"
+            raise ProtocolError(
+                f"Exchange {phase.turn.number} of the training '{name}' is not done: {after}, and "
+                "this site goes on from what it kept. Nothing was sent.",
+                do="Run the study anew: the training begins again.",
+                site=self.site.name,
+            )
+
     def _do(
         self, phase: Phase, path: str, shared: Arrays, run: str, veil: Veil | None = None
     ) -> Arrays:
@@ -172,6 +198,8 @@ class Planned:
         if self.plan.judges(phase):
             return self._judged(phase, path, shared, run, veil)
         self._undo(path)
+        self.keep.roll_back()
+        self._check_order(phase, path)
         arrays: Arrays = {}
         if isinstance(phase, Exchange) and phase.train.private is not None:
             self.permission.check(phase, path, shared)

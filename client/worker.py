@@ -5,21 +5,20 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motet.bids.table import Table
 from motet.client.anchoring import Anchoring
-from motet.client.apply import check_features, harmonized, joined
 from motet.client.approval import Approvals
+from motet.client.described import DESCRIBED, masked, public
 from motet.client.drawn import Drawn
+from motet.client.finishing import Sink, judging, own_model, write_harmonized
 from motet.client.gate import Gate
-from motet.client.judging import judged_site
 from motet.client.keep import Keep
 from motet.client.local_site import LocalSite, silent
 from motet.client.masking import Masking
@@ -33,13 +32,12 @@ from motet.config import Study, parse_study
 from motet.errors import MotetError, PlanError, ProtocolError
 from motet.flower.records import Body, Envelope
 from motet.harmonizer import SiteModel
-from motet.images.images import compared_in
 from motet.ledger import Ledger
-from motet.plan import AGREE_ON_GRID, Plan, biology, build_plan, model_document, parse_params
+from motet.plan import Plan, biology, build_plan, parse_params
 from motet.releases import Arrays
-from motet.schema import Schema, SiteSchema, names_digest
+from motet.schema import Schema, names_digest
 from motet.secure.keys import SumKey
-from motet.store import OWNER, content_hash, read_arrays, save_model, write_arrays
+from motet.store import OWNER, read_arrays, write_arrays
 from motet.training.where import Device, check_device
 from motet.version import __version__
 
@@ -48,26 +46,12 @@ log = logging.getLogger("motet.site")
 LEDGER = "ledger.sqlite"
 SECOND = ("query.release", "query.reveal")
 """What is asked for when a phase is done, and changes nothing that it kept."""
-DESCRIBED = (*AGREE_ON_GRID.equal, *AGREE_ON_GRID.union, *AGREE_ON_GRID.largest)
-"""What a description may hold."""
 FINISHED = ".shared.npz"
 """The shared model, kept until the coordinator has written the result: for the evaluation."""
 
 
 def forgotten(plan: Plan, study: Mapping[str, Any]) -> None:
     """Keep nothing of what was asked for."""
-
-
-class Writer(Protocol):
-    """Takes harmonized values, some people at a time."""
-
-    def write(self, rows: slice | NDArray[np.intp], block: NDArray[Any]) -> None:
-        """Take (r, p) values of some people."""
-        ...
-
-
-Sink = Callable[[Table, Mapping[str, Any]], AbstractContextManager[Writer]]
-"""``(table, description) -> writer`` for the people of a table."""
 
 
 def log_failure(site: str, error: Exception) -> None:
@@ -175,7 +159,7 @@ class SiteWorker:
         """
         study, table = self._opened(document)
         self._gate.check_method(study.method, study=study.study)
-        described = _public(table.described, scaled=_masked(study, document))
+        described = public(table.described, scaled=masked(study, document))
         keyed = set(parse_params(study).keyed)
         if holds := sorted(keyed & set(table.travelers) & table.consented):
             described["holds"] = holds
@@ -214,7 +198,7 @@ class SiteWorker:
         told = {"sum_key": masking.key.public.hex(), "alone": masking.alone}
         if mine:
             return {"resumed": run.keep.resume(mine), **(told if run.plan.needs_keys else {})}
-        run.keep.begin()
+        run.begin()
         return {"resumed": True, **(told if run.plan.needs_keys else {})}
 
     def take_up(
@@ -238,7 +222,8 @@ class SiteWorker:
             self.planned(plan_hash).keep.resume_before("" if action in SECOND else path)
             if (file := self._path(FINISHED)) and file.is_file():
                 run, shared = self.planned(plan_hash), read_arrays(file)
-                run.judging = self._judging(run, shared, self._own_model(run, shared, silent))
+                model = own_model(run, shared, silent)
+                run.judging = judging(run, shared, model, self._say)
 
     def _planned(self, document: Any, plan_hash: str) -> list[str]:
         """Build the plan; returns the phases that the coordinator has recorded."""
@@ -341,54 +326,13 @@ class SiteWorker:
     def finish(self, shared: Arrays, plan_hash: str) -> None:
         """Make the site model and harmonize everybody here. Nothing leaves."""
         run = self.planned(plan_hash)
-        plan, method = run.plan, run.plan.harmonizer
-        self.model = self._own_model(run, shared, self._say)
-        if plan.evaluation:
-            run.judging = self._judging(run, shared, self.model)
+        self.model = own_model(run, shared, self._say)
+        if run.plan.evaluation:
+            run.judging = judging(run, shared, self.model, self._say)
             if file := self._path(FINISHED):
                 write_arrays(file, shared, readable_by=OWNER)
-        description = {"method": plan.method, "study": plan.study, "plan": plan.hash}
-        if folder := self._path("model"):
-            description["model"] = content_hash(shared, model_document(plan))
-            save_model(
-                folder,
-                self.model.arrays,
-                {**description, "site": self.name, "batches": list(self.model.batches)},
-            )
-        blocks = harmonized(
-            run.table,
-            method=method,
-            params=plan.params,
-            schema=plan.schema,
-            shared=shared,
-            model=self.model,
-            seed=plan.seed,
-            say=self._say,
-        )
-        with self._sink(compared_in(run.table, shared), description) as writer:
-            for rows, block in blocks:
-                writer.write(rows, block)
-
-    def _own_model(self, run: Planned, shared: Arrays, say: Callable[[str], None]) -> SiteModel:
-        """The site's model; of an unseen site from its people alone, the shared model frozen."""
-        method, plan = run.plan.harmonizer, run.plan
-        if self.name not in plan.unseen:
-            return method.site_model(plan.params, run.site, shared)
-        check_features(run.table, plan.schema)
-        return joined(
-            run.table,
-            method=method,
-            params=plan.params,
-            schema=plan.schema,
-            shared=shared,
-            seed=plan.seed,
-            say=say,
-        )
-
-    def _judging(self, run: Planned, shared: Arrays, model: SiteModel) -> LocalSite:
-        """The site as phases of the evaluation see it. What these keep is gone with it."""
-        return judged_site(
-            run.table, fit=run.fit, plan=run.plan, shared=shared, model=model, say=self._say
+        write_harmonized(
+            run, shared, self.model, folder=self._path("model"), sink=self._sink, say=self._say
         )
 
     def done(self) -> Done | None:
@@ -435,29 +379,3 @@ class Done:
     table: Table
     fit: NDArray[np.bool_]
     others: str
-
-
-def _masked(study: Study, document: Any) -> bool:
-    """Whether sums are going to be masked, so that it has to be known how large numbers are."""
-    return study.privacy.secure_sum is not False and document.get("masked") is True
-
-
-def _public(described: SiteSchema, *, scaled: bool) -> dict[str, Any]:
-    scale = described.scale if scaled else None
-    return {
-        "features": list(described.features),
-        "units": list(described.units),
-        "covariates": [
-            {
-                "name": c.name,
-                "kind": c.kind,
-                "levels": list(c.levels),
-                "varies": c.varies,
-                **({"spline": c.spline.to_json()} if c.spline else {}),
-            }
-            for c in described.covariates
-        ],
-        "batches": list(described.batches),
-        **({"grid": list(described.grid)} if described.grid else {}),
-        **({"scale": scale.to_json()} if scale else {}),
-    }

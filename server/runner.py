@@ -23,6 +23,7 @@ from motet.server.exchange import Exchange
 from motet.server.pace import Pace
 from motet.server.received import Received
 from motet.strategies import strategy_for
+from motet.strategies.trained import check_counted
 from motet.training.exchange import path_of, then
 from motet.training.phase import UNFINISHED, Train, Turn
 
@@ -143,10 +144,17 @@ class Runner:
         additions = strategy_for(phase, self._plan)(phase, asking, self._progress.shared)
         _check_finite(additions, path)
         self._progress.shared |= additions
+        self._check_trainings(additions)
         for name in [name for name in self._progress.shared if name.startswith(own)]:
             del self._progress.shared[name]
         self._done(f"={path}" if isinstance(phase, Train) else path)
         self._observe(Event(kind=Kind.DONE, phase=path, step=self._count))
+
+    def _check_trainings(self, additions: Arrays) -> None:
+        """Refuse a training that so many people do not allow before more sums leave for it."""
+        for phase in self._plan.phases:
+            if isinstance(phase, Train) and phase.counted in additions:
+                check_counted(phase, int(additions[phase.counted]))
 
     def _kept(
         self, path: str, pace: Pace, turn: Turn, state: Arrays, row: Mapping[str, Any] | None

@@ -34,18 +34,17 @@ def run(train: Train, ask: Ask, shared: Arrays, conclude: Conclude) -> Arrays:
     from motet.training.coordinator import Trainer
 
     samples = int(shared[train.counted])
-    check_samples(train, samples)
-    noise = of_noise(train, samples)
+    check_counted(train, samples)
     trainer = Trainer(train, sizes=ask.sizes, seed=ask.seed, samples=samples)
     start = trainer.resume(ask.kept) if ask.kept else trainer.begin(shared)
     for turn in trainer.turns(start):
-        sums, of_sites = _summed(train, turn, ask, {**shared, **trainer.told()})
+        sums, of_sites = _summed(train, turn, ask, {**shared, **trainer.told(turn)})
         # Before the step: sites judged the networks as they are still here.
         row = trainer.note(turn, sums, of_sites)
         if turn.after > turn.first:
             conclude(trainer, turn, sums)
         ask.keep(turn, trainer.state(), row)
-    return trainer.model() | noise
+    return trainer.model() | of_noise(train, samples)
 
 
 def of_noise(train: Train, samples: int) -> dict[str, NDArray[Any]]:
@@ -57,8 +56,15 @@ def of_noise(train: Train, samples: int) -> dict[str, NDArray[Any]]:
     return {f"{train.name}.{name}": np.asarray(float(value)) for name, value in said.items()}
 
 
-def check_samples(train: Train, samples: int) -> None:
-    """Refuse a step of more samples than there are."""
+def check_counted(train: Train, samples: int) -> None:
+    """Refuse what so many samples do not allow: a larger step, or a delta that is no promise.
+
+    Raises
+    ------
+    TrainingError
+    """
+    if train.private is not None:
+        mechanism(train, samples)
     trained = train.trained_of(samples)
     if train.options.batch > trained:
         raise TrainingError(

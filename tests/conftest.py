@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from motet.ledger import Ledger
 
 settings.register_profile(
     "motet",
@@ -16,6 +20,24 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("motet")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unsynced() -> Iterator[None]:
+    """Do not wait for the disk at entries of ledgers: that takes much of a small study's time.
+
+    Tests end processes, not machines: what a process wrote is there for the next one.
+    """
+
+    def opened(ledger: Ledger) -> sqlite3.Connection:
+        book = synced(ledger)
+        book.execute("PRAGMA synchronous = OFF")
+        return book
+
+    with pytest.MonkeyPatch.context() as patch:
+        synced = Ledger._open
+        patch.setattr(Ledger, "_open", opened)
+        yield
 
 
 def leave_undrawn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 
 from motet.errors import DesignError
 from motet.harmonizers.calamiti.params import CalamitiParams
-from motet.harmonizers.calamiti.slices import batch_numbers, cached
+from motet.harmonizers.calamiti.slices import batch_numbers, cached, label_order
 from motet.phases import Sum
 from motet.releases import Arrays, ArraySpec
+from motet.schema import Schema
 from motet.site import Site
 
 SLICES = ArraySpec(
@@ -29,9 +30,11 @@ class Labels:
     Parameters
     ----------
     params : CalamitiParams
+    schema : Schema
     """
 
     params: CalamitiParams
+    schema: Schema
 
     def step(self) -> Sum:
         """The phase."""
@@ -48,5 +51,5 @@ class Labels:
         total = int(sums["slices"].sum())
         if not total:
             raise DesignError("Nobody has a slice that shows enough brain.")
-        share = np.repeat(sums["slices"] / (2.0 * total), 2)
+        share = np.repeat(sums["slices"][label_order(self.schema)] / (2.0 * total), 2)
         return {"slices": np.asarray(total, dtype=np.int64), "cumulated": np.cumsum(share)}

@@ -121,7 +121,7 @@ class Losses:
         """Logits of the critic with codes' own labels, and with labels of the frequencies."""
         total = batch["cumulated"]
         contrast = torch.arange(2, device=code.device)
-        own = stacked((2 * batch["batch"][:, None] + contrast)[:, :, None]).reshape(-1)
+        own = stacked((2 * batch["label"][:, None] + contrast)[:, :, None]).reshape(-1)
         drawn = stacked(draws.uniform("label", 2, 1)).reshape(-1).to(total.dtype)
         other = torch.searchsorted(total, drawn).clamp_max(len(total) - 1)
         both = torch.cat([own, other]).to(code.dtype) / len(total)

@@ -45,7 +45,7 @@ class CalamitiHarmonizer:
     def plan(self, params: Any, schema: Schema) -> Sequence[Step]:
         """Label frequencies, networks, style codes."""
         return (
-            Labels(params).step(),
+            Labels(params, schema).step(),
             train_phase(params),
             *Styles(params, schema).steps(),
         )
@@ -61,7 +61,7 @@ class CalamitiHarmonizer:
     def apply(
         self, params: Any, data: Images, model: SiteModel, shared: Arrays, schema: Schema
     ) -> Iterator[tuple[slice, NDArray[Any]]]:
-        """Decode every person's anatomy with the target's style: (1, x, y, z), or of two contrasts."""
+        """Decode anatomy with the target's style: (1, x, y, z), or (1, 2, x, y, z) of two."""
         restyler = _restyler(params, model, shared, schema)
         for row, pair in enumerate(data.pairs()):
             place = Place(site=data.site, file=data.scan(row).found.file)

@@ -101,6 +101,17 @@ class CalamitiParams(TrainedParams, PairedParams):
             raise ValueError("planes are one or several of axial, coronal, sagittal, each once")
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _the_target_publishes(cls, value: Any) -> Any:
+        """Add the batch that everybody is brought to, to those that publish their codes."""
+        if not isinstance(value, Mapping) or not value.get("to"):
+            return value
+        targets = value.get("targets") or ()
+        if isinstance(targets, str) or value["to"] in targets:
+            return value
+        return {**value, "targets": [*targets, value["to"]]}
+
     @property
     def contrasts(self) -> tuple[str, ...]:
         """The contrasts that sites have."""
@@ -111,8 +122,3 @@ class CalamitiParams(TrainedParams, PairedParams):
         """Of the networks."""
         changed = {"paper": {}, "small": SMALL, "tiny": TINY}[self.train.preset]
         return Sizes(pixels=self.pixels, detail=int(self.detail), **changed)
-
-    @property
-    def published(self) -> tuple[str, ...]:
-        """Batches that publish their style codes, as the study names them."""
-        return tuple(dict.fromkeys(([self.to] if self.to else []) + list(self.targets)))

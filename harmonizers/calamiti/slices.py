@@ -87,6 +87,18 @@ def batch_numbers(images: Images, schema: Schema) -> Int:
     )
 
 
+def label_order(schema: Schema) -> Int:
+    """Numbers of the schema's batches in the order of the critic's labels, (K,).
+
+    By the batch's name before its site's: the critic sees a label as a number, and which hospital
+    sends a scanner's slices is to change nothing.
+    """
+    batches = schema.batches
+    return np.array(
+        sorted(range(len(batches)), key=lambda k: (batches[k].name, batches[k].site)), dtype=np.intp
+    )
+
+
 def samples(site: Site, params: CalamitiParams, shared: Arrays) -> Samples:
     """Every slice of the site's people, and others of the same image drawn beside it."""
     from motet.training.samples import Drawn, Samples, numbered
@@ -95,9 +107,10 @@ def samples(site: Site, params: CalamitiParams, shared: Arrays) -> Samples:
     cache = cached(site, params)
     row = cache.row.astype(np.intp)
     where, batch = middle(cache, len(images)), batch_numbers(images, site.schema)
+    label = np.argsort(label_order(site.schema))[batch]
     image = numbered(images.people)[row]
     return Samples(
-        arrays={"x": cache.x, "brain": cache.brain, "batch": batch[row].astype(np.int64)},
+        arrays={"x": cache.x, "brain": cache.brain, "label": label[row].astype(np.int64)},
         drawn={"other": Drawn(array=cache.x, first=where.first[row], count=where.count[row])},
         constants={"cumulated": shared["cumulated"]},
         people=images.people[row],

@@ -107,7 +107,7 @@ class Styles:
     @property
     def targets(self) -> tuple[Batch, ...]:
         """Batches that publish their codes."""
-        named = [named_batch(b, self.schema, key="params.targets") for b in self.params.published]
+        named = [named_batch(b, self.schema, key="params.targets") for b in self.params.targets]
         return tuple(dict.fromkeys(batch for batch in named if batch is not None))
 
     def of_people(self, site: Site, shared: Arrays) -> tuple[Float, Float]:
@@ -157,15 +157,15 @@ class Styles:
         named = named_batch(self.params.to, self.schema, key="params.to")
         if named is None:
             return Style(theta=shared["theta"], white=shared["white"])
-        k = self.schema.batches.index(named)
-        if f"theta.{k}" not in shared:
-            known = [str(b) for j, b in enumerate(self.schema.batches) if f"theta.{j}" in shared]
+        if named not in self.targets:
+            known = [str(batch) for batch in self.targets]
             raise ModelError(
                 f"'{named}' did not publish its style code.",
                 do=f"Choose one that did ({listed(known)}), or leave 'to' out for the mean of all."
                 if known
                 else "Leave 'to' out for the mean of all; or train with params.targets.",
             )
+        k = self.targets.index(named)
         return Style(theta=shared[f"theta.{k}"], white=shared[f"white.{k}"])
 
 
@@ -207,8 +207,8 @@ class Target:
 
     @property
     def number(self) -> int:
-        """Of the batch in the schema."""
-        return self.styles.schema.batches.index(self.batch)
+        """Of the batch among the targets, in the study's order: no order of sites changes it."""
+        return self.styles.targets.index(self.batch)
 
     def send(self, site: Site, shared: Arrays) -> Arrays:
         """Means over the batch's images."""

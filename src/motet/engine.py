@@ -12,7 +12,8 @@ from flwr.app import Context, Message
 
 from motet.bids.table import Table
 from motet.client.app import client_app
-from motet.client.worker import Sink, SiteWorker
+from motet.client.finishing import Sink
+from motet.client.worker import SiteWorker
 from motet.errors import MotetError
 from motet.flower.inprocess import InProcessGrid
 from motet.flower.ray import RayGrid, check_installed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,19 +13,20 @@ from motet.describe import describe
 from motet.errors import PlanError, StudyFileError
 from motet.evaluation.steps import evaluation_steps
 from motet.harmonizer import Harmonizer, Params
-from motet.phases import Agree, Phase, Publish, Repeat, Step, Sum, walk
+from motet.phases import Agree, Phase, Repeat, Step, Sum, walk
+from motet.plan_checks import check_bounds, check_splines, check_steps, largest_sizes
 from motet.registry import methods
 from motet.releases import Arrays, ArraySpec, Leaves, bind, nbytes
 from motet.scale import Bounds
 from motet.schema import Schema
 from motet.secure.circle import FEWEST
 from motet.secure.declared import masked_specs
-from motet.spline import Spline
 from motet.store import json_hash
+from motet.training.asked import as_asked
 from motet.training.exchange import exchange_at, split_path
 from motet.training.options import TrainedParams
 from motet.training.phase import Train
-from motet.training.privacy import Private, check_private, document
+from motet.training.privacy import Private, document
 from motet.version import __version__
 
 TURN = re.compile(r"(?P<name>.+)\[(?P<number>0|[1-9][0-9]{0,8})\]")
@@ -276,13 +277,6 @@ def _parse_turn(turn: str) -> tuple[str, int]:
     return match["name"], int(match["number"])
 
 
-def largest_sizes(phase: Phase, sizes: Mapping[str, int]) -> dict[str, int]:
-    """The sizes that `phase` sets, at the maximum consent is given to."""
-    if not isinstance(phase, Sum):
-        return {}
-    return {size.name: bind((size.at_most,), sizes)[0] for size in phase.sets}
-
-
 def parse_params(study: Study) -> Params:
     """The parameters of the study's method, validated."""
     harmonizer = methods().get(study.method)
@@ -320,7 +314,7 @@ def build_plan(study: Study, schema: Schema) -> Plan:
     Every plan begins with the agreement on the schema, which the platform adds.
     """
     params = parse_params(study)
-    _check_splines(params, schema)
+    check_splines(params, schema)
     harmonizer = methods().get(study.method)
     secure = _secure(study, schema)
     asked = study.evaluation.by_batch
@@ -335,7 +329,7 @@ def build_plan(study: Study, schema: Schema) -> Plan:
         schema=schema,
         steps=(
             AGREE_ON_GRID if schema.grid else AGREE,
-            *_as_asked(harmonizer.plan(params, schema), study, secure=secure),
+            *as_asked(harmonizer.plan(params, schema), study, secure=secure),
         ),
         evaluation=tuple(
             evaluation_steps(schema, study.evaluation, seed=study.seed, by_batch=by_batch)
@@ -344,38 +338,8 @@ def build_plan(study: Study, schema: Schema) -> Plan:
         secure=secure,
     )
     check_steps((*plan.steps, *plan.evaluation), schema)
-    if plan.secure:
-        _check_bounds(plan)
+    check_bounds([p for p in plan.phases if plan.masks(p)], method=plan.method)
     return plan
-
-
-def _as_asked(steps: Sequence[Step], study: Study, *, secure: bool) -> Iterator[Step]:
-    """Trainings as they run where sums are masked, and with the noise that a study asks for."""
-    dp = study.privacy.dp
-    private = None if dp is None else Private(epsilon=dp.epsilon, delta=dp.delta, clip=dp.clip)
-    trainings = [step for step in steps if isinstance(step, Train)]
-    if private is not None:
-        check_private(study.method, trainings)
-    for step in steps:
-        made = step
-        if isinstance(step, Train) and secure:
-            made = replace(step, masked=True)
-        if isinstance(made, Train) and private is not None:
-            made = replace(made, private=private)
-        elif isinstance(made, Train) and made.dp is not None:
-            made = replace(made, dp=None)
-        yield made
-
-
-def _check_splines(params: Params, schema: Schema) -> None:
-    """Refuse a schema whose splines are others than the study's: people approve the study."""
-    for covariate in schema.covariates:
-        asked = params.covariates.get(covariate.name)
-        if covariate.spline != (asked if isinstance(asked, Spline) else None):
-            raise PlanError(
-                f"The sites did not agree on the spline of '{covariate.name}' that the study has.",
-                do="Use the same version of Motet everywhere.",
-            )
 
 
 def _secure(study: Study, schema: Schema) -> bool:
@@ -389,19 +353,6 @@ def _secure(study: Study, schema: Schema) -> bool:
             key="privacy.secure_sum",
         )
     return enough and asked is not False
-
-
-def _check_bounds(plan: Plan) -> None:
-    """Refuse a method that does not say how large its sums can become."""
-    for phase, _ in walk((*plan.steps, *plan.evaluation)):
-        if not plan.masks(phase) or not isinstance(phase, Sum) or phase.bounds is not None:
-            continue
-        if wide := [spec.name for spec in phase.arrays if spec.dtype.startswith("float")]:
-            raise PlanError(
-                f"The phase '{phase.name}' of '{plan.method}' does not bound "
-                f"{', '.join(wide)}, so it cannot be summed where nobody reads single sites.",
-                do="Give the phase 'bounds', or set privacy: {secure_sum: false}.",
-            )
 
 
 def model_document(plan: Plan) -> dict[str, Any]:
@@ -421,64 +372,3 @@ def biology(study: Study) -> tuple[str, ...]:
     """The columns that a study reads beside the method's covariates."""
     covariates = parse_params(study).covariates
     return tuple(name for name in dict.fromkeys(study.evaluation.biology) if name not in covariates)
-
-
-def check_steps(steps: Sequence[Step], schema: Schema) -> None:
-    """Refuse steps that could not be run, described or consented to."""
-    for step in steps:
-        describe(step)
-    sizes = dict(schema.sizes)
-    known_sizes: set[str] = set()
-    names: set[str] = set()
-    _check_repeats(steps)
-    for phase, _ in walk(steps):
-        if phase.name in names:
-            raise PlanError(f"Two phases are called '{phase.name}'.")
-        names.add(phase.name)
-        if phase.when and phase.when not in known_sizes:
-            raise PlanError(f"Phase '{phase.name}' waits for the unknown size '{phase.when}'.")
-        if phase.who.site and phase.who.site not in schema.sites:
-            raise PlanError(f"Phase '{phase.name}' names the unknown site '{phase.who.site}'.")
-        if isinstance(phase, Publish):
-            _check_published(phase, schema)
-        if isinstance(phase, Sum) and phase.key and phase.who.holders != phase.key:
-            raise PlanError(f"Phase '{phase.name}' sums by {phase.key}: its sites are the holders.")
-        if isinstance(phase, Sum) and phase.read_by == "holders" and (not phase.key or phase.sets):
-            raise PlanError(f"Phase '{phase.name}' is read by holders: it has a key, sets no size.")
-        if len({spec.name for spec in phase.releases}) < len(phase.releases):
-            raise PlanError(f"Phase '{phase.name}' declares one array twice.")
-        for spec in phase.releases:
-            bind(spec.shape, sizes)
-        new = largest_sizes(phase, sizes)
-        sizes |= new
-        known_sizes |= set(new)
-
-
-def _check_repeats(steps: Sequence[Step]) -> None:
-    """Two repeats of one name side by side would share their turns in a checkpoint."""
-    repeats = [step for step in steps if isinstance(step, Repeat)]
-    if len({step.name for step in repeats}) < len(repeats):
-        raise PlanError("Two repeats have one name.")
-    for step in repeats:
-        _check_repeats(step.steps)
-
-
-def _check_published(phase: Publish, schema: Schema) -> None:
-    if phase.to.site and phase.to.site not in schema.sites:
-        raise PlanError(f"Phase '{phase.name}' names the unknown site '{phase.to.site}'.")
-    if phase.sealed and phase.at_coordinator:
-        raise PlanError(f"Phase '{phase.name}' is sealed: the coordinator cannot read it.")
-    if phase.sealed and not phase.to.site:
-        raise PlanError(f"Phase '{phase.name}' is sealed, but to no site.")
-
-
-__all__ = [
-    "Plan",
-    "Release",
-    "biology",
-    "build_plan",
-    "check_steps",
-    "describe",
-    "model_document",
-    "parse_params",
-]

@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from motet.bids.read import fingerprint
 from motet.bids.table import Table, as_slice
 from motet.client.apply import Blocks
-from motet.client.worker import Sink, Writer
+from motet.client.finishing import Sink, Writer
 from motet.config import Study, load_study, naming, parse_study
 from motet.controls import full_judgement
 from motet.engine import Engine, Settled, in_process

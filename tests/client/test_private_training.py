@@ -203,6 +203,23 @@ def test_what_cannot_be_paid_for_is_refused_at_once(
     assert len(site.charges) == 1
 
 
+def test_a_run_from_the_beginning_that_cannot_be_paid_for_again_is_refused_at_once(
+    hospital: Callable[..., Hospital],
+) -> None:
+    """Catches exact sums that leave once more before the training is refused."""
+    site = hospital(epsilon=15.0)
+    site.ask(FIRST)
+    site.again()  # its first exchange can be sent again for nothing
+    site.ask(SECOND, 0.1)
+    with pytest.raises(PolicyError, match="epsilon 8 more than the 8 that is spent"):
+        site.again()
+    assert site.kinds()[-1] == "refusal cvae"
+    site.policy = OPEN.model_copy(update={"epsilon": 16.0})
+    site.again()
+    site.ask(FIRST)
+    assert len(site.charges) == 2
+
+
 def test_a_longer_training_than_noise_was_measured_for(here: World) -> None:
     """Catches a coordinator that goes on after the last step that epsilon is of."""
     from motet.errors import TrainingError

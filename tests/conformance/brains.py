@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,12 @@ def brain(
 
 
 def write_brains(
-    folder: Path, *, batches: Mapping[str, int], seed: int = 0, dtype: type = np.float64
+    folder: Path,
+    *,
+    batches: Mapping[str, int],
+    seed: int = 0,
+    dtype: type = np.float64,
+    contrasts: Sequence[str] = ("T1w",),
 ) -> Path:
     """A BIDS folder with people of several scanners."""
     rng = np.random.default_rng(seed)
@@ -99,12 +104,11 @@ def write_brains(
             header = nib.Nifti1Header()
             header.set_data_dtype(dtype)
             looks = {"age": age, "gain": 1.0 + 0.35 * k, "shift": 6.0 * k}
-            data, inside = brain(rng, **looks)
-            # The same anatomy, and noise of its own, without a draw from what others are made of.
-            other = np.random.default_rng((seed, k, i))
-            second, _ = brain(other, contrast="T2w", **looks)
-            for contrast, image in (("T1w", data), ("T2w", second)):
-                made = nib.Nifti1Image(image.astype(dtype), AFFINE, header)
+            state = rng.bit_generator.state
+            for contrast in contrasts:
+                rng.bit_generator.state = state  # the same anatomy
+                data, inside = brain(rng, contrast=contrast, **looks)
+                made = nib.Nifti1Image(data.astype(dtype), AFFINE, header)
                 nib.save(made, anat / f"{name}_{contrast}.nii.gz")
             mask = nib.Nifti1Image(inside.astype(np.uint8), AFFINE)
             nib.save(mask, anat / f"{name}_desc-brain_mask.nii.gz")

@@ -15,10 +15,9 @@ from conformance.cases import Case
 from motet.agreement import agree
 from motet.bids.table import Table
 from motet.client.local_site import LocalSite
-from motet.client.worker import model_document
 from motet.harmonizer import SiteModel
 from motet.phases import Local, Phase, Publish, Repeat, Step, Sum
-from motet.plan import Plan, build_plan
+from motet.plan import Plan, build_plan, model_document
 from motet.store import content_hash
 from motet.strategies import strategy_for
 from motet.strategies.in_place import InPlace

@@ -10,7 +10,7 @@ import pytest
 from conformance.cases import BATTERY, METHODS, MISSING_CELLS, battery_id, case
 from conformance.direct import direct
 from conformance.federation import run_case
-from motet.client.worker import model_document
+from motet.plan import model_document
 from motet.store import content_hash
 
 

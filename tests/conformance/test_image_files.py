@@ -30,11 +30,15 @@ from motet.registry import methods
 from motet.releases import bind
 from motet.simulation import simulate
 from motet.store import load_model, save_model
+from motet.training.options import TrainedParams
+from motet.training.phase import Train
+
+BOTH = ("T1w", "T2w")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_brains(tmp_path_factory.mktemp("brains"), batches=BATCHES)
+    return write_brains(tmp_path_factory.mktemp("brains"), batches=BATCHES, contrasts=BOTH)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -42,10 +46,13 @@ def test_a_batch_of_one_and_people_one_by_one(method: str, tmp_path: Path) -> No
     """Catches a division by n - 1, a site that is not told that its one person's anatomy is taken
     for the scanner's effect, and a person who is harmonized otherwise beside others than alone."""
     study = study_of(method, {})
-    images = opened(write_brains(tmp_path, batches={"b0": 5, "b1": 1, "b2": 6}), study)
+    images = opened(
+        write_brains(tmp_path, batches={"b0": 5, "b1": 1, "b2": 6}, contrasts=BOTH), study
+    )
     result, volumes = run(study, sites(images, {b: b for b in ("b0", "b1", "b2")}))
     assert all(np.isfinite(volume).all() for volume in volumes.values())
-    if not isinstance(methods().get(method), ImageByImage):
+    trained = issubclass(methods().get(method).params_type, TrainedParams)
+    if not trained and not isinstance(methods().get(method), ImageByImage):
         assert [site for site, words in result.warnings if "one person" in words] == ["b1"]
     for site, table in sites(images, {b: b for b in ("b0", "b1", "b2")}).items():
         for row in (0, len(table) - 1):
@@ -68,7 +75,7 @@ def test_a_scanner_that_came_later(method: str, folder: Path, tmp_path: Path) ->
     images = opened(folder, study)
     split = {b: images.where(images.batch == b).as_site(b) for b in ("b0", "b1")}
     result, _ = run(study, split)
-    write_brains(tmp_path, batches={"b1": BATCHES["b1"], "later": 4}, seed=0)
+    write_brains(tmp_path, batches={"b1": BATCHES["b1"], "later": 4}, seed=0, contrasts=BOTH)
     new = opened(tmp_path, study).as_site("b1")
     said: list[str] = []
     made = {}
@@ -111,7 +118,7 @@ def test_files(method: str, folder: Path, tmp_path: Path) -> None:
     study = study_of(method, {})
     for k, site in enumerate(("b0", "b1", "new")):
         dtype = (np.float64, np.int16, np.float32)[k]
-        write_brains(tmp_path / site, batches={site: 4}, seed=k, dtype=dtype)
+        write_brains(tmp_path / site, batches={site: 4}, seed=k, dtype=dtype, contrasts=BOTH)
     paths = {site: tmp_path / site for site in ("b0", "b1")}
     result = simulate(study.model_copy(update={"sites": paths}), out=tmp_path / "out")
     applied = apply_model(tmp_path / "out", tmp_path / "new", tmp_path / "applied")
@@ -153,7 +160,12 @@ def test_files(method: str, folder: Path, tmp_path: Path) -> None:
         assert array.dtype.kind in "fiub"
     for phase in (p for p in result.plan.phases if p.releases):
         lines = released(tmp_path / "out/sites/b0")
-        (entry,) = (line for line in lines if line["phase"] == phase.name)
-        left = {array["name"]: tuple(array["shape"]) for array in entry["arrays"]}
         sizes = result.plan.sizes(result.shared)
-        assert left == {spec.name: bind(spec.shape, sizes) for spec in phase.releases}
+        exchanges = [(phase.name, phase.releases)]
+        if isinstance(phase, Train):
+            turns = map(phase.turn, range(phase.exchanges(phase.longest_training)))
+            exchanges = [(f"{phase.name}@{turn.number}", phase.arrays(turn)) for turn in turns]
+        for name, specs in exchanges:
+            (entry,) = (line for line in lines if line["phase"] == name)
+            left = {array["name"]: tuple(array["shape"]) for array in entry["arrays"]}
+            assert left == {spec.name: bind(spec.shape, sizes) for spec in specs}

@@ -25,7 +25,9 @@ RELATIVE = {"subspace": 1e-8}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_brains(tmp_path_factory.mktemp("brains"), batches=BATCHES)
+    return write_brains(
+        tmp_path_factory.mktemp("brains"), batches=BATCHES, contrasts=("T1w", "T2w")
+    )
 
 
 def alone(study: Study, images: Images) -> Iterator[tuple[str, np.ndarray]]:
@@ -81,12 +83,14 @@ def test_same_bytes_and_no_change_outside(
     whole = method in ("white_stripe", "z_score", "global_scaling")
     whole = whole or (method == "ravel" and options.get("white_stripe", True))
     for row in range(len(images)):
-        image, person = images.image(row), images.who(row)
+        pair, person = images.pair(row), images.who(row)
         made = first[1][person]
-        assert made.shape == image.data.shape
         assert np.array_equal(made, second[1][person])
-        if not whole:
-            assert np.array_equal(made[~image.mask], image.data[~image.mask])
+        of_contrasts = made if len(pair) > 1 else made[None]
+        for image, one in zip(pair, of_contrasts, strict=True):
+            assert one.shape == image.data.shape
+            if not whole:
+                assert np.array_equal(one[~image.mask], image.data[~image.mask])
 
 
 @pytest.mark.parametrize(

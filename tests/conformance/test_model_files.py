@@ -11,8 +11,8 @@ import pytest
 
 from conformance.cases import BATTERY, METHODS, battery_id, case
 from conformance.direct import Direct, direct
-from motet.client.worker import model_document
 from motet.errors import ModelError
+from motet.plan import model_document
 from motet.schema import Schema
 from motet.store import load_model, save_model
 

@@ -14,7 +14,8 @@ import pytest
 from conformance.cases import Case, case
 from motet.agreement import agree
 from motet.config import Evaluation, Federation
-from motet.plan import Plan, build_plan, describe
+from motet.describe import describe
+from motet.plan import Plan, build_plan
 from motet.schema import Schema
 
 STUDY = case(p=4)

@@ -83,10 +83,23 @@ def test_the_charge_is_countersigned_before_noise_leaves(secure: bool, tmp_path:
         assert any(first.number <= number < second.number for number in signed)
 
 
-def test_a_delta_too_large_ends_the_study_before_its_training() -> None:
-    """Catches a delta with which somebody's row may be published, found when it is too late."""
-    with pytest.raises(TrainingError, match="1 over 20, and the fit has 39 rows"):
-        run({"epsilon": 8.0, "delta": 0.05})
+@pytest.mark.parametrize(
+    ("dp", "says"),
+    [
+        ({"epsilon": 8.0, "delta": 0.05}, "1 over 20, and the fit has 39 rows"),
+        ({"epsilon": 1e-8, "delta": 1e-9}, "No noise gives epsilon 1e-08"),
+    ],
+    ids=["delta", "epsilon"],
+)
+def test_what_so_many_people_do_not_allow_ends_the_study_when_they_are_counted(
+    dp: dict[str, float], says: str
+) -> None:
+    """Catches exact sums that leave for a training that is refused: how many people there are is
+    known from the first, and no other leaves."""
+    sites = Federation(replace(private_case(batch=39), secure=True, dp=dp))
+    with pytest.raises(TrainingError, match=says):
+        sites.run()
+    assert {path for _, path in sites.asked("train.phase")} == {"mean"}
 
 
 class Killed(BaseException):

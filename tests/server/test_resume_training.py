@@ -21,8 +21,10 @@ from motet.server.checkpoint import Checkpoint
 from motet.server.events import Kind
 
 STUDY = case("deepcombat", n=(9, 12, 8, 10), p=4)
+SMALL = case("deepcombat", n=(9, 12), p=4, covariates=("age",))
+"""Of two sites, for what is run again and again."""
 MODES: dict[str, dict[str, Any]] = {
-    "exact": {"mode": "exact"},
+    "exact": {"mode": "exact", "steps": 4},
     "averaged": {"mode": "local", "steps": 9},
     "kept": {"mode": "local", "steps": 9, "moments": "kept"},
     "forgotten": {"mode": "local", "steps": 9, "moments": "forgotten", "warm_up": 2},
@@ -32,8 +34,8 @@ MODES: dict[str, dict[str, Any]] = {
 }
 
 
-def study(mode: str, **also: Any) -> Case:
-    return replace(STUDY, train={"preset": "tiny", **MODES[mode]}, **also)
+def study(mode: str, made: Case = STUDY) -> Case:
+    return replace(made, train={"preset": "tiny", **MODES[mode]})
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +53,12 @@ def finished(folder: Path, made: Case) -> tuple[Federation, Outcome]:
 
 @cache
 def whole(mode: str, where: Path) -> tuple[Federation, Outcome]:
-    return finished(where, study(mode))
+    return finished(where / "all", study(mode))
+
+
+@cache
+def small(mode: str, where: Path) -> tuple[Federation, Outcome]:
+    return finished(where / "small", study(mode, SMALL))
 
 
 @pytest.fixture(scope="module")
@@ -72,18 +79,18 @@ def test_the_coordinator_dies_around_a_checkpoint_of_any_exchange(
 ) -> None:
     """Catches moments, running means, the best networks or the log that a checkpoint lacks, and
     a site whose moments are one exchange ahead."""
-    uninterrupted, expected = whole(mode, somewhere / mode)
+    uninterrupted, expected = small(mode, somewhere / mode)
     count = exchanges(uninterrupted)
     assert count >= 3
     for call in range(3, 3 + count):  # the first two are of the scales
         folder = tmp_path / str(call)
         with pytest.MonkeyPatch.context() as patch:
             interrupt(patch, Checkpoint, "save", call=call, when=when)
-            sites = Federation(study(mode), folder=folder / "sites")
+            sites = Federation(study(mode, SMALL), folder=folder / "sites")
             with pytest.raises(Killed):
                 sites.run(checkpoint=folder / "progress.npz")
             sites.ended()
-        again, outcome = finished(folder, study(mode))
+        again, outcome = finished(folder, study(mode, SMALL))
         same(outcome, expected)
         assert again.values.tobytes() == uninterrupted.values.tobytes()
         done = call - 2 - (when == "before")

@@ -18,6 +18,7 @@ from motet.server.events import Kind
 from motet.server.result import StudyFolder
 from motet.training.coordinator import Trainer
 from motet.training.log import LOG, read_log, write_log
+from motet.training.phase import Turn
 
 MADE = case("deepcombat", n=(12, 14, 13), p=4, covariates=("age",))
 TRAIN = {"preset": "tiny", "validation": 0.2, "validate_every": 3, "steps": 12}
@@ -130,8 +131,8 @@ def test_networks_are_kept_as_they_were_judged(monkeypatch: pytest.MonkeyPatch) 
     """Catches networks of one exchange later than those whose validation was the smallest."""
     told, honest = [], Trainer.told
 
-    def remembered(self: Trainer) -> Any:
-        told.append(honest(self))
+    def remembered(self: Trainer, turn: Turn) -> Any:
+        told.append(honest(self, turn))
         return told[-1]
 
     monkeypatch.setattr(Trainer, "told", remembered)

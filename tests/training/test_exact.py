@@ -30,7 +30,7 @@ def test_gradients_at_equal_parameters_are_those_of_everybody_together(
     samples that counts, a gradient of an update's losses for another update's group."""
     train = toy(options())
     pooled = Pooled(train)
-    told = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH)).told()
+    told = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH)).told(train.turn(0))
     sites = sites_of(where)
     for number in range(3):  # generator of step 0; critic and generator of step 1
         turn = train.turn(number)
@@ -96,7 +96,7 @@ def test_a_step_in_microbatches_is_the_same_step() -> None:
     train = toy(options(steps=4))
     whole = exact(train, InPlace(sites=sites_of((0,) * 5), sizes=SIZES, seed=3), SHARED)  # type: ignore[arg-type]
     sites = sites_of((0,) * 5)
-    told = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH)).told()
+    told = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH)).told(train.turn(0))
     train_at_site(train, train.turn(0), sites["site 0"], {**SHARED, **told})  # type: ignore[arg-type]
     sites["site 0"].scratch["toy"].feed.at_once = 3
     parts = exact(train, InPlace(sites=sites, sizes=SIZES, seed=3), SHARED)  # type: ignore[arg-type]

@@ -54,8 +54,8 @@ def test_networks_are_averaged_by_samples_and_heads_are_their_owners() -> None:
     that a stranger's fakes move."""
     train = toy(local(steps=4))
     trainer = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH))
-    told = {**SHARED, **trainer.told()}
     turn = train.turn(0)
+    told = {**SHARED, **trainer.told(turn)}
     sent = {
         name: train_at_site(train, turn, site, told)  # type: ignore[arg-type]
         for name, site in sites_of(WHERE).items()
@@ -122,7 +122,7 @@ def test_a_proximal_term_of_nothing_is_fedavg_and_a_large_one_holds() -> None:
     """Catches a term that pulls towards zero, or to where a site was before."""
     train = toy(local())
     moved = {}
-    first = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH)).told()["toy.critic"]
+    first = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH)).model()["toy.critic"]
     for mu in (0.0, 3.0, 1000.0):
         near = replace(train, options=local(server="fedprox", proximal=mu))
         moved[mu] = fedprox(near, ask(), SHARED)["toy.critic"]
@@ -134,7 +134,7 @@ def test_a_proximal_term_of_nothing_is_fedavg_and_a_large_one_holds() -> None:
 
 def test_fedadam_takes_a_step_of_its_own() -> None:
     train = toy(local(server="fedadam", server_rate=0.001))
-    first = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH)).told()["toy.critic"]
+    first = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH)).model()["toy.critic"]
     moved = np.abs(fedadam(train, ask(), SHARED)["toy.critic"] - first).max()
     assert 0 < moved < 0.01
 
@@ -151,11 +151,11 @@ def test_a_warm_up_is_exact_mode() -> None:
     trainer = Trainer(warm, sizes=SIZES, seed=3, samples=len(BATCH))
     asked = ask()
     for turn in turns[:6]:
-        told = {**SHARED, **trainer.told()}
+        told = {**SHARED, **trainer.told(turn)}
         sent = [train_at_site(warm, turn, s, told) for s in asked.sites.values()]
         count = sum(int(one["samples"][0]) for one in sent)
         trainer.step(turn, {n: sum(one[n] for one in sent) / count for n in turn.leaving})
-        states.append(trainer.told())
+        states.append(trainer.told(turn))
     assert set(states[-1]) > {"toy.critic.exp_avg", "toy.encoder.exp_avg_sq"}
     moments = [state["toy.encoder.exp_avg"] for state in states]
     assert np.abs(moments[-1] - moments[0]).max() > 0  # what the first local step goes on from
@@ -170,7 +170,7 @@ def test_what_leaves_is_what_is_declared_and_knows_no_number_of_people() -> None
         turns = [train.turn(n) for n in range(train.exchanges(steps))] + [train.closing(steps)]
         for turn in turns if how.validation else turns[:-1]:
             site = sites_of(WHERE)["site 1"]
-            sent = train_at_site(train, turn, site, {**SHARED, **trainer.told()})  # type: ignore[arg-type]
+            sent = train_at_site(train, turn, site, {**SHARED, **trainer.told(turn)})  # type: ignore[arg-type]
             declared = {s.name: (bind(s.shape, SIZES), s.dtype) for s in train.arrays(turn)}
             assert {n: (a.shape, a.dtype.name) for n, a in sent.items()} == declared
             for name, (shape, _) in declared.items():
@@ -184,7 +184,7 @@ def test_what_is_sent_rounded_is_near(transfer: str) -> None:
     they changed by."""
     fine = fedavg(toy(local()), ask(), SHARED)["toy.critic"]
     coarse = fedavg(toy(local(transfer=transfer)), ask(), SHARED)["toy.critic"]
-    first = Trainer(toy(local()), sizes=SIZES, seed=3, samples=len(BATCH)).told()["toy.critic"]
+    first = Trainer(toy(local()), sizes=SIZES, seed=3, samples=len(BATCH)).model()["toy.critic"]
     bits = {"float32": 2.0**-24, "bfloat16": 2.0**-8}[transfer]
     worst = np.abs(coarse - fine).max() / np.abs(fine - first).max()
     assert 0 < worst < 30 * bits

@@ -63,7 +63,7 @@ def test_what_no_noise_gives_is_refused() -> None:
 def test_rate_and_steps_are_those_of_the_training(here: World) -> None:
     """Catches noise for fewer steps than are taken, and a divisor that is private."""
     how = mechanism(here.train, 39)
-    assert (how.rate, how.steps, how.batch) == (1 / 5, 6, pytest.approx(39 / 5))
+    assert (how.rate, how.steps) == (1 / 5, 6)
     assert spent(how.noise_multiplier, how.rate, how.steps, 1e-4) <= 8.0
 
 

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from motet.errors import DataError, TrainingError
+from motet.errors import DataError
 from motet.releases import Arrays
 from motet.site import Site
 from motet.training.device import device_named, steady
+from motet.training.divergence import diverged
 from motet.training.exchange import as_bfloat16
 from motet.training.feed import MOST, Feed
 from motet.training.gradients import losses_of, summed_gradients, total_of
@@ -22,6 +23,7 @@ from motet.training.moment import Moment
 from motet.training.networks import Networks, build, joined
 from motet.training.optimizer import Optimizer
 from motet.training.phase import (
+    EMA,
     LOSSES,
     MOMENTS,
     SAMPLES,
@@ -51,6 +53,8 @@ class Workshop:
         All sites' samples of the fit.
     owned : (K,) bool
         Which scanners of the study are this site's.
+    people : (n,) str
+        Whose every row is.
     optimizers : dict of str to Optimizer
     first : dict of str to ndarray
         First weights of groups that never leave: the same everywhere.
@@ -63,6 +67,7 @@ class Workshop:
     judged: NDArray[np.intp]
     samples: int
     owned: NDArray[np.bool_]
+    people: NDArray[np.str_]
     optimizers: dict[str, Optimizer] = field(default_factory=dict)
     first: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
@@ -113,6 +118,7 @@ def _workshop(train: Train, site: Site, shared: Arrays) -> Workshop:
         judged=np.flatnonzero(back),
         samples=counted,
         owned=np.array([batch.site == site.name for batch in schema.batches]),
+        people=samples.people.astype(str),
     )
     local = [group.name for group in train.groups if group.keeper == "local"]
     found.first = {name: networks.vector(name) for name in local}
@@ -140,10 +146,11 @@ def train_at_site(train: Train, turn: Turn, site: Site, shared: Arrays) -> Array
     with steady(train.options.threads):
         shop = workshop(train, site, shared)
         state = _State(train, shop, site, shared)
-        state.load(turn)
         arrays: dict[str, NDArray[Any]] = {}
         if turn.validates:
-            arrays |= _validated(train, turn, shop, site)
+            state.load(turn)
+            arrays |= _validated(train, turn, shop, site, shared)
+        state.load(turn)
         if turn.after > turn.first:
             go = _summed if turn.exact else _stepped
             arrays |= go(train, turn, shop, site, state)
@@ -155,28 +162,24 @@ def _moment(train: Train, shop: Workshop, step: int) -> Moment:
     return Moment(step=step, steps=train.steps(trained), per_epoch=train.per_epoch(trained))
 
 
-def _validated(train: Train, turn: Turn, shop: Workshop, site: Site) -> Arrays:
-    judge = _named(train)
+def _validated(train: Train, turn: Turn, shop: Workshop, site: Site, shared: Arrays) -> Arrays:
+    """The loss of the networks that would be given out: running means where there are some."""
+    for group in train.leaving:
+        at = f"{train.name}.{group.name}"
+        shop.networks.load(group.name, shared[f"{at}.{EMA}" if group.ema else at])
+    judge = shop.feed.made(train.judged)
     total = torch.zeros((), dtype=torch.float64)
     with torch.no_grad():
         # The same draws at every validation: what differs is the networks.
         for portion in shop.feed.due(shop.judged, -1).portions():
-            found = losses_of(shop.feed.made(judge), shop.networks, portion)
+            found = losses_of(judge, shop.networks, portion)
             total += found[VALIDATION].sum().cpu()
     if not torch.isfinite(total):
-        raise _diverged(site, turn, VALIDATION)
+        raise diverged(f"The loss '{VALIDATION}'", turn, site.name)
     return {
         VALIDATION: np.asarray(float(total)),
         VALIDATED: np.asarray(len(shop.judged), dtype=np.int64),
     }
-
-
-def _named(train: Train) -> Any:
-    def losses(networks: Any, batch: Mapping[str, Any], draws: Any) -> Mapping[str, Any]:
-        assert train.validate is not None
-        return {VALIDATION: train.validate(networks, batch, draws)}
-
-    return losses
 
 
 def _summed(train: Train, turn: Turn, shop: Workshop, site: Site, state: _State) -> Arrays:
@@ -360,13 +363,4 @@ def sent(train: Train, tensor: Tensor) -> NDArray[Any]:
 def _check_finite(site: Site, turn: Turn, losses: Mapping[str, float]) -> None:
     for name, value in losses.items():
         if not np.isfinite(value):
-            raise _diverged(site, turn, name)
-
-
-def _diverged(site: Site, turn: Turn, name: str) -> TrainingError:
-    return TrainingError(
-        f"The loss '{name}' is no longer a finite number (steps {turn.first} to {turn.after}). "
-        "Nothing of this step was sent.",
-        do="A smaller learning rate, or fewer local_steps; or look for people with extreme values.",
-        site=site.name,
-    )
+            raise diverged(f"The loss '{name}'", turn, site.name)

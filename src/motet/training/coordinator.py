@@ -14,6 +14,7 @@ from motet.training.moment import Moment
 from motet.training.networks import build
 from motet.training.optimizer import Optimizer
 from motet.training.phase import (
+    EMA,
     LOSSES,
     MOMENTS,
     SAMPLES,
@@ -87,15 +88,23 @@ class Trainer:
         if self.train.options.validation and start <= total:
             yield self.train.closing(self.steps)
 
-    def told(self) -> dict[str, NDArray[Any]]:
-        """What sites are given: networks, and moments where these are averaged."""
-        name = self.train.name
-        found = {f"{name}.{g.name}": self._vector(g.name) for g in self.train.leaving}
-        return found | {f"{name}.{key}": array for key, array in self._averaged.items()}
+    def told(self, turn: Turn) -> dict[str, NDArray[Any]]:
+        """What sites are given: networks, and moments where these are averaged.
 
-    def _vector(self, name: str) -> NDArray[Any]:
+        Where they validate, running means, too: what is judged is what would be given out.
+        """
+        found = {g.name: self._networks.vector(g.name) for g in self.train.leaving}
+        if turn.validates:
+            means = self._finished()
+            found |= {f"{name}.{EMA}": means[name] for name in self._ema}
+        return self._named(found) | {
+            f"{self.train.name}.{key}": array for key, array in self._averaged.items()
+        }
+
+    def _named(self, vectors: Numbers) -> dict[str, NDArray[Any]]:
+        """``<train>.<group>``, in the precision of the networks."""
         kind = np.float64 if self.train.options.precision == "float64" else np.float32
-        return self._networks.vector(name).astype(kind)
+        return {f"{self.train.name}.{name}": a.astype(kind) for name, a in vectors.items()}
 
     def step(self, turn: Turn, gradients: Numbers) -> None:
         """A step of exact mode along mean gradients."""
@@ -211,9 +220,7 @@ class Trainer:
 
     def model(self) -> dict[str, NDArray[Any]]:
         """``<train>.<group>``: the best networks by validation, or the last."""
-        found = self._best or self._finished()
-        kind = np.float64 if self.train.options.precision == "float64" else np.float32
-        return {f"{self.train.name}.{name}": a.astype(kind) for name, a in found.items()}
+        return self._named(self._best or self._finished())
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that a training goes on from."""

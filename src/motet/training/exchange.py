@@ -12,6 +12,7 @@ from motet.phases import Sum
 from motet.releases import Arrays, Leaves
 from motet.scale import Bounds, Magnitudes
 from motet.site import Site
+from motet.training.divergence import check_sent
 from motet.training.phase import LOSSES, VALIDATION, WEIGHT, Train, Turn
 from motet.training.telling import tell
 
@@ -54,6 +55,9 @@ class _Half:
         from motet.training.at_site import train_at_site
 
         arrays = train_at_site(self.train, self.turn, site, shared)
+        bounds = self.bounds(site.schema.magnitudes, shared) if self.train.masked else {}
+        wide = {name: as_float(array) for name, array in arrays.items()}
+        check_sent(wide, bounds, self.turn, site.name)
         tell(self.train, self.turn, site.name, arrays, samples=int(shared[self.train.counted]))
         return arrays
 
@@ -130,6 +134,18 @@ def then(done: list[str], path: str) -> list[str]:
         return [*done, path]
     last = split_path(done[-1])
     return [*done[:-1], path] if last and last[0] == found[0] else [*done, path]
+
+
+def next_number(done: list[str], path: str) -> int | None:
+    """The exchange that comes next of the training of `path`, after `done`; None: it is over."""
+    found = split_path(path)
+    assert found is not None
+    exchanges = [(i, one) for i, name in enumerate(done) if (one := split_path(name)) is not None]
+    own = [(i, number) for i, (train, number, _) in exchanges if train == found[0]]
+    if not own:
+        return 0
+    ((at, number),) = own
+    return number + 1 if at == len(done) - 1 else None
 
 
 def before(done: list[str]) -> tuple[list[str], ...]:

@@ -70,7 +70,7 @@ class Networks:
         flat = _joined((p.data for p in self.leaves[name]), self.dtype, self.device)
         for parameter, part in zip(self.leaves[name], self.parts(name, flat), strict=True):
             parameter.data = part
-        buffers = [(m, key) for m in child.modules() for key in m._buffers]  # noqa: SLF001
+        buffers = [(m, key) for m in child.modules() for key, _ in m.named_buffers(recurse=False)]
         rest = _joined((getattr(m, key) for m, key in buffers), self.dtype, self.device)
         start = 0
         for owner, key in buffers:

@@ -109,6 +109,9 @@ class TrainedParams(Params):
         rounds = given.pop("rounds", None)
         preset = dict(cls.presets.get(str(given.get("preset", "small")), {}))
         chosen = {**preset.pop("train", {}), **given}
+        if chosen.get("mode") == "exact":
+            _check_exact(given)
+            chosen.pop("server", None)  # a preset's is of its local mode
         if rounds is not None:
             if type(rounds) is not int or rounds < 1:
                 raise ValueError(f"train.rounds is a number of exchanges, not {rounds!r}")
@@ -123,3 +126,13 @@ class TrainedParams(Params):
         if how.mode == "exact" and how.warm_up:
             raise ValueError("train.warm_up comes before local mode; mode is exact")
         return self
+
+
+def _check_exact(given: Mapping[str, Any]) -> None:
+    """Refuse to combine networks of local mode where no site ever has networks of its own."""
+    server = given.get("server", "fedavg")
+    if server != "fedavg":
+        raise ValueError(
+            f"train.server: {server} says what is made of networks in local mode, and mode is "
+            "exact. Take 'server' out, or set mode: local"
+        )

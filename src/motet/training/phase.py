@@ -1,4 +1,4 @@
-"""The phase ``Train``: networks, who keeps them, the optimizer's steps. Plain data, no torch."""
+"""The phase ``Train``: which turns there are, and what leaves in each. Plain data, no torch."""
 
 from __future__ import annotations
 
@@ -12,123 +12,23 @@ from motet.errors import PlanError
 from motet.phases import Phase
 from motet.releases import Arrays, ArraySpec, Leaves
 from motet.site import Site
-from motet.training.moment import Moment
 from motet.training.options import TrainOptions
 from motet.training.privacy import Private
-
-Keeper = Literal["shared", "owned", "local"]
-Losses = Callable[[Any, Mapping[str, Any], Any], Mapping[str, Any]]
-"""``(networks, batch, draws) -> {name: (B,)}``: one value a SAMPLE, never a mean."""
-
-UNFINISHED = "training/"
-"""First part of the names of what the coordinator keeps of a training that goes on."""
-MOMENTS = ("exp_avg", "exp_avg_sq")
-"""What Adam remembers of a group, by torch's names."""
-LOSSES, SAMPLES, WEIGHT, VALIDATION, VALIDATED = (
-    *("losses", "samples", "weight", "validation", "validated"),
+from motet.training.vocabulary import (
+    EMA,
+    LOSSES,
+    MOMENTS,
+    SAMPLES,
+    UNFINISHED,
+    VALIDATED,
+    VALIDATION,
+    WEIGHT,
+    Group,
+    Keeper,
+    Losses,
+    Turn,
+    Update,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """Parameters of one network or one set of heads, and who keeps them.
-
-    Parameters
-    ----------
-    name : str
-        Of a child of the module that ``Train.build`` makes.
-    size : int
-        Numbers in it, buffers of spectral norms included; of an owned group, of one batch.
-    keeper : {"shared", "owned", "local"}
-        ``owned``: every parameter has batches along its first axis, in the order of the schema; in
-        local mode a batch's part is taken from the site that has the batch. ``local``: it never
-        leaves.
-    every : int
-        Steps between exchanges in local mode; 0: the study's ``local_steps``.
-    ema : float
-        Decay a step of the running mean that takes the group's place in the model; 0: none.
-    """
-
-    name: str
-    size: int
-    keeper: Keeper = "shared"
-    every: int = 0
-    ema: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Update:
-    """One optimizer step of a training step; updates run in their order (critic, generator).
-
-    Parameters
-    ----------
-    name : str
-    groups : tuple of str
-        What it moves. Other groups count as constants.
-    optimizer : mapping
-        ``{"name": "adam", "lr": 0.01, …}``, arguments as torch's; ``lr_of``: learning rates of
-        single groups.
-    losses : callable
-        ``(networks, batch, draws) -> {name: (B,)}``: one value a sample.
-    weights : mapping of str to float
-        Of every loss, by its name.
-    weighing : callable, optional
-        ``(moment) -> {name: factor}`` on those weights.
-    rate : callable, optional
-        ``(moment) -> factor`` on the learning rate.
-    period, offset : int
-        It runs when ``step % period == offset``.
-    """
-
-    name: str
-    groups: tuple[str, ...]
-    optimizer: Mapping[str, Any]
-    losses: Losses
-    weights: Mapping[str, float]
-    weighing: Callable[[Moment], Mapping[str, float]] | None = None
-    rate: Callable[[Moment], float] | None = None
-    period: int = 1
-    offset: int = 0
-
-    def runs(self, step: int) -> bool:
-        """Whether it is part of this step."""
-        return step % self.period == self.offset
-
-    def ran(self, step: int) -> int:
-        """How often it ran before this step."""
-        return max(0, -(-(step - self.offset) // self.period))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Turn:
-    """What sites do between two exchanges, and which groups leave after it.
-
-    Attributes
-    ----------
-    number : int
-        From 0.
-    first, after : int
-        The first step, and the step after the last.
-    update : str
-        The one whose gradients are summed; empty where sites take steps of their own, or only
-        validate.
-    leaving : tuple of str
-        Groups, sorted.
-    validates : bool
-        Whether the networks are judged before those steps.
-    """
-
-    number: int
-    first: int
-    after: int
-    update: str = ""
-    leaving: tuple[str, ...] = ()
-    validates: bool = False
-
-    @property
-    def exact(self) -> bool:
-        """Whether gradients leave, not networks."""
-        return bool(self.update)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,6 +126,17 @@ class Train(Phase):
     def update(self, name: str) -> Update:
         """The update of this name."""
         return next(update for update in self.updates if update.name == name)
+
+    @cached_property
+    def judged(self) -> Losses:
+        """What validates, as losses: the same object always, so that it is compiled once."""
+        validate = self.validate
+        assert validate is not None
+
+        def losses(networks: Any, batch: Mapping[str, Any], draws: Any) -> Mapping[str, Any]:
+            return {VALIDATION: validate(networks, batch, draws)}
+
+        return losses
 
     @cached_property
     def interval(self) -> int:
@@ -426,3 +337,20 @@ _OF_VALIDATION = (
         name=VALIDATED, shape=(), dtype="int64", least=0, meaning="samples of the validation"
     ),
 )
+
+__all__ = [
+    "EMA",
+    "LOSSES",
+    "MOMENTS",
+    "SAMPLES",
+    "UNFINISHED",
+    "VALIDATED",
+    "VALIDATION",
+    "WEIGHT",
+    "Group",
+    "Keeper",
+    "Losses",
+    "Train",
+    "Turn",
+    "Update",
+]

@@ -58,14 +58,11 @@ class Mechanism:
     steps : int
     noise_multiplier : float
         Standard deviation of the noise of one site, in units of `clip`.
-    batch : float
-        Expected samples of a step over all sites, by which sums are divided: a public number.
     """
 
     rate: float
     steps: int
     noise_multiplier: float
-    batch: float
 
 
 def check_private(method: str, trainings: Sequence[Train]) -> None:
@@ -156,7 +153,6 @@ def mechanism(train: Train, samples: int) -> Mechanism:
         rate=rate,
         steps=steps,
         noise_multiplier=noise_multiplier(asked.epsilon, asked.delta, rate, steps),
-        batch=samples * rate,
     )
 
 

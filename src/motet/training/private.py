@@ -3,53 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from motet.errors import DataError, TrainingError
+from motet.errors import TrainingError
 from motet.releases import Arrays
 from motet.site import Site
-from motet.training.at_site import sent
-from motet.training.device import device_named, steady
-from motet.training.feed import Feed
+from motet.training.at_site import Workshop, sent, workshop
+from motet.training.device import steady
 from motet.training.moment import Moment
-from motet.training.networks import Networks, build
 from motet.training.noise import drawn, normal
 from motet.training.people import clipped_sum
 from motet.training.phase import Train, Turn
 from motet.training.privacy import mechanism
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Shop:
-    """Networks and people at hand; can be made again at any time."""
-
-    networks: Networks
-    feed: Feed
-    people: list[NDArray[np.intp]]
-
-
-def _shop(train: Train, site: Site, shared: Arrays) -> _Shop:
+def _rows_of_people(train: Train, shop: Workshop, site: Site) -> list[NDArray[np.intp]]:
+    """Rows of every person; found once."""
     made: MutableMapping[str, Any] = site.scratch
-    name = f"{train.name} in private"
+    name = f"{train.name}.people"
     if name not in made:
-        samples = train.samples(site, shared)
-        if not len(samples):
-            raise DataError("There is nobody to train on.", site=site.name)
-        device = device_named(site.device)
-        networks = build(train, site.schema.sizes, seed=site.seed, device=device)
-        keys = samples.keys(site.seed)
-        _, whose = np.unique(samples.people.astype(str), return_inverse=True)
-        made[name] = _Shop(
-            networks=networks,
-            feed=Feed(samples, keys, dtype=networks.dtype, device=networks.device),
-            people=[np.flatnonzero(whose == k) for k in range(whose.max() + 1)],
-        )
-    found: _Shop = made[name]
+        _, whose = np.unique(shop.people, return_inverse=True)
+        made[name] = [np.flatnonzero(whose == k) for k in range(whose.max() + 1)]
+    found: list[NDArray[np.intp]] = made[name]
     return found
 
 
@@ -81,11 +60,11 @@ def train_in_private(train: Train, turn: Turn, site: Site, shared: Arrays) -> Ar
     update, clip = train.update(turn.update), train.private.clip
     moment = Moment(step=turn.first, steps=how.steps, per_epoch=1.0 / how.rate)
     with steady(train.options.threads):
-        shop = _shop(train, site, shared)
+        shop = workshop(train, site, shared)
+        everybody = _rows_of_people(train, shop, site)
         for name in turn.leaving:
             shop.networks.load(name, shared[f"{train.name}.{name}"])
-        here = np.flatnonzero(drawn(len(shop.people), how.rate))
-        people = [shop.people[k] for k in here]
+        people = [everybody[k] for k in np.flatnonzero(drawn(len(everybody), how.rate))]
         sums = clipped_sum(shop.networks, update, shop.feed, people, moment, clip=clip)
         arrays = {}
         for name in turn.leaving:

@@ -16,6 +16,7 @@ from motet.harmonizer import Harmonizer
 from motet.phases import Step
 from motet.plan import AGREE, Plan
 from motet.schema import Batch, Covariate, Schema
+from motet.training.phase import Train
 
 METHODS: dict[str, Harmonizer] = {
     method.name: method for method in (Ravel(), Calamiti(), Murd(), MispelB(), Mica())
@@ -51,6 +52,11 @@ def plan_of(name: str, **params: Any) -> Plan:
 def with_steps(name: str, steps: Sequence[Step]) -> Plan:
     """The plan of a method with other steps."""
     return replace(plan_of(name), steps=tuple(steps))
+
+
+def trains(name: str) -> list[Train]:
+    """The trainings of a method."""
+    return [phase for phase in plan_of(name).phases if isinstance(phase, Train)]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,128 @@
+"""What a training is made of: groups of parameters, updates that move them, turns of the sites.
+
+Plain data, no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from motet.training.moment import Moment
+
+Keeper = Literal["shared", "owned", "local"]
+Losses = Callable[[Any, Mapping[str, Any], Any], Mapping[str, Any]]
+"""``(networks, batch, draws) -> {name: (B,)}``: one value a SAMPLE, never a mean."""
+
+UNFINISHED = "training/"
+"""First part of the names of what the coordinator keeps of a training that goes on."""
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What Adam remembers of a group, by torch's names."""
+EMA = "ema"
+"""Last part of the names of running means, which sites are told where they judge them."""
+LOSSES, SAMPLES, WEIGHT, VALIDATION, VALIDATED = (
+    *("losses", "samples", "weight", "validation", "validated"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Parameters of one network or one set of heads, and who keeps them.
+
+    Parameters
+    ----------
+    name : str
+        Of a child of the module that ``Train.build`` makes.
+    size : int
+        Numbers in it, buffers of spectral norms included; of an owned group, of one batch.
+    keeper : {"shared", "owned", "local"}
+        ``owned``: every parameter has batches along its first axis, in the order of the schema; in
+        local mode a batch's part is taken from the site that has the batch. ``local``: it never
+        leaves.
+    every : int
+        Steps between exchanges in local mode; 0: the study's ``local_steps``.
+    ema : float
+        Decay a step of the running mean that takes the group's place in the model; 0: none.
+    """
+
+    name: str
+    size: int
+    keeper: Keeper = "shared"
+    every: int = 0
+    ema: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """One optimizer step of a training step; updates run in their order (critic, generator).
+
+    Parameters
+    ----------
+    name : str
+    groups : tuple of str
+        What it moves. Other groups count as constants.
+    optimizer : mapping
+        ``{"name": "adam", "lr": 0.01, …}``, arguments as torch's; ``lr_of``: learning rates of
+        single groups.
+    losses : callable
+        ``(networks, batch, draws) -> {name: (B,)}``: one value a sample.
+    weights : mapping of str to float
+        Of every loss, by its name.
+    weighing : callable, optional
+        ``(moment) -> {name: factor}`` on those weights.
+    rate : callable, optional
+        ``(moment) -> factor`` on the learning rate.
+    period, offset : int
+        It runs when ``step % period == offset``.
+    """
+
+    name: str
+    groups: tuple[str, ...]
+    optimizer: Mapping[str, Any]
+    losses: Losses
+    weights: Mapping[str, float]
+    weighing: Callable[[Moment], Mapping[str, float]] | None = None
+    rate: Callable[[Moment], float] | None = None
+    period: int = 1
+    offset: int = 0
+
+    def runs(self, step: int) -> bool:
+        """Whether it is part of this step."""
+        return step % self.period == self.offset
+
+    def ran(self, step: int) -> int:
+        """How often it ran before this step."""
+        return max(0, -(-(step - self.offset) // self.period))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """What sites do between two exchanges, and which groups leave after it.
+
+    Attributes
+    ----------
+    number : int
+        From 0.
+    first, after : int
+        The first step, and the step after the last.
+    update : str
+        The one whose gradients are summed; empty where sites take steps of their own, or only
+        validate.
+    leaving : tuple of str
+        Groups, sorted.
+    validates : bool
+        Whether the networks are judged before those steps.
+    """
+
+    number: int
+    first: int
+    after: int
+    update: str = ""
+    leaving: tuple[str, ...] = ()
+    validates: bool = False
+
+    @property
+    def exact(self) -> bool:
+        """Whether gradients leave, not networks."""
+        return bool(self.update)
