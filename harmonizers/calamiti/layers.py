@@ -11,6 +11,24 @@ from torch.nn import functional as nnf
 EPS = 1e-5
 
 
+def moments(x: Tensor, brain: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean and variance of every channel of `x`, (B, C, h, w), over the brain: (B, C, 1, 1)."""
+    if brain is None:
+        var, mean = torch.var_mean(x, dim=(2, 3), keepdim=True, correction=0)
+        return mean, var
+    count = brain.sum(dim=(2, 3), keepdim=True).clamp_min(1.0)
+    mean = (x * brain).sum(dim=(2, 3), keepdim=True) / count
+    square = (x.square() * brain).sum(dim=(2, 3), keepdim=True) / count
+    return mean, (square - mean.square()).clamp_min(0.0)
+
+
+def normed(x: Tensor, brain: Tensor | None) -> Tensor:
+    """Channels with mean 0 and variance 1 over the brain; 0 beside it."""
+    mean, var = moments(x, brain)
+    found = (x - mean) * torch.rsqrt(var + EPS)
+    return found if brain is None else found * brain
+
+
 class Norm(nn.Module):
     """Instance norm of every channel, affine (Ulyanov et al. 2016, arXiv:1607.08022).
 
@@ -37,13 +55,7 @@ class Norm(nn.Module):
             1 where mean and variance are taken; default: everywhere.
         style : (B, style), optional
         """
-        if brain is None:
-            var, mean = torch.var_mean(x, dim=(2, 3), keepdim=True, correction=0)
-        else:
-            count = brain.sum(dim=(2, 3), keepdim=True).clamp_min(1.0)
-            mean = (x * brain).sum(dim=(2, 3), keepdim=True) / count
-            square = (x.square() * brain).sum(dim=(2, 3), keepdim=True) / count
-            var = (square - mean.square()).clamp_min(0.0)
+        mean, var = moments(x, brain)
         scale = self.weight.view(1, -1, 1, 1)
         shift = self.bias.view(1, -1, 1, 1)
         if self.film is not None and style is not None:
@@ -146,8 +158,8 @@ class UNet(nn.Module):
 
 
 def pyramid(brain: Tensor, levels: int) -> list[Tensor]:
-    """A mask, (B, 1, h, w), at every level of a U-Net: a pixel counts where half of it does."""
+    """A mask, (B, 1, h, w), at every level of a U-Net: a pixel counts where any of it does."""
     found = [brain]
     for _ in range(levels):
-        found.append((nnf.avg_pool2d(found[-1], 2) >= 0.5).to(brain.dtype))
+        found.append(nnf.max_pool2d(found[-1], 2))
     return found

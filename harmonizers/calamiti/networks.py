@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
-from motet.harmonizers.calamiti.layers import Conv, UNet, pyramid
+from motet.harmonizers.calamiti.layers import Conv, UNet, normed, pyramid
 from motet.harmonizers.calamiti.sizes import Sizes
 from motet.training.spectral import spectral
 
@@ -94,9 +94,9 @@ class Calamiti(nn.Module):
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.sizes = sizes
-        features = 2 * sizes.anatomy_base
-        self.anatomy = UNet(1, features, base=sizes.anatomy_base, levels=sizes.levels)
-        self.anatomy_head = AnatomyHead(features, sizes.head_widths, sizes.anatomy)
+        features, phases = 2 * sizes.anatomy_base, sizes.fold**2
+        self.anatomy = UNet(phases, features, base=sizes.anatomy_base, levels=sizes.levels)
+        self.anatomy_head = AnatomyHead(features, sizes.head_widths, sizes.anatomy * phases)
         self.style = StyleEncoder(sizes.style_widths)
         edge = sizes.pixels // 16
         self.style_head = nn.ModuleDict(
@@ -105,10 +105,10 @@ class Calamiti(nn.Module):
                 for name in ("mean", "log_var")
             }
         )
-        inputs = sizes.anatomy + sizes.detail + (0 if sizes.film else sizes.style)
+        inputs = (sizes.anatomy + sizes.detail) * phases + (0 if sizes.film else sizes.style)
         self.decoder = UNet(
             inputs,
-            1,
+            phases,
             base=sizes.decoder_base,
             levels=sizes.levels,
             style=sizes.style if sizes.film else 0,
@@ -116,13 +116,19 @@ class Calamiti(nn.Module):
         self.critic = Critic(sizes.anatomy + 1)
 
     def brains(self, brain: Tensor) -> list[Tensor] | None:
-        """The mask, (B, 1, h, w), at every level, where norms are taken within it."""
-        return pyramid(brain, self.sizes.levels) if self.sizes.within else None
+        """The mask, (B, 1, h, w), then at every level, where norms are taken within it."""
+        if not self.sizes.within:
+            return None
+        folded = brain if self.sizes.fold == 1 else nnf.max_pool2d(brain, self.sizes.fold)
+        return [brain, *pyramid(folded, self.sizes.levels)]
 
     def logits(self, x: Tensor, brains: list[Tensor] | None) -> Tensor:
         """Logits of the anatomy code beta, (B, anatomy, h, w), of images (B, 1, h, w)."""
-        found: Tensor = self.anatomy_head(self.anatomy(x, brains), brains[0] if brains else None)
-        return found
+        whole, levels = (None, None) if brains is None else (brains[0], brains[1:])
+        features = self.anatomy(nnf.pixel_unshuffle(x, self.sizes.fold), levels)
+        folded = self.anatomy_head(features, levels[0] if levels else None)
+        found: Tensor = nnf.pixel_shuffle(folded, self.sizes.fold)
+        return self.sizes.sharpness * normed(found, whole) if self.sizes.sharpness else found
 
     def code(self, logits: Tensor, gumbel: Tensor | None, temperature: float) -> Tensor:
         """The anatomy code: one-hot with a straight-through gradient, or soft.
@@ -155,12 +161,14 @@ class Calamiti(nn.Module):
     ) -> Tensor:
         """Images, (B, 1, h, w), of anatomy codes with style codes."""
         parts = [code] if detail is None else [code, detail]
+        folded = nnf.pixel_unshuffle(torch.cat(parts, dim=1), self.sizes.fold)
+        levels = None if brains is None else brains[1:]
         if self.sizes.film:
-            found: Tensor = self.decoder(torch.cat(parts, dim=1), brains, theta)
-            return found
-        plane = theta[:, :, None, None].expand(-1, -1, *code.shape[2:])
-        tiled: Tensor = self.decoder(torch.cat([*parts, plane], dim=1), brains)
-        return tiled
+            made = self.decoder(folded, levels, theta)
+        else:
+            plane = theta[:, :, None, None].expand(-1, -1, *folded.shape[2:])
+            made = self.decoder(torch.cat([folded, plane], dim=1), levels)
+        return nnf.pixel_shuffle(made, self.sizes.fold)
 
 
 def detail_of(x: Tensor, brain: Tensor) -> Tensor:

@@ -29,6 +29,12 @@ class Sizes:
         Whether theta scales and shifts the decoder's norms, instead of being channels of its input.
     within : bool
         Whether U-Nets take their norms within the brain.
+    fold : int
+        Pixels along an edge that become channels before the U-Nets, and pixels again after them:
+        1 or 2. The largest images take most of the time and teach the least.
+    sharpness : float
+        Standard deviation of the logits of the anatomy code within the brain; 0: as they come. A
+        code whose logits are all alike at first says nothing, and a decoder learns to do without.
     detail : int
         Channels of the source's detail that the decoder sees: 0 or 1.
     """
@@ -45,30 +51,32 @@ class Sizes:
     one_hot: bool = True
     film: bool = False
     within: bool = False
+    fold: int = 1
+    sharpness: float = 0.0
     detail: int = 0
 
     @property
     def groups(self) -> dict[str, int]:
         """Numbers in every group: parameters, and the critic's buffers."""
-        features, edge = 2 * self.anatomy_base, self.pixels // 16
+        features, edge, phases = 2 * self.anatomy_base, self.pixels // 16, self.fold**2
         head = _conv(self.style_widths[-1], self.style_between, 1)
         head += _plain(self.style_between, self.style, edge)
-        inputs = self.anatomy + self.detail + (0 if self.film else self.style)
+        inputs = (self.anatomy + self.detail) * phases + (0 if self.film else self.style)
         critic = ((self.anatomy + 1, 16, 4), (16, 64, 4), (64, 64, 4), (64, 16, 1))
         return {
-            "anatomy": _unet(1, features, self.anatomy_base, self.levels, 0),
+            "anatomy": _unet(phases, features, self.anatomy_base, self.levels, 0),
             "anatomy_head": sum(
                 _conv(a, b)
                 for a, b in zip([features, *self.head_widths], self.head_widths, strict=False)
             )
-            + _plain(self.head_widths[-1], self.anatomy, 3),
+            + _plain(self.head_widths[-1], self.anatomy * phases, 3),
             "style": sum(
                 _conv(a, b, 4)
                 for a, b in zip([1, *self.style_widths], self.style_widths, strict=False)
             ),
             "style_head": 2 * head,
             "decoder": _unet(
-                inputs, 1, self.decoder_base, self.levels, self.style if self.film else 0
+                inputs, phases, self.decoder_base, self.levels, self.style if self.film else 0
             ),
             # A spectral norm keeps a vector as long as the convolution has outputs.
             "critic": sum(_conv(a, b, k) + b for a, b, k in critic) + _plain(16, 1, 1) + 1,
