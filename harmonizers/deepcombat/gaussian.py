@@ -116,6 +116,7 @@ class Gaussian:
         batches = Draws(_keys("drawn batch", K, seed), 0, torch.float64)
         means = batches.normal("batch", len(root)) @ torch.from_numpy(_root(shared[BETWEEN])).T
         slopes = torch.from_numpy(_slopes(shared[SHARED], p))
+        # What of a batch's mean its people's covariates do not say is the batch's effect.
         effects = means[:, :p] - means[:, p:] @ slopes
         centre = torch.from_numpy(self._centre(shared))
         used = torch.from_numpy(shared["used"].astype(np.float64)).to(networks.dtype)
@@ -180,7 +181,7 @@ def _root(covariance: Float) -> Float:
 
 
 def _slopes(covariance: Float, p: int) -> Float:
-    """Of features on covariates within batches, (q, p): the rest of a batch's mean is its effect."""
+    """Of features on covariates within batches, (q, p)."""
     inverse = np.linalg.pinv(covariance[p:, p:], rcond=1e-10, hermitian=True)
     return np.asarray(inverse @ covariance[p:, :p])
 

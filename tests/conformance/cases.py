@@ -27,11 +27,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "location": {"adjust": "location"},
         "groups": {"feature_groups": {"first": ["f0*", "f1*"]}},
     },
-    "deepcombat": {
-        "default": {},
-        "reference": {"reference": "b1"},
-        "moments": {"start": "moments"},
-    },
+    "deepcombat": {"default": {}, "reference": {"reference": "b1"}},
     "fed_combat": {"default": {}, "linear": {"phi": "linear"}},
 }
 MISSING_CELLS = {"combat", "deepcombat", "fed_combat"}  # methods that take them

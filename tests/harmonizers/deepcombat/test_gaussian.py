@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from conformance.cases import case
+from conformance.federation import Federation
 from kernel.plans.catalog import SCHEMA
 from motet.client.local_site import LocalSite
+from motet.client.policy import SitePolicy
 from motet.config import parse_study
 from motet.harmonizers.deepcombat.coding import Coder
 from motet.harmonizers.deepcombat.gaussian import BETWEEN, SHARED, Gaussian
@@ -67,6 +70,20 @@ def test_no_sum_is_of_a_single_batch() -> None:
     (phase,) = Gaussian(params({}), SCHEMA).steps()
     assert isinstance(phase, Sum)
     assert not [spec.name for spec in phase.arrays if "batches" in spec.shape]
+
+
+def test_sites_that_show_no_sum_of_their_own_take_part() -> None:
+    """Catches rows of single batches in a sum, which such sites refuse, and bounds that a masked
+    product exceeds."""
+    study = case("deepcombat", {"start": "moments"}, n=(40, 40, 40), p=4, covariates=("age",))
+    study = replace(study, secure=None, train={"preset": "tiny", "batch": 60, "mode": "local"})
+    sites = ("site-b0", "site-b1", "site-b2")
+    closed = dict.fromkeys(sites, SitePolicy(new_keys=True))
+    masked = Federation(study, policies=closed).run()
+    plain = Federation(replace(study, secure=False)).run()
+    for name in (SHARED, BETWEEN):
+        # Not to the last bit: masked sums are of integers.
+        np.testing.assert_allclose(masked.shared[name], plain.shared[name], atol=1e-6)
 
 
 def test_people_are_reconstructed_before_anybody_is_trained_on(begun: Any) -> None:
