@@ -37,7 +37,7 @@ class DeepComBatParams(TrainedParams):
         Default: the preset's.
     columns_rate : float, optional
         Learning rate of the batches' columns. Default: with ``small``, which begins with moments,
-        0.01: networks begin near their end, columns at zero. Otherwise `learning_rate`.
+        0.003: networks begin near their end, columns at zero. Otherwise `learning_rate`.
     prior : {"parametric", "none"}
         Of ComBat on latents and on residuals.
     adjust : {"location_scale", "location"}
@@ -55,7 +55,7 @@ class DeepComBatParams(TrainedParams):
         "small": {
             "train": {"batch": 64, "epochs": EPOCHS, "steps": 20_000, "local_steps": 60},
             "learning_rate": 0.0003,
-            "columns_rate": 0.01,
+            "columns_rate": 0.003,
             "start": "moments",
         },
         "tiny": {

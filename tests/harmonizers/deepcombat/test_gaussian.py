@@ -115,7 +115,7 @@ def test_people_are_reconstructed_before_anybody_is_trained_on(begun: Any) -> No
     ("train", "given", "rates"),
     [
         ({"preset": "paper"}, {}, (0.01, None)),
-        ({}, {}, (0.0003, 0.01)),
+        ({}, {}, (0.0003, 0.003)),
         ({"mode": "exact"}, {"start": "random"}, (0.001, None)),
         ({}, {"start": "random", "learning_rate": 0.02}, (0.02, None)),
         ({"preset": "tiny"}, {"start": "random"}, (0.01, None)),
