@@ -97,8 +97,29 @@ def losses(networks: Any, batch: Mapping[str, Tensor], draws: Any) -> dict[str, 
     error = networks.decode(z, batch["w"], batch["member"]) - batch["x"]
     return {
         "reconstruction": (error.square() * batch["used"]).sum(dim=1),
-        "kl": 0.5 * (mu.square() + log_var.exp() - 1.0 - log_var).sum(dim=1),
+        "kl": _divergence(mu, log_var),
     }
+
+
+def losses_apart(networks: Any, batch: Mapping[str, Tensor], draws: Any) -> dict[str, Tensor]:
+    """The same of people of whom is known what they are without their batch's effect, ``bare``.
+
+    Half of the error is of the decoder with no batch's columns, which has to give that. By their
+    own batches alone the columns of encoder and decoder could cancel each other while the latent
+    space keeps batches apart; decoded as of another batch such people are nobody.
+    """
+    mu, log_var = networks.encode(batch["x"], batch["w"], batch["member"])
+    z = mu + torch.exp(0.5 * log_var) * draws.normal("latent", mu.shape[1])
+    own = networks.decode(z, batch["w"], batch["member"]) - batch["x"]
+    none = networks.decode(z, batch["w"], torch.zeros_like(batch["member"])) - batch["bare"]
+    return {
+        "reconstruction": (0.5 * (own.square() + none.square()) * batch["used"]).sum(dim=1),
+        "kl": _divergence(mu, log_var),
+    }
+
+
+def _divergence(mu: Tensor, log_var: Tensor) -> Tensor:
+    return torch.sum(0.5 * (mu.square() + log_var.exp() - 1.0 - log_var), dim=1)
 
 
 def error(networks: Any, batch: Mapping[str, Tensor], draws: Any) -> Tensor:

@@ -14,6 +14,9 @@ from motet.training.options import TrainedParams
 EPOCHS = 40.0
 """5 without the Kullback-Leibler term, 30 with it in cycles, 5 with all of it."""
 
+FROM_RANDOM = 0.001
+"""Learning rate of preset ``small`` where it is told to begin with random weights."""
+
 
 class DeepComBatParams(TrainedParams):
     """Options of DeepComBat.
@@ -28,10 +31,13 @@ class DeepComBatParams(TrainedParams):
     kl : float
         Weight lambda of the Kullback-Leibler term.
     start : {"random", "moments"}
-        First weights: random, as published, or learned from the features' covariance over all
-        sites, which leaves as one more sum and saves exchanges. The preset says which.
+        First weights: random, as published, or learned from the features' covariance within and
+        between batches, which leaves as one more sum and saves exchanges. The preset says which.
     learning_rate : float
         Default: the preset's.
+    columns_rate : float, optional
+        Learning rate of the batches' columns. Default: with ``small``, which begins with moments,
+        0.003: networks begin near their end, columns at zero. Otherwise `learning_rate`.
     prior : {"parametric", "none"}
         Of ComBat on latents and on residuals.
     adjust : {"location_scale", "location"}
@@ -48,7 +54,8 @@ class DeepComBatParams(TrainedParams):
         },
         "small": {
             "train": {"batch": 64, "epochs": EPOCHS, "steps": 20_000, "local_steps": 60},
-            "learning_rate": 0.001,
+            "learning_rate": 0.0003,
+            "columns_rate": 0.003,
             "start": "moments",
         },
         "tiny": {
@@ -68,9 +75,21 @@ class DeepComBatParams(TrainedParams):
     kl: float = Field(default=0.1, ge=0.0)
     start: Literal["random", "moments"] = "random"
     learning_rate: float = Field(default=0.01, gt=0.0)
+    columns_rate: float | None = Field(default=None, gt=0.0)
     prior: Literal["parametric", "none"] = "parametric"
     adjust: Adjust = "location_scale"
     reference: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rates(cls, value: Any) -> Any:
+        """Random weights have further to go: the small rate is of networks that know moments."""
+        if isinstance(value, Mapping) and value.get("start") == "random":
+            given = value.get("train") or {}
+            preset = getattr(given, "preset", None) or dict(given).get("preset", "small")
+            if preset == "small":
+                return {"learning_rate": FROM_RANDOM, "columns_rate": None, **value}
+        return value
 
     @model_validator(mode="after")
     def _decreasing(self) -> Self:

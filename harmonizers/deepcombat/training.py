@@ -15,7 +15,7 @@ from motet.harmonizers.deepcombat.params import EPOCHS, DeepComBatParams
 from motet.releases import Arrays
 from motet.schema import Batch, Schema
 from motet.site import Site
-from motet.training.moment import Moment
+from motet.training.moment import Moment, falling
 from motet.training.phase import Group, Train, Update
 
 if TYPE_CHECKING:
@@ -94,6 +94,14 @@ def _tower(inputs: int, widths: tuple[int, ...], outputs: int) -> int:
     return layers + (sizes[-1] + 1) * outputs
 
 
+def _adam(params: DeepComBatParams) -> Mapping[str, Any]:
+    found: dict[str, Any] = {"name": "adam", "lr": params.learning_rate}
+    if params.columns_rate is not None:
+        columns = ("encoder_batch", "decoder_batch")
+        found["lr_of"] = dict.fromkeys(columns, params.columns_rate)
+    return found
+
+
 def train_phase(params: DeepComBatParams, schema: Schema) -> Train:
     """The phase."""
     training = Training(params, schema)
@@ -115,10 +123,11 @@ def train_phase(params: DeepComBatParams, schema: Schema) -> Train:
             Update(
                 name="autoencoder",
                 groups=tuple(group.name for group in groups),
-                optimizer={"name": "adam", "lr": params.learning_rate},
+                optimizer=_adam(params),
                 losses=training.losses,
                 weights={"reconstruction": 1.0, "kl": params.kl},
                 weighing=training.weighing,
+                rate=falling if params.start == "moments" else None,
             ),
         ),
         options=params.train,
