@@ -69,21 +69,29 @@ class Norm(nn.Module):
 
 
 class Conv(nn.Module):
-    """Convolution, instance norm, leaky ReLU."""
+    """Convolution, instance norm, leaky ReLU; `plain` ones have no norm."""
 
     def __init__(
-        self, inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, style: int = 0
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        kernel: int = 3,
+        stride: int = 1,
+        style: int = 0,
+        plain: bool = False,
     ) -> None:
         super().__init__()
         padding = (kernel - 1) // 2
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding)
-        self.norm = Norm(outputs, style)
+        self.norm = None if plain else Norm(outputs, style)
 
     def forward(
         self, x: Tensor, brain: Tensor | None = None, style: Tensor | None = None
     ) -> Tensor:
         """(B, inputs, h, w) -> (B, outputs, h / stride, w / stride)."""
-        return nnf.leaky_relu(self.norm(self.conv(x), brain, style), 0.01)
+        x = self.conv(x)
+        return nnf.leaky_relu(x if self.norm is None else self.norm(x, brain, style), 0.01)
 
 
 class Block(nn.Module):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
+from motet.harmonizers.calamiti.curves import WHITE
 from motet.harmonizers.calamiti.layers import Conv, UNet, normed, pyramid
 from motet.harmonizers.calamiti.sizes import Sizes
 from motet.training.spectral import spectral
@@ -33,10 +34,11 @@ class AnatomyHead(nn.Module):
 class StyleEncoder(nn.Module):
     """An image to features of its contrast: four convolutions of stride 2."""
 
-    def __init__(self, widths: Sequence[int]) -> None:
+    def __init__(self, widths: Sequence[int], *, plain: bool) -> None:
         super().__init__()
+        pairs = zip([1, *widths], widths, strict=False)
         self.layers = nn.Sequential(
-            *(Conv(a, b, kernel=4, stride=2) for a, b in zip([1, *widths], widths, strict=False))
+            *(Conv(a, b, kernel=4, stride=2, plain=plain) for a, b in pairs)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,9 +50,9 @@ class StyleEncoder(nn.Module):
 class StyleHead(nn.Module):
     """Features to a number of a style code."""
 
-    def __init__(self, inputs: int, between: int, outputs: int, edge: int) -> None:
+    def __init__(self, inputs: int, between: int, outputs: int, edge: int, *, plain: bool) -> None:
         super().__init__()
-        self.first = Conv(inputs, between, kernel=1)
+        self.first = Conv(inputs, between, kernel=1, plain=plain)
         self.last = nn.Conv2d(between, outputs, edge, stride=edge)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -97,11 +99,17 @@ class Calamiti(nn.Module):
         features, phases = 2 * sizes.anatomy_base, sizes.fold**2
         self.anatomy = UNet(phases, features, base=sizes.anatomy_base, levels=sizes.levels)
         self.anatomy_head = AnatomyHead(features, sizes.head_widths, sizes.anatomy * phases)
-        self.style = StyleEncoder(sizes.style_widths)
+        self.style = StyleEncoder(sizes.style_widths, plain=not sizes.style_norms)
         edge = sizes.pixels // 16
         self.style_head = nn.ModuleDict(
             {
-                name: StyleHead(sizes.style_widths[-1], sizes.style_between, sizes.style, edge)
+                name: StyleHead(
+                    sizes.style_widths[-1],
+                    sizes.style_between,
+                    sizes.style,
+                    edge,
+                    plain=not sizes.style_norms,
+                )
                 for name in ("mean", "log_var")
             }
         )
@@ -125,6 +133,9 @@ class Calamiti(nn.Module):
     def logits(self, x: Tensor, brains: list[Tensor] | None) -> Tensor:
         """Logits of the anatomy code beta, (B, anatomy, h, w), of images (B, 1, h, w)."""
         whole, levels = (None, None) if brains is None else (brains[0], brains[1:])
+        if whole is not None:
+            # Beside the step from nothing to brain, tissues hardly differ; anatomy has no gain.
+            x = normed(x, whole)
         features = self.anatomy(nnf.pixel_unshuffle(x, self.sizes.fold), levels)
         folded = self.anatomy_head(features, levels[0] if levels else None)
         found: Tensor = nnf.pixel_shuffle(folded, self.sizes.fold)
@@ -149,7 +160,7 @@ class Calamiti(nn.Module):
 
     def contrast(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the style code theta, (B, style) each, of images."""
-        features = self.style(x)
+        features = self.style(x if self.sizes.style_norms else x / WHITE)
         return self.style_head["mean"](features), self.style_head["log_var"](features)
 
     def decode(

@@ -46,11 +46,13 @@ class Style:
     white: Float
 
 
-def codes(networks: Calamiti, x: NDArray[np.floating]) -> Float:
+def codes(networks: Calamiti, x: NDArray[np.floating], *, threads: int) -> Float:
     """Mean style code of slices, (n, contrasts, h, w) -> (contrasts, style)."""
     import torch
 
-    with torch.no_grad():
+    from motet.training.device import steady
+
+    with torch.no_grad(), steady(threads):
         found = [
             networks.contrast(torch.from_numpy(np.array(part)).to(_dtype(networks)))[0]
             .mean(dim=0)
@@ -121,7 +123,11 @@ class Styles:
             where = middle(cache, len(site.data))
             site.scratch["styles"] = np.stack(
                 [
-                    codes(networks, cache.x[first : first + count])
+                    codes(
+                        networks,
+                        cache.x[first : first + count],
+                        threads=self.params.train.threads,
+                    )
                     for first, count in zip(where.first, where.count, strict=True)
                 ]
             )

@@ -73,9 +73,10 @@ class Restyler:
         import torch
 
         from motet.harmonizers.calamiti.networks import detail_of
+        from motet.training.device import steady
 
         networks = self.networks
-        with torch.no_grad():
+        with torch.no_grad(), steady(self.params.train.threads):
             brains = networks.brains(brain)
             code = networks.code(networks.logits(x, brains), None, 1.0)
             detail = detail_of(x, brain) if networks.sizes.detail else None
