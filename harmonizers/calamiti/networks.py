@@ -179,7 +179,7 @@ class Calamiti(nn.Module):
         else:
             plane = theta[:, :, None, None].expand(-1, -1, *folded.shape[2:])
             made = self.decoder(torch.cat([folded, plane], dim=1), levels)
-        return nnf.pixel_shuffle(made, self.sizes.fold)
+        return self.sizes.unit * nnf.pixel_shuffle(made, self.sizes.fold)
 
 
 def detail_of(x: Tensor, brain: Tensor) -> Tensor:

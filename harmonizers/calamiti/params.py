@@ -15,15 +15,18 @@ from motet.training.options import TrainedParams
 SMALL: Mapping[str, Any] = {
     "anatomy": 8,
     "style": 4,
-    "anatomy_base": 4,
+    "anatomy_base": 8,
     "decoder_base": 8,
-    "levels": 3,
+    "levels": 2,
     "head_widths": (8,),
     "style_widths": (16, 32, 32, 32),
     "style_between": 16,
     "one_hot": False,
     "film": True,
     "within": True,
+    "fold": 2,
+    "sharpness": 4.0,
+    "unit": 0.1,
 }
 TINY: Mapping[str, Any] = {
     "anatomy_base": 1,
@@ -70,7 +73,7 @@ class CalamitiParams(TrainedParams, PairedParams):
         "small": {
             "train": {"batch": 8, "steps": 2400, "local_steps": 50},
             "pixels": 96,
-            "learning_rate": 2e-3,
+            "learning_rate": 5e-3,
             "augment": 0.15,
         },
         "tiny": {

@@ -37,6 +37,9 @@ class Sizes:
     sharpness : float
         Standard deviation of the logits of the anatomy code within the brain; 0: as they come. A
         code whose logits are all alike at first says nothing, and a decoder learns to do without.
+    unit : float
+        What 1 of the decoder's output is, where white matter is 0.25: of first weights it is about
+        as large as tissues differ, so that nothing has to be unlearned first.
     detail : int
         Channels of the source's detail that the decoder sees: 0 or 1.
     """
@@ -56,6 +59,7 @@ class Sizes:
     within: bool = False
     fold: int = 1
     sharpness: float = 0.0
+    unit: float = 1.0
     detail: int = 0
 
     @property

@@ -28,7 +28,7 @@ from motet.images.images import Image, Images, Scan, measured, read_image
 from motet.images.measures import names, units
 from motet.images.params import ImageParams, PairedParams, RegisteredParams
 from motet.images.prepare import prepared, said
-from motet.images.volume import Grid
+from motet.images.volume import Grid, read_grid
 
 OF_ONE_PERSON = {"", "T1w", "T2w", "anat", "individual", "native", "orig", "scanner", "subject"}
 """Labels of ``space-`` that name no template."""
@@ -184,9 +184,9 @@ def _look(
 
 def _check_second(first: Image, scan: Scan, params: ImageParams, site: str) -> None:
     """Refuse a second contrast that lies elsewhere, or is none."""
-    image = read_image(scan, site=site, person=scan.found.person)
+    file = scan.prepared or scan.found.file
+    own, its = first.volume.grid, read_grid(file, place=Place(site=site, file=file))
     place = Place(site=site, file=scan.found.file)
-    own, its = first.volume.grid, image.volume.grid
     if not its.canonical.same_as(own.canonical):
         raise place.error(
             f"This image lies on another grid ({_size(its)}) than the first contrast's "
@@ -195,6 +195,7 @@ def _check_second(first: Image, scan: Scan, params: ImageParams, site: str) -> N
             "has to be the same place.",
             person=scan.found.person,
         )
+    image = read_image(scan, site=site, person=scan.found.person)
     if scan.mask is not None and not params.unusual_contrast:
         check_contrast(image, scan.found.name.suffix, place=place)
 

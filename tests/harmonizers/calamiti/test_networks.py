@@ -1,0 +1,185 @@
+"""The networks as published: their sizes, their codes, their losses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from motet.harmonizers.calamiti.curves import TOP, curved, wandering
+from motet.harmonizers.calamiti.losses import Losses, pairs
+from motet.harmonizers.calamiti.networks import Calamiti, detail_of
+from motet.harmonizers.calamiti.params import CalamitiParams
+from motet.training.draws import Draws, sample_keys
+from training.slabs import BRAIN, SHARED, X
+
+PUBLISHED = {
+    "anatomy": 2_165_232,
+    "anatomy_head": 27_988,
+    "style": 427_552,
+    "style_head": 49_860,
+    "decoder": 8_642_225,
+    "critic": 84_721,
+}
+
+
+def of_preset(preset: str, **given: object) -> CalamitiParams:
+    return CalamitiParams.model_validate({"train": {"preset": preset}, **given})
+
+
+def test_parameters_are_as_many_as_published() -> None:
+    """Catches a layer, a bias or a norm that is missing, and a head of another width."""
+    with torch.device("meta"):
+        net = Calamiti(of_preset("paper").sizes)
+    found = {n: sum(p.numel() for p in c.parameters()) for n, c in net.named_children()}
+    assert found == PUBLISHED
+
+
+@pytest.mark.parametrize("preset", ["paper", "small", "tiny"])
+@pytest.mark.parametrize("detail", [False, True])
+def test_sizes_that_a_site_counts_without_torch_are_those_of_the_networks(
+    preset: str, detail: bool
+) -> None:
+    """Catches a plan that declares other sizes than leave."""
+    sizes = of_preset(preset, detail=detail).sizes
+    with torch.device("meta") if preset == "paper" else torch.device("cpu"):
+        net = Calamiti(sizes)
+    found = {
+        name: sum(p.numel() for p in c.parameters()) + sum(b.numel() for b in c.buffers())
+        for name, c in net.named_children()
+    }
+    assert found == sizes.groups
+
+
+def batch(count: int = 6) -> tuple[dict[str, torch.Tensor], Draws]:
+    x = torch.from_numpy(X[:count, 0])
+    seen = {
+        "x": x,
+        "other": torch.from_numpy(X[:count, 1]),
+        "brain": torch.from_numpy(BRAIN[:count, 0]),
+        "label": torch.arange(count) % 5,
+        "cumulated": torch.from_numpy(SHARED["cumulated"]),
+    }
+    keys = sample_keys(0, [f"sub-{i}" for i in range(count)], np.zeros(count, dtype=np.intp))
+    return seen, Draws(torch.from_numpy(keys), 7, torch.float64)
+
+
+def networks(preset: str = "tiny", **given: object) -> Calamiti:
+    torch.manual_seed(0)
+    return Calamiti(of_preset(preset, pixels=32, **given).sizes).double()
+
+
+def test_the_code_is_one_hot_with_the_gradient_of_its_soft_form() -> None:
+    """Catches a soft code that passes more than the bottleneck allows, and a gradient of none."""
+    net = networks()
+    logits = torch.randn(2, 4, 5, 5, dtype=torch.float64, requires_grad=True)
+    noise = torch.randn(2, 4, 5, 5, dtype=torch.float64)
+    code = net.code(logits, noise, 0.7)
+    largest = (logits + noise).argmax(dim=1)
+    assert torch.equal(code.detach().argmax(dim=1), largest)
+    assert torch.allclose(code.detach().sort(dim=1).values[:, -1], torch.ones(2, 5, 5).double())
+    toward = torch.randn_like(code)
+    (got,) = torch.autograd.grad((code * toward).sum(), logits)
+    soft = torch.softmax((logits + noise) / 0.7, dim=1)
+    (want,) = torch.autograd.grad((soft * toward).sum(), logits)
+    assert torch.allclose(got, want)
+    assert torch.equal(net.code(logits, None, 0.7).argmax(dim=1), logits.argmax(dim=1))
+
+
+@torch.no_grad()
+def test_losses_are_those_of_the_equations() -> None:
+    """Catches a term of the wrong sign, of a sum for a mean, of another sample, and a style code of
+    the slice itself, which would tell the decoder of its anatomy."""
+    net, (seen, draws) = networks(), batch()
+    made = Losses(cooling=2e-4, augment=0.0)
+    found = made.generator(net, seen, draws)
+    critic = made.critic(net, seen, draws)
+    noise = draws.gumbel("anatomy", 2, 4, 32, 32)
+    warmth = max(0.5, np.exp(-2e-4 * 3))
+    for i in range(6):
+        codes, images = [], []
+        for c in range(2):
+            logits = net.logits(seen["x"][i : i + 1, c : c + 1], None)
+            codes.append(net.code(logits, noise[i : i + 1, c], warmth))
+        rec, kl, edges = 0.0, 0.0, 0.0
+        for c in range(2):
+            mean, log_var = net.contrast(seen["other"][i : i + 1, c : c + 1])
+            theta = mean + torch.exp(0.5 * log_var) * draws.normal("style", 2, 2)[i, c]
+            pick = int(draws.integers(f"anatomy of {c}", 2)[i])
+            plane = theta[:, :, None, None].expand(1, 2, 32, 32)
+            images.append(net.decoder(torch.cat([codes[pick], plane], dim=1)))
+            apart = (images[c] - seen["x"][i, c])[0, 0]
+            rec += float(apart.abs().mean()) / 2
+            kl += float((0.5 * (log_var.exp() + mean**2 - 1 - log_var)).mean()) / 2
+            apart = apart * seen["brain"][i]
+            steps = (apart[1:] - apart[:-1]).abs().sum() + (
+                apart[:, 1:] - apart[:, :-1]
+            ).abs().sum()
+            edges += float(steps) / 32**2 / 2
+        own = torch.tensor([2 * (i % 5), 2 * (i % 5) + 1])
+        drawn = torch.searchsorted(seen["cumulated"], draws.uniform("label", 2, 1)[i, :, 0])
+        yes = [net.critic(codes[c], own[c : c + 1] / 10)[0] for c in range(2)]
+        no = [net.critic(codes[c], drawn[c : c + 1] / 10)[0] for c in range(2)]
+
+        def bce(logits: torch.Tensor, to: float) -> float:
+            target = torch.full_like(logits, to)
+            return float(torch.nn.functional.binary_cross_entropy_with_logits(logits, target))
+
+        expected = {
+            "reconstruction": rec,
+            "gradient": edges,
+            "kl": kl,
+            "anatomy": float((codes[0] - codes[1]).abs().mean()),
+            "adversarial": sum(bce(one, 0.0) for one in yes) / 2
+            + sum(bce(one, 1.0) for one in no) / 2,
+        }
+        for name, value in expected.items():
+            assert abs(float(found[name][i]) - value) < 1e-8, name
+        assert abs(float(critic["joint"][i]) - sum(bce(one, 1.0) for one in yes) / 2) < 1e-8
+        assert abs(float(critic["marginal"][i]) - sum(bce(one, 0.0) for one in no) / 2) < 1e-8
+
+
+def test_the_critic_moves_nothing_of_the_encoders_and_the_generator_moves_what_it_should() -> None:
+    net, (seen, draws) = networks(), batch()
+    made = Losses(cooling=2e-4, augment=0.0)
+    sum(v.sum() for v in made.critic(net, seen, draws).values()).backward()
+    moved = {n: any(p.grad is not None for p in c.parameters()) for n, c in net.named_children()}
+    assert moved == {n: n == "critic" for n in moved}
+
+
+def test_what_lies_beside_the_brain_changes_nothing_within_it() -> None:
+    """Catches norms over the background where networks say that they are of the brain."""
+    net, (seen, draws) = networks("small"), batch()
+    pair = pairs(net, seen, draws)
+    beside = pair.x + 3.0 * (1.0 - pair.brain)
+    assert net.sizes.within
+    normed = [
+        net.anatomy.down[0].first.norm(x, pair.brain, None)
+        for x in (pair.x.expand(-1, 16, -1, -1), beside.expand(-1, 16, -1, -1))
+    ]
+    assert torch.allclose(*normed)
+
+
+def test_curves_keep_nothing_at_nothing_and_the_monotone_one_its_order() -> None:
+    x = (
+        torch.linspace(0, 2 * TOP, 200, dtype=torch.float64)
+        .reshape(1, 1, 10, 20)
+        .repeat(3, 1, 1, 1)
+    )
+    u = torch.tensor([[0.0], [0.5], [1.0]], dtype=torch.float64)
+    made = curved(x, u).flatten(1)
+    assert (made[:, 0] == 0).all()
+    assert (made.diff(dim=1) > 0).all()
+    assert torch.allclose(made[1, 1:], x[1].flatten()[1:], atol=1e-5)
+    still = wandering(x, torch.zeros(3, 5, dtype=torch.float64)).flatten(1)
+    assert torch.allclose(still, x.flatten(1).clamp_max(TOP))
+
+
+def test_detail_knows_no_gain_and_no_contrast_between_regions() -> None:
+    """Catches a detail channel that hands the source's contrast on."""
+    seen, _ = batch()
+    brain = seen["brain"][:, None].double()
+    x = seen["x"][:, :1]
+    assert torch.allclose(detail_of(3.0 * x, brain), detail_of(x, brain), atol=1e-4)
+    flat = brain * 0.25
+    assert detail_of(flat, brain).abs().max() < 1e-6

@@ -1,0 +1,107 @@
+"""What people get wrong, and what they are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from conformance.brains import APART, opened, run, sites, study_of, write_brains
+from motet.client.apply import harmonized
+from motet.errors import DataError, ModelError, StudyFileError, TrainingError
+from motet.plan import parse_params
+from motet.registry import methods
+
+BATCHES = {"b0": 3, "b1": 3, "b2": 3}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_brains(tmp_path / "all", batches=BATCHES, contrasts=("T1w", "T2w"))
+
+
+def study(**params: Any) -> Any:
+    return study_of("calamiti", {"planes": ["axial"], **params})
+
+
+def test_no_second_contrast_says_how_to_do_without(folder: Path) -> None:
+    """Catches a site that stops without a word of the single-contrast mode."""
+    for file in folder.rglob("sub-b1*_T2w.nii.gz"):
+        file.unlink()
+    with pytest.raises(DataError, match="sub-b100, sub-b101, sub-b102 have no T2w") as raised:
+        opened(folder, study())
+    assert "second: ''" in str(raised.value)
+    assert len(opened(folder, study(second=""))) == 9
+
+
+def test_contrasts_on_different_grids_are_refused(folder: Path) -> None:
+    """Catches pairs of voxels that are not of the same place."""
+    file = next(folder.rglob("sub-b000_T2w.nii.gz"))
+    image = nib.load(file)
+    nib.save(nib.Nifti1Image(image.get_fdata()[1:], image.affine), file)
+    with pytest.raises(DataError, match="another grid") as raised:
+        opened(folder, study())
+    assert "16 x 20 x 15" in str(raised.value)
+    assert "sub-b000_T2w" in str(raised.value)
+    assert "Register" in str(raised.value)
+
+
+def test_one_contrast_twice_is_refused() -> None:
+    with pytest.raises(StudyFileError, match="another contrast than T1w"):
+        parse_params(study(second="T1w"))
+
+
+@pytest.mark.parametrize(("pixels", "words"), [(32, ""), (96, "too small"), (33, "multiple of 16")])
+def test_an_image_too_small_for_the_networks(pixels: int, words: str, folder: Path) -> None:
+    """Catches brains of a few pixels in a large empty slice."""
+    asked = study(pixels=pixels)
+    if words.startswith("multiple"):
+        with pytest.raises(StudyFileError, match=words):
+            parse_params(asked)
+        return
+    tables = sites(opened(folder, asked), APART)
+    if not words:
+        run(asked, tables)
+        return
+    with pytest.raises(DataError, match=words) as raised:
+        run(asked, tables)
+    assert "params" in str(raised.value)
+
+
+def test_a_target_without_a_style_code(folder: Path) -> None:
+    """Catches a finished model that brings people to a scanner that did not agree to it."""
+    asked = study(targets=["b1"])
+    images = opened(folder, asked)
+    result, _ = run(asked, sites(images, APART))
+
+    def to(name: str | None) -> np.ndarray:
+        ((_, block), *_) = harmonized(
+            sites(images, APART)["b0"],
+            method=methods().get("calamiti"),
+            params=result.plan.params.model_copy(update={"to": name}),
+            schema=result.schema,
+            shared=result.shared,
+            model=result.models["b0"],
+        )
+        return np.array(block)
+
+    assert not np.array_equal(to("b1"), to(None))
+    with pytest.raises(ModelError, match="'b2' did not publish its style code") as raised:
+        to("b2")
+    assert "b1" in str(raised.value)
+
+
+def test_a_target_that_is_no_scanner(folder: Path) -> None:
+    asked = study(to="b9")
+    with pytest.raises(StudyFileError, match="'b9' is not among the batches"):
+        run(asked, sites(opened(folder, asked), APART))
+
+
+def test_a_training_that_diverges_stops_with_a_sentence(folder: Path) -> None:
+    """Catches networks of NaN that are called finished."""
+    asked = study(learning_rate=1e30)
+    with pytest.raises(TrainingError, match="no longer a finite number"):
+        run(asked, sites(opened(folder, asked), APART))
