@@ -13,6 +13,7 @@ from motet.harmonizer import Card, Params, SiteModel
 from motet.harmonizers.calamiti.adapt import Adapt, heads_of
 from motet.harmonizers.calamiti.labels import Labels
 from motet.harmonizers.calamiti.params import CalamitiParams
+from motet.harmonizers.calamiti.reference import are_images, style_of
 from motet.harmonizers.calamiti.styles import Styles
 from motet.harmonizers.calamiti.training import NAME, train_phase
 from motet.harmonizers.calamiti.volumes import Restyler
@@ -82,4 +83,8 @@ def _restyler(params: Any, model: SiteModel, shared: Arrays, schema: Schema) -> 
     networks = trained(train_phase(params), schema.sizes, {**shared, **own})
     if params.train.precision != "float64":
         networks.to(torch.float32)
-    return Restyler(networks=networks, params=params, target=Styles(params, schema).target(shared))
+    if params.to and are_images(params.to):
+        target = style_of(params.to, params, networks)
+    else:
+        target = Styles(params, schema).target(shared)
+    return Restyler(networks=networks, params=params, target=target)

@@ -89,6 +89,8 @@ class CalamitiParams(TrainedParams, PairedParams):
         },
     }
 
+    retargets: ClassVar[bool] = True
+
     to: str | None = None
     targets: tuple[str, ...] = ()
     pixels: int = Field(default=288, ge=32, le=512, multiple_of=16)

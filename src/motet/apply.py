@@ -6,7 +6,7 @@ Nothing leaves: an unseen site needs the shared model alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,6 +101,7 @@ def apply_model(
     *,
     site: str = "",
     participants: Sequence[str] = (),
+    to: str = "",
     say: Callable[[str], None] = lambda sentence: None,
     workers: int = 1,
 ) -> Applied:
@@ -121,6 +122,9 @@ def apply_model(
         Whom to write, with or without ``sub-``; default: everybody. Effects of unseen batches are
         estimated from everybody in `data` all the same. People whom other runs with the same model
         wrote to `out` stay there.
+    to : str
+        Another target than the study's, of methods that can: a batch that published its style,
+        ``mean``, or reference images, with commas between contrasts.
     workers : int
         Images worked on side by side.
 
@@ -130,6 +134,8 @@ def apply_model(
     """
     site_folder = model if (model / "model").is_dir() else None
     shared = load_shared(model.resolve().parent.parent if site_folder else model)
+    if to:
+        shared = _retargeted(shared, to)
     if site and site not in shared.schema.sites:
         if close := nearest(site, shared.schema.sites, cutoff=0.75):
             raise ModelError(
@@ -189,6 +195,7 @@ def apply_model(
         "study": shared.document["study"],
         "plan": shared.document["plan"],
         "model": shared.sha256,
+        **({"target": to} if to else {}),
     }
     like = compared_in(part, shared.arrays)
     if others == "replaced":
@@ -205,6 +212,18 @@ def apply_model(
         unseen=tuple(b for b in part.batches if b not in known),
         warnings=tuple(warnings),
     )
+
+
+def _retargeted(shared: SharedModel, to: str) -> SharedModel:
+    """The model with another target."""
+    if not shared.params.retargets:
+        can = [name for name in methods().names() if methods().get(name).params_type.retargets]
+        raise ModelError(
+            f"'{shared.method.name}' knows the study's target alone.",
+            do=f"Leave --to out. Methods that can be brought to another: {listed(can)}.",
+        )
+    named = None if to == "mean" else to
+    return replace(shared, params=shared.params.model_copy(update={"to": named}))
 
 
 def _alone(

@@ -54,6 +54,8 @@ class Params(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    retargets: ClassVar[bool] = False
+    """Whether a finished model can bring people to another target: its parameter ``to``."""
 
     covariates: dict[str, Annotated[CovariateType, BeforeValidator(_covariate_type)]] = Field(
         default_factory=dict

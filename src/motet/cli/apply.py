@@ -36,6 +36,13 @@ def apply(
             help="Only these people, with or without 'sub-'; once a person.",
         ),
     ] = None,
+    to: Annotated[
+        str,
+        typer.Option(
+            help="Another target, of methods that can: a batch that published its style, 'mean', "
+            "or reference images (*.nii.gz, one a contrast, with commas)."
+        ),
+    ] = "",
     n_procs: Annotated[
         int,
         typer.Option(
@@ -61,6 +68,7 @@ def apply(
             out,
             site=site,
             participants=participant_label or [],
+            to=to,
             workers=n_procs,
         )
     for words in done.warnings:

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from conformance.brains import APART, opened, run, sites, study_of, write_brains
+from motet.apply import apply_model
 from motet.client.apply import harmonized
 from motet.errors import DataError, ModelError, StudyFileError, TrainingError
-from motet.plan import parse_params
+from motet.plan import model_document, parse_params
 from motet.registry import methods
+from motet.store import save_model
 
 BATCHES = {"b0": 3, "b1": 3, "b2": 3}
 
@@ -105,3 +107,33 @@ def test_a_training_that_diverges_stops_with_a_sentence(folder: Path) -> None:
     asked = study(learning_rate=1e30)
     with pytest.raises(TrainingError, match="no longer a finite number"):
         run(asked, sites(opened(folder, asked), APART))
+
+
+def test_another_target_for_a_finished_model(folder: Path, tmp_path: Path) -> None:
+    """Catches `--to` that changes nothing, a reference image without its own intensities, and
+    a method that is asked for what it cannot do."""
+    asked = study(targets=["b1"])
+    result, _ = run(asked, sites(opened(folder, asked), APART))
+    save_model(tmp_path / "shared", result.shared, model_document(result.plan))
+    at = folder / "sub-b200" / "anat"
+    files = f"{at}/sub-b200_T1w.nii.gz,{at}/sub-b200_T2w.nii.gz"
+
+    def made(to: str) -> np.ndarray:
+        out = tmp_path / f"out {to[:4].strip('/')}"
+        apply_model(tmp_path, folder, out, site="new", to=to, participants=["b000"])
+        (image,) = out.rglob("sub-b000_desc-calamiti_T1w.nii.gz")
+        assert (f'"target": "{to}"' in image.with_name(image.name[:-7] + ".json").read_text()) == (
+            to != ""
+        )
+        assert image.with_name(image.name.replace("T1w", "T2w")).is_file()
+        found: np.ndarray = nib.load(image).get_fdata()
+        return found
+
+    study_own, b1, mean, reference = made(""), made("b1"), made("mean"), made(files)
+    assert np.array_equal(study_own, mean)
+    assert not np.array_equal(b1, mean)
+    assert not np.array_equal(reference, mean)
+    with pytest.raises(ModelError, match="1 reference image is named"):
+        made(f"{at}/sub-b200_T1w.nii.gz")
+    with pytest.raises(StudyFileError, match="'b7' is not among the batches"):
+        made("b7")

@@ -1,0 +1,93 @@
+"""The style of an image that somebody has at hand: a target that nobody has to publish."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from motet.bids.checks import Place
+from motet.errors import ModelError, listed
+from motet.harmonizers.calamiti.curves import WHITE
+from motet.harmonizers.calamiti.params import CalamitiParams
+from motet.harmonizers.calamiti.slices import LEAST, level
+from motet.harmonizers.calamiti.styles import Style, codes
+from motet.images.cache import brain_box, check_fits
+from motet.images.find import Found, Name, find_mask
+from motet.images.images import Image, Scan, read_image
+from motet.images.slices import Slicing
+
+if TYPE_CHECKING:
+    from motet.harmonizers.calamiti.networks import Calamiti
+
+ENDINGS = (".nii", ".nii.gz")
+
+
+def are_images(to: str) -> bool:
+    """Whether a target is named by files."""
+    return to.endswith(ENDINGS)
+
+
+def style_of(to: str, params: CalamitiParams, networks: Calamiti) -> Style:
+    """The style of reference images.
+
+    Parameters
+    ----------
+    to : str
+        A file for each contrast, with commas: ``ref_T1w.nii.gz,ref_T2w.nii.gz``. Brain masks lie
+        beside them.
+    params : CalamitiParams
+    networks : Calamiti
+
+    Raises
+    ------
+    ModelError
+        When there are too few, or one has no BIDS name.
+    DataError
+        When one cannot be read, or its brain does not fit.
+    """
+    files = [Path(word.strip()) for word in to.split(",")]
+    if len(files) != len(params.contrasts):
+        raise ModelError(
+            f"The model harmonizes {listed(params.contrasts)}, and {len(files)} reference "
+            f"{'image is' if len(files) == 1 else 'images are'} named.",
+            do="Name a file for each, in this order, with commas.",
+        )
+    theta, white = [], []
+    for file, contrast in zip(files, params.contrasts, strict=True):
+        image = _read(file)
+        white.append(level(image, contrast) * WHITE)
+        x = _middle(image, contrast, params, Place(file=file))
+        theta.append(codes(networks, x[:, None], threads=params.train.threads)[0])
+    return Style(theta=np.stack(theta), white=np.array(white))
+
+
+def _read(file: Path) -> Image:
+    name = Name.of(file)
+    if name is None:
+        raise ModelError(
+            "A reference image has a BIDS name, so that its mask is found: sub-ref_T1w.nii.gz and "
+            "sub-ref_desc-brain_mask.nii.gz.",
+            file=file,
+        )
+    found = Found(person=name.entities.get("sub", ""), session="", file=file, name=name)
+    scan = Scan(found=found, mask=find_mask(file.parent, found))
+    return read_image(scan, site="", person=found.person)
+
+
+def _middle(
+    image: Image, contrast: str, params: CalamitiParams, place: Place
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Slices of the first plane that show half as much brain as the largest, (n, size, size)."""
+    plane = "axial" if "axial" in params.planes else params.planes[0]
+    check_fits(image, planes=(plane,), size=params.pixels, place=place, person="")
+    box = brain_box(image)
+    seen = np.where(image.mask, image.data / level(image, contrast), 0.0)[box]
+    slicing = Slicing(shape=seen.shape, plane=plane, size=params.pixels)
+    area = np.array([s.sum() for s in slicing.slices(image.mask[box].astype(np.int64))])
+    least = max(LEAST * params.pixels**2, 0.5 * area.max())
+    large = np.flatnonzero(area >= least)
+    if not len(large):
+        large = np.array([int(area.argmax())])
+    return np.stack([slicing.slice(seen, k) for k in range(large[0], large[-1] + 1)])
