@@ -38,9 +38,12 @@ def check_runnable(plan: Plan) -> None:
     PlanError
         Names the phase and what it asks for.
     """
-    for phase, _ in walk((*plan.steps, *plan.evaluation)):
+    for phase, repeats in walk((*plan.steps, *plan.evaluation)):
         asks = ""
-        if isinstance(phase, Agree):
+        if isinstance(phase, Train) and repeats:
+            # A second training would go on with the networks and samples of the first.
+            asks = "a training that is repeated"
+        elif isinstance(phase, Agree):
             asks = "" if phase is plan.steps[0] else "a second agreement"
         elif type(phase) not in (*STRATEGIES, Train):
             asks = f"a {type(phase).__name__} phase"

@@ -5,12 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-WHITE = 0.25
-"""Intensity of white matter in what networks see."""
-TOP = 2 * WHITE
-"""Intensity up to which curves bend; above, they go on as at their end."""
-KNOTS = 5
-"""Of a curve that may fall."""
+from motet.harmonizers.calamiti.sizes import KNOTS, TOP
 
 
 def curved(x: Tensor, u: Tensor) -> Tensor:

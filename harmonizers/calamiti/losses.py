@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from motet.harmonizers.calamiti.curves import KNOTS, curved, wandering
+from motet.harmonizers.calamiti.curves import curved, wandering
 from motet.harmonizers.calamiti.networks import Calamiti, detail_of
+from motet.harmonizers.calamiti.sizes import KNOTS
 
 COOLEST = 0.5
 """Smallest temperature of the relaxed one-hot code."""

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
-from motet.harmonizers.calamiti.curves import WHITE
 from motet.harmonizers.calamiti.layers import Conv, UNet, normed, pyramid
-from motet.harmonizers.calamiti.sizes import Sizes
+from motet.harmonizers.calamiti.sizes import WHITE, Sizes
 from motet.training.spectral import spectral
 
 
@@ -139,7 +138,7 @@ class Calamiti(nn.Module):
         features = self.anatomy(nnf.pixel_unshuffle(x, self.sizes.fold), levels)
         folded = self.anatomy_head(features, levels[0] if levels else None)
         found: Tensor = nnf.pixel_shuffle(folded, self.sizes.fold)
-        return self.sizes.sharpness * normed(found, whole) if self.sizes.sharpness else found
+        return found
 
     def code(self, logits: Tensor, gumbel: Tensor | None, temperature: float) -> Tensor:
         """The anatomy code: one-hot with a straight-through gradient, or soft.

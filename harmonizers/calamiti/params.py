@@ -25,7 +25,6 @@ SMALL: Mapping[str, Any] = {
     "film": True,
     "within": True,
     "fold": 2,
-    "sharpness": 4.0,
     "unit": 0.1,
 }
 TINY: Mapping[str, Any] = {

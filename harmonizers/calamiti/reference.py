@@ -9,8 +9,8 @@ import numpy as np
 
 from motet.bids.checks import Place
 from motet.errors import ModelError, listed
-from motet.harmonizers.calamiti.curves import WHITE
 from motet.harmonizers.calamiti.params import CalamitiParams
+from motet.harmonizers.calamiti.sizes import WHITE
 from motet.harmonizers.calamiti.slices import LEAST, level
 from motet.harmonizers.calamiti.styles import Style, codes
 from motet.images.cache import brain_box, check_fits

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+WHITE = 0.25
+"""Intensity of white matter in what networks see."""
+TOP = 2 * WHITE
+"""Intensity up to which random curves bend; above, they go on as at their end."""
+KNOTS = 5
+"""Of a curve that may fall."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
@@ -34,9 +41,6 @@ class Sizes:
     fold : int
         Pixels along an edge that become channels before the U-Nets, and pixels again after them:
         1 or 2. The largest images take most of the time and teach the least.
-    sharpness : float
-        Standard deviation of the logits of the anatomy code within the brain; 0: as they come. A
-        code whose logits are all alike at first says nothing, and a decoder learns to do without.
     unit : float
         What 1 of the decoder's output is, where white matter is 0.25: of first weights it is about
         as large as tissues differ, so that nothing has to be unlearned first.
@@ -58,7 +62,6 @@ class Sizes:
     film: bool = False
     within: bool = False
     fold: int = 1
-    sharpness: float = 0.0
     unit: float = 1.0
     detail: int = 0
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.harmonizers._images.white_stripe import white_matter_mode
-from motet.harmonizers.calamiti.curves import WHITE
 from motet.harmonizers.calamiti.params import CalamitiParams
+from motet.harmonizers.calamiti.sizes import WHITE
 from motet.images.cache import SliceCache, slice_cache, slices_home
 from motet.images.images import Image, Images
 from motet.images.slices import PLANES

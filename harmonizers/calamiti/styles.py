@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from motet.errors import DesignError, ModelError, listed
 from motet.harmonizers._linear.options import named_batch
-from motet.harmonizers.calamiti.curves import WHITE
 from motet.harmonizers.calamiti.params import CalamitiParams
+from motet.harmonizers.calamiti.sizes import WHITE
 from motet.harmonizers.calamiti.slices import cached, middle
 from motet.harmonizers.calamiti.training import NAME, train_phase
 from motet.phases import Publish, Step, Sum, Who

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.bids.checks import Place
-from motet.harmonizers.calamiti.curves import WHITE
 from motet.harmonizers.calamiti.params import CalamitiParams
+from motet.harmonizers.calamiti.sizes import WHITE
 from motet.harmonizers.calamiti.slices import level
 from motet.harmonizers.calamiti.styles import AT_ONCE, Style
 from motet.images.cache import brain_box, check_fits

@@ -93,6 +93,8 @@ class DeepComBatParams(TrainedParams):
 
     @model_validator(mode="after")
     def _decreasing(self) -> Self:
+        if len(self.dims) == 1:
+            raise ValueError("dims are a hidden layer's width, or several, and the latent space's")
         pairs = zip(self.dims, self.dims[1:], strict=False)
         if self.dims and (min(self.dims) < 1 or any(a <= b for a, b in pairs)):
             raise ValueError("dims are positive and decrease from layer to layer")

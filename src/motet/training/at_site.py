@@ -153,7 +153,7 @@ def train_at_site(train: Train, turn: Turn, site: Site, shared: Arrays) -> Array
         state.load(turn)
         if turn.after > turn.first:
             go = _summed if turn.exact else _stepped
-            arrays |= go(train, turn, shop, site, state)
+            arrays |= go(train, turn, shop, site, state, shared)
         return arrays
 
 
@@ -182,7 +182,9 @@ def _validated(train: Train, turn: Turn, shop: Workshop, site: Site, shared: Arr
     }
 
 
-def _summed(train: Train, turn: Turn, shop: Workshop, site: Site, state: _State) -> Arrays:
+def _summed(
+    train: Train, turn: Turn, shop: Workshop, site: Site, state: _State, shared: Arrays
+) -> Arrays:
     """Exact mode: gradients of one update, summed over the site's samples of the step."""
     update = train.update(turn.update)
     rows, moment = shop.due(turn.first), _moment(train, shop, turn.first)
@@ -200,12 +202,14 @@ def _summed(train: Train, turn: Turn, shop: Workshop, site: Site, state: _State)
     return arrays
 
 
-def _stepped(train: Train, turn: Turn, shop: Workshop, site: Site, state: _State) -> Arrays:
+def _stepped(
+    train: Train, turn: Turn, shop: Workshop, site: Site, state: _State, shared: Arrays
+) -> Arrays:
     """Local mode: steps of this site's own, then what they changed."""
     mixed = train.options.precision == "bfloat16"
     near = train.options.proximal if train.options.server == "fedprox" else 0.0
-    base = {n: flat.clone() for n, flat in shop.networks.parameters.items()} if near else {}
-    names = [name for _, name in train.names(turn)]
+    base = _shared_point(train, shop.networks, shared) if near else {}
+    names = [f"{update}.{name}" for update, name in train.names(turn)]
     sums: dict[tuple[str, str], list[Tensor]] = {
         (u.name, name): [] for u in train.updates for name in u.weights
     }
@@ -237,6 +241,16 @@ def _stepped(train: Train, turn: Turn, shop: Workshop, site: Site, state: _State
     }
 
 
+def _shared_point(train: Train, networks: Networks, shared: Arrays) -> dict[str, Tensor]:
+    """Parameters of the groups that leave, as all sites know them."""
+    found = {}
+    for group in train.leaving:
+        array = torch.from_numpy(np.array(shared[f"{train.name}.{group.name}"]))
+        flat = networks.flat(group.name, array).to(networks.device, networks.dtype)
+        found[group.name] = flat[: len(networks.parameters[group.name])]
+    return found
+
+
 def _pull(
     networks: Networks,
     gradients: MutableMapping[str, list[Tensor]],
@@ -244,7 +258,8 @@ def _pull(
     mu: float,
 ) -> None:
     """Add the gradient of the proximal term, ``mu (w - w_shared)`` (Li et al. 2020, eq. 2)."""
-    for name, parts in gradients.items():
+    for name in set(gradients) & set(base):
+        parts = gradients[name]
         away = networks.parts(name, mu * (networks.parameters[name] - base[name]))
         gradients[name] = [g + pull for g, pull in zip(parts, away, strict=True)]
 
@@ -274,17 +289,16 @@ class _State:
         if turn.exact and not any(g.keeper == "local" for g in train.groups):
             return
         for update in train.updates:
-            ran, known = update.ran(turn.first), {}
-            counted = self._kept(f"{update.name}.ran")
-            if counted in self._site.keep:
-                ran = int(self._site.keep[counted])
+            known, ran = {}, {}
             for name in update.groups:
                 for moment in MOMENTS:
                     at = self._kept(f"{name}.{moment}")
                     source = self._site.keep if at in self._site.keep else self._shared
                     if at in source:
                         known[f"{name}.{moment}"] = source[at]
-            self._shop.optimizers[update.name].take(known, ran if known else 0)
+                        counted = self._site.keep.get(self._kept(f"{name}.ran"))
+                        ran[name] = update.ran(turn.first) if counted is None else int(counted)
+            self._shop.optimizers[update.name].take(known, ran)
 
     def step_alone(
         self, update: Update, gradients: Mapping[str, list[Tensor]], samples: int, moment: Moment
@@ -321,11 +335,12 @@ class _State:
 
     def _keep_count(self, update: Update) -> None:
         """Steps behind moments that stay here: the optimizer corrects their beginning by it."""
-        own = any(self._kept(f"{n}.{m}") in self._site.keep for n in update.groups for m in MOMENTS)
-        counted = self._kept(f"{update.name}.ran")
-        self._site.keep.pop(counted, None)
-        if own:
-            self._site.keep[counted] = np.asarray(self._shop.optimizers[update.name].ran)
+        ran = self._shop.optimizers[update.name].ran
+        for name in update.groups:
+            counted = self._kept(f"{name}.ran")
+            self._site.keep.pop(counted, None)
+            if any(self._kept(f"{name}.{moment}") in self._site.keep for moment in MOMENTS):
+                self._site.keep[counted] = np.asarray(ran[name])
 
     def _changed(self, group: str, name: str, now: Tensor, weight: float) -> NDArray[Any]:
         """What an array of a group changed by since the coordinator told it, as it leaves."""

@@ -237,9 +237,9 @@ class Trainer:
         }
         for name, optimizer in self._optimizers.items():
             found |= {f"optimizer/{key}": a for key, a in optimizer.moments().items()}
-            found[f"ran/{name}"] = np.asarray(optimizer.ran)
+            found |= {f"ran/{name}/{g}": np.asarray(n) for g, n in optimizer.ran.items()}
         found |= {f"server/{key}": a for key, a in self._server.moments().items()}
-        found["ran/server"] = np.asarray(self._server.ran)
+        found |= {f"server_ran/{g}": np.asarray(n) for g, n in self._server.ran.items()}
         for (site, update, loss), (total, count) in self._open.items():
             found[f"open/{site}/{update}/{loss}"] = np.asarray([total, count])
         return found
@@ -256,8 +256,10 @@ class Trainer:
             self._ema[name].copy_(torch.from_numpy(np.array(array)))
         moments = _under(state, "optimizer/")
         for name, optimizer in self._optimizers.items():
-            optimizer.take(moments, int(state[f"ran/{name}"]))
-        self._server.take(_under(state, "server/"), int(state["ran/server"]))
+            ran = {g: int(n) for g, n in _under(state, f"ran/{name}/").items()}
+            optimizer.take(moments, ran)
+        ran = {g: int(n) for g, n in _under(state, "server_ran/").items()}
+        self._server.take(_under(state, "server/"), ran)
         for key, array in _under(state, "open/").items():
             site, update_name, loss = key.split("/")
             self._open[site, update_name, loss] = [float(x) for x in array]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -36,18 +37,54 @@ def device_named(name: str) -> str:
 
 @contextmanager
 def steady(threads: int) -> Iterator[None]:
-    """The same arithmetic whatever the machine: its number of threads, deterministic kernels."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    filled = SETTINGS.fill_uninitialized_memory
-    if before[0] != threads:
-        torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # Nothing reads memory before it is written; filling it costs as much as writing it.
-    SETTINGS.fill_uninitialized_memory = False
+    """The same arithmetic whatever the machine: its number of threads, deterministic kernels.
+
+    These are settings of the process: the first of several threads sets them, and the last one
+    that leaves puts them back.
+    """
+    _ENTERED.enter(threads)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[1], warn_only=True)
-        SETTINGS.fill_uninitialized_memory = filled
-        if before[0] != threads:
-            torch.set_num_threads(before[0])
+        _ENTERED.leave()
+
+
+class _Entered:
+    """How many threads are within, and what was set before the first came."""
+
+    def __init__(self) -> None:
+        self._lock, self._within = threading.Lock(), 0
+        self._before: tuple[int, bool, bool, bool] = (1, False, True, True)
+
+    def enter(self, threads: int) -> None:
+        with self._lock:
+            if not self._within:
+                self._before = (
+                    torch.get_num_threads(),
+                    torch.are_deterministic_algorithms_enabled(),
+                    SETTINGS.fill_uninitialized_memory,
+                    torch.backends.cudnn.allow_tf32,
+                )
+            self._within += 1
+            if torch.get_num_threads() != threads:
+                torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            # Nothing reads memory before it is written; filling it costs as much as writing it.
+            SETTINGS.fill_uninitialized_memory = False
+            # Float32 is float32: with 10 bits of a convolution's inputs exact is not pooled.
+            torch.backends.cudnn.allow_tf32 = False
+
+    def leave(self) -> None:
+        with self._lock:
+            self._within -= 1
+            if self._within:
+                return
+            threads, deterministic_before, filled, tf32 = self._before
+            if torch.get_num_threads() != threads:
+                torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(deterministic_before, warn_only=True)
+            SETTINGS.fill_uninitialized_memory = filled
+            torch.backends.cudnn.allow_tf32 = tf32
+
+
+_ENTERED = _Entered()

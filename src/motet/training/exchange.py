@@ -69,6 +69,11 @@ class _Half:
         specs = self.train.arrays(self.turn)
         largest = self.train.largest * samples
         found = {spec.name: largest for spec in specs if spec.dtype == "float64"}
+        if not self.turn.exact:
+            # What is a batch's own is its change, times nothing.
+            owned = {g.name for g in self.train.groups if g.keeper == "owned"}
+            own = {name for name in found if name.partition(".")[0] in owned}
+            found |= dict.fromkeys(own, self.train.largest)
         known = {
             LOSSES: LARGEST_LOSS * samples,
             VALIDATION: LARGEST_LOSS * samples,
@@ -168,4 +173,6 @@ def as_bfloat16(array: np.ndarray) -> np.ndarray:
     """float32 rounded to the nearest bfloat16, as its 16 bits."""
     bits = np.ascontiguousarray(array, dtype=np.float32).view(np.uint32)
     even = ((bits >> 16) & 1) + np.uint32(0x7FFF)
-    return ((bits + even) >> 16).astype(np.uint16)
+    # To round the bits of a NaN can make a number of them: CUDA's have all of them set.
+    found = np.where(np.isnan(array), np.uint32(0x7FC0), (bits + even) >> 16)
+    return found.astype(np.uint16)

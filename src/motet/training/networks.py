@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from motet.releases import Arrays
 from motet.site import draw
 from motet.training.phase import Group, Train
 
+BUILDING = threading.Lock()
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.float32}
 
 
@@ -130,7 +132,8 @@ class Networks:
         found: dict[str, list[Tensor]] = {}
         for name in names:
             pairs = zip(self.leaves[name], parts, strict=False)
-            found[name] = [torch.zeros_like(leaf) if g is None else g for leaf, g in pairs]
+            # Optimizers read memory as it lies: a transposed or an expanded gradient is another.
+            found[name] = [torch.zeros_like(w) if g is None else g.contiguous() for w, g in pairs]
         return found
 
     def parts(self, name: str, flat: Tensor) -> list[Tensor]:
@@ -158,7 +161,8 @@ def _joined(parts: Iterable[Tensor], dtype: torch.dtype, device: torch.device) -
 def build(train: Train, sizes: Mapping[str, int], *, seed: int, device: str = "cpu") -> Networks:
     """The networks with their first weights: the same of one seed, wherever they are built."""
     first = int(draw(seed, "first weights", train.name).integers(2**63))
-    with torch.random.fork_rng(devices=[]):
+    # torch's generator is everybody's: sites of one process build theirs one after another.
+    with BUILDING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(first)
         module = train.build(sizes)
     return Networks(
@@ -172,7 +176,7 @@ def build(train: Train, sizes: Mapping[str, int], *, seed: int, device: str = "c
 
 def trained(train: Train, sizes: Mapping[str, int], shared: Arrays) -> Any:
     """The module with the weights of a finished training, float64 on the processor."""
-    with torch.random.fork_rng(devices=[]):
+    with BUILDING, torch.random.fork_rng(devices=[]):
         module = train.build(sizes)
     networks = Networks(
         module,

@@ -1,4 +1,4 @@
-"""Optimizers over flat vectors, with moments that can be written down, sent and averaged."""
+"""Optimizers of groups, with moments that can be written down, sent and averaged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KINDS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
 
 
 class Optimizer:
-    """torch's optimizer of one update, over one vector a group.
+    """torch's optimizer of one update.
 
     torch's classes check the arguments; its functions move the vectors, which for a network of a
     laptop takes half as long as a step of the classes.
@@ -33,6 +33,11 @@ class Optimizer:
     ----------
     networks : Networks
     update : Update
+
+    Attributes
+    ----------
+    ran : dict of str to int
+        Steps behind the moments of every group.
     """
 
     def __init__(self, networks: Networks, update: Update) -> None:
@@ -47,6 +52,8 @@ class Optimizer:
         self._how = checked.defaults
         if self._how.get("amsgrad") or self._how.get("momentum"):
             raise PlanError("Moments of 'amsgrad' and 'momentum' are not exchanged; leave them.")
+        if unknown := set(rates) - set(self._vectors):
+            raise PlanError(f"'lr_of' names groups that '{update.name}' does not move: {unknown}.")
         self._adam = kind != "sgd"
         # Parameters of one learning rate are moved by one kernel.
         self._by_rate: dict[float, list[str]] = {}
@@ -65,7 +72,7 @@ class Optimizer:
             name: [torch.zeros((), device=leaf.device) for leaf in leaves]
             for name, leaves in self._leaves.items()
         }
-        self.ran = 0
+        self.ran = dict.fromkeys(self._vectors, 0)
 
     def step(self, gradients: Mapping[str, Sequence[Tensor]], moment: Moment) -> None:
         """One step along mean gradients, one a parameter, by group; groups without them stay."""
@@ -75,8 +82,10 @@ class Optimizer:
                 here = [name for name in names if name in gradients]
                 if here:
                     self._move(here, [g for name in here for g in gradients[name]], rate * factor)
-        self.ran += 1
-        self._networks.refresh(self._update.groups)
+        moved = [name for name in self._vectors if name in gradients]
+        for name in moved:
+            self.ran[name] += 1
+        self._networks.refresh(moved)
 
     def _move(self, names: list[str], gradients: list[Tensor], rate: float) -> None:
         leaves, how = [leaf for name in names for leaf in self._leaves[name]], self._how
@@ -128,12 +137,12 @@ class Optimizer:
                 found[f"{name}.{key}"] = self._networks.shaped(name, torch.cat([moment, rest]))
         return found
 
-    def take(self, moments: Mapping[str, NDArray[np.floating]], ran: int) -> None:
-        """Go on with moments after `ran` steps; those that are not given begin anew."""
-        self.ran = ran
-        for counts in self._counts.values():
+    def take(self, moments: Mapping[str, NDArray[np.floating]], ran: Mapping[str, int]) -> None:
+        """Go on with moments after `ran` steps of each group; what is not given begins anew."""
+        for name, counts in self._counts.items():
+            self.ran[name] = ran.get(name, 0)
             for count in counts:
-                count.fill_(ran)
+                count.fill_(self.ran[name])
         for key, kept in self._moments.items():
             for name, moment in kept.items():
                 array = moments.get(f"{name}.{key}")

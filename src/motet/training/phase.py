@@ -97,9 +97,10 @@ class Train(Phase):
         if len(set(moved)) < len(moved) or len(known) < len(self.groups):
             raise PlanError(f"Train '{self.name}': a group has one update, and a name of its own.")
         for group in self.groups:
-            if group.every % self.interval or self.longest % (group.every or 1):
+            every = group.every or self.options.local_steps
+            if every % self.interval or self.longest % every:
                 raise PlanError(
-                    f"Train '{self.name}': exchanges of '{group.name}' every {group.every} steps "
+                    f"Train '{self.name}': exchanges of '{group.name}' every {every} steps "
                     f"do not fit those of {self.interval} and {self.longest}."
                 )
         if self.options.validation and self.validate is None:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from motet.harmonizers.calamiti.curves import TOP, curved, wandering
+from motet.harmonizers.calamiti.curves import curved, wandering
 from motet.harmonizers.calamiti.losses import Losses, pairs
 from motet.harmonizers.calamiti.networks import Calamiti, detail_of
 from motet.harmonizers.calamiti.params import CalamitiParams
+from motet.harmonizers.calamiti.sizes import TOP
 from motet.training.draws import Draws, sample_keys
 from training.slabs import BRAIN, SHARED, X
 
