@@ -38,9 +38,9 @@ def check_runnable(plan: Plan) -> None:
     PlanError
         Names the phase and what it asks for.
     """
-    for phase, repeats in walk((*plan.steps, *plan.evaluation)):
+    for phase, times in walk((*plan.steps, *plan.evaluation)):
         asks = ""
-        if isinstance(phase, Train) and repeats:
+        if isinstance(phase, Train) and times > 1:
             # A second training would go on with the networks and samples of the first.
             asks = "a training that is repeated"
         elif isinstance(phase, Agree):

@@ -11,7 +11,7 @@ from kernel.plans.catalog import SCHEMA, plan_of, trains, with_steps
 from motet.config import Study
 from motet.errors import DesignError, PlanError
 from motet.harmonizer import Params
-from motet.phases import Agree, Step
+from motet.phases import Agree, Repeat, Step
 from motet.plan import build_plan
 from motet.strategies import check_runnable
 
@@ -79,3 +79,11 @@ def test_combat_is_runnable() -> None:
     plan = build_plan(study, SCHEMA)
     assert issubclass(plan.harmonizer.params_type, Params)
     check_runnable(plan)
+
+
+def test_a_training_that_is_repeated_is_refused() -> None:
+    """Catches a second training over the first one's samples."""
+    (train, *_) = trains("calamiti")
+    steps = (plan_of("calamiti").steps[0], Repeat(name="turns", at_most=2, steps=(train,)))
+    with pytest.raises(PlanError, match="needs a training that is repeated"):
+        check_runnable(with_steps("calamiti", steps))
