@@ -70,7 +70,7 @@ def check_counted(train: Train, samples: int) -> None:
         raise TrainingError(
             f"A step of '{train.name}' takes {train.options.batch} samples, and the fit has "
             f"{trained}{' beside those that validate' if train.options.validation else ''}.",
-            do=f"Set train: {{batch: {max(1, trained // 2)}}} or less.",
+            do=f"Set train: {{batch: {trained}}} or less, or batch: 0 for everybody in every step.",
             key="train.batch",
         )
 

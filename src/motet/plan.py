@@ -24,7 +24,7 @@ from motet.secure.declared import masked_specs
 from motet.store import json_hash
 from motet.training.asked import as_asked
 from motet.training.exchange import exchange_at, split_path
-from motet.training.options import TrainedParams
+from motet.training.options import TrainedParams, TrainOptions
 from motet.training.phase import Train
 from motet.training.privacy import Private, document
 from motet.version import __version__
@@ -299,6 +299,22 @@ def _checked_params(harmonizer: Harmonizer, study: Study) -> Params:
         if "train" in study.params:
             raise StudyFileError(
                 "'train' is a section of the study file, beside 'params'.", key="params.train"
+            )
+        elsewhere = sorted(
+            set(study.train) & set(kind.model_fields) - set(TrainOptions.model_fields)
+        )
+        if elsewhere:
+            raise StudyFileError(
+                f"'{elsewhere[0]}' is an option of the method.",
+                do=f"Put it under params: {{{elsewhere[0]}: …}}.",
+                key=f"train.{elsewhere[0]}",
+            )
+        if "device" in study.train:
+            raise StudyFileError(
+                "Where networks are trained is no part of a study.",
+                do="Say it where it runs: motet simulate --device cuda; device: in a site's "
+                "site.yaml.",
+                key="train.device",
             )
         return checked(kind, {**study.params, "train": study.train}, under="params")
     if study.train:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from motet.cli.show import console, released, size, table
-from motet.cli.show_training import most_exchanges, trainings
+from motet.cli.show_training import check_trainings, few_behind, most_exchanges, trainings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,8 +85,9 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
             [released(r) for r in releases],
             title=f"\n{title}",
         )
-    rows = sum(int(_in_fit(table, made).sum()) for table in tables.values())
-    trainings(made, rows=rows)
+    fit = {site: int(_in_fit(table, made).sum()) for site, table in tables.items()}
+    check_trainings(made, sum(fit.values()))
+    trainings(made, rows=sum(fit.values()))
     total = sum(r.bytes * r.times for r in made.releases() if r.who == str(ALL))
     console.print(f"\nAt most {size(total)} from every site.", markup=False)
     for sentence in sentences(made.privacy) if made.privacy else ():
@@ -98,7 +99,10 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
             "itself), so that the coordinator reads each site's.",
             markup=False,
         )
-    refused = {site: _against(table, made, policy) for site, table in tables.items()}
+    few = few_behind(made, fit, policy.smallest_n)
+    refused = {
+        site: [*_against(table, made, policy), *few.get(site, ())] for site, table in tables.items()
+    }
     plain = policy.against_plan(made)
     console.print(
         f"\nThe default site policy (n of {policy.smallest_n}, cells of {policy.smallest_cell} or "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from motet.cli.show import console, size
@@ -26,6 +26,57 @@ def trainings(plan: Plan, *, rows: int | None = None) -> None:
     for phase in plan.phases:
         if isinstance(phase, Train):
             console.print("\n" + " ".join(_sentences(phase, plan, rows)), markup=False)
+
+
+def few_behind(plan: Plan, fit: Mapping[str, int], least: int) -> dict[str, list[str]]:
+    """Sites of whom too few samples are likely to stand behind an exchange, and which.
+
+    Parameters
+    ----------
+    plan : Plan
+    fit : mapping of str to int
+        Rows of the fit at every site. Of images a sample is a slice: how many there are is not
+        known before they are cut.
+    least : int
+        The policy's smallest number.
+    """
+    from motet.training.phase import Train
+
+    found: dict[str, list[str]] = {}
+    total = sum(fit.values())
+    for train in plan.phases:
+        if not isinstance(train, Train) or train.private is not None or train.counted != "people":
+            continue
+        owned = any(group.keeper == "owned" for group in train.groups)
+        if plan.masks(train) and not owned:
+            continue
+        how = train.options
+        steps = 1 if how.mode == "exact" or how.warm_up else train.interval
+        share = min(1.0, (how.batch or total) / max(1, total)) * (1.0 - how.validation)
+        for site, rows in fit.items():
+            behind = {"are trained on": rows * share * steps, "validate": rows * how.validation}
+            found.setdefault(site, []).extend(
+                f"about {count:.3g} people {what} in an exchange of '{train.name}', fewer than "
+                f"{least}: a larger 'batch', or more 'local_steps', makes it more"
+                for what, count in behind.items()
+                if 0 < count < least
+            )
+    return found
+
+
+def check_trainings(plan: Plan, rows: int) -> None:
+    """Refuse a step of more people than there are, before anything is agreed to.
+
+    Raises
+    ------
+    TrainingError
+    """
+    from motet.strategies.trained import check_counted
+    from motet.training.phase import Train
+
+    for train in plan.phases:
+        if isinstance(train, Train) and train.counted == "people":
+            check_counted(train, rows)
 
 
 def most_exchanges(train: Train) -> int:

@@ -50,7 +50,9 @@ def simulate(
     ] = Where.AUTO,
     engine: Annotated[
         EngineName,
-        typer.Option(help="Sites in this process, or each in its own (pip install 'motet[ray]')."),
+        typer.Option(
+            help="Sites in this process, or each in its own (pip install 'motet\\[ray]')."
+        ),
     ] = EngineName.INPROCESS,
     cpus_per_site: Annotated[
         float | None,

@@ -30,7 +30,8 @@ def device_named(name: str) -> str:
     if name.startswith("cuda") and not there:
         raise TrainingError(
             "CUDA is asked for, and this machine has none that torch can use.",
-            do="Install torch for CUDA and look at 'nvidia-smi', or set device: cpu (or auto).",
+            do="Install torch for CUDA and look at 'nvidia-smi', or ask for cpu or auto: --device, "
+            "or device: in a site's site.yaml.",
         )
     return name
 
