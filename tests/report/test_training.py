@@ -14,6 +14,7 @@ from motet.report.figures.losses import losses
 from motet.report.leaving import leaving
 from motet.report.methods_text import methods_text
 from motet.report.read import read_study
+from motet.report.summary import summary
 from motet.report.training import trainings
 from motet.training.log import LOG, write_log
 from motet.training.options import TrainOptions
@@ -134,3 +135,9 @@ def test_a_deployed_study_of_before(tmp_path: Path) -> None:
     study = read_study(tmp_path)
     assert trainings(study) == ()
     assert "PyTorch" in methods_text(study, None).paragraph
+
+
+def test_the_first_sentence_says_that_changes_of_networks_left(tmp_path: Path) -> None:
+    """Catches a report that promises sums and estimates where networks' changes left."""
+    first, *_ = summary(read_study(made(tmp_path)), "DeepComBat")
+    assert "what left are sums, estimates, agreements and changes of networks" in first

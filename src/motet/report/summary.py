@@ -8,6 +8,7 @@ from motet.evaluation.result import Judgement, Metric
 from motet.report.comparison import best_probe, figure, value_of
 from motet.report.participation import covariates_in_words
 from motet.report.read import StudyFiles
+from motet.report.training import options
 from motet.report.verdict import TOO_FEW, told_by_covariates, verdict
 from motet.report.words import count, joined, percent
 
@@ -26,8 +27,10 @@ OUTCOMES = {
     "as covariates": ", more than chance gives",
     "too few people": ", of too few people to say anything",
 }
-LEFT = (
-    "no table of people left a hospital: what left are sums, estimates and agreements, listed below"
+LEFT = "no table of people left a hospital: what left are {what}, listed below"
+OF_SUMS, OF_NETWORKS = (
+    "sums, estimates and agreements",
+    "sums, estimates, agreements and changes of networks",
 )
 CLEARLY = 0.05
 """How much better another probe has to be to be mentioned."""
@@ -70,7 +73,7 @@ def _who(study: StudyFiles, title: str) -> str:
         f"{count(len(sites), 'hospital')} with {scanners}"
         f"{of_whom} harmonized {_what(study)} with {title}, "
         + (f"keeping {kept}" if kept else "keeping no covariates")
-        + f"; {LEFT}."
+        + f"; {LEFT.format(what=OF_NETWORKS if options(study) else OF_SUMS)}."
     )
     if study.missing:
         lost = joined(sorted(study.missing))
