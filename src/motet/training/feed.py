@@ -18,7 +18,7 @@ from motet.training.samples import Samples
 
 Int = NDArray[np.intp]
 MOST = 4096
-"""Samples of a pass through the networks, where nothing says that they are larger."""
+"""The most samples of one pass through the networks."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -13,7 +13,9 @@ from motet.training.moment import Moment
 
 Keeper = Literal["shared", "owned", "local"]
 Losses = Callable[[Any, Mapping[str, Any], Any], Mapping[str, Any]]
-"""``(networks, batch, draws) -> {name: (B,)}``: one value a SAMPLE, never a mean."""
+"""``(networks, batch, draws) -> {name: (B,)}``: one value a SAMPLE, never a mean.
+
+What is drawn or handed in is not to be changed in place: other updates of the step see it, too."""
 
 UNFINISHED = "training/"
 """First part of the names of what the coordinator keeps of a training that goes on."""
