@@ -4,8 +4,8 @@ What a linear autoencoder could learn is all in the covariance of features and c
 a sum over sites. Networks that begin with it need few exchanges: what is left is what scanners
 and people have of their own. The people are drawn at the coordinator, from sums that it has: the
 covariance within batches for people, and that between them for as many batches as the study has.
-None of these is a batch of the study, and of masked sums none is of a single batch. (Where sums are
-not masked, a site with one scanner sends that scanner's.)
+None of these is a batch of the study, and of masked sums none is of a single batch. (Where sums
+are not masked, a site with one scanner sends that scanner's.)
 """
 
 from __future__ import annotations
