@@ -23,8 +23,8 @@ DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.
 class Networks:
     """The networks of a training, with each group's parameters in one contiguous vector.
 
-    Parameters of the module are views of ``parameters[group]``, so that an exchange and a checkpoint
-    are each one operation on one tensor. A group's vector is its
+    Parameters of the module are views of ``parameters[group]``, so that an exchange and a
+    checkpoint are each one operation on one tensor. A group's vector is its
     parameters in the order of ``named_parameters``, then its buffers.
 
     Parameters
