@@ -152,7 +152,11 @@ def _without_foreign_reference(params: Params, fit: Table) -> Params:
         params = params.model_copy(update={"reference": None})
     if getattr(params, "to", None) not in (None, *own):
         # Alone, a site has its own mean for a target, and no need of travelers.
-        params = params.model_copy(update={"to": None, "travelers": ()})
+        also = {"travelers": ()} if hasattr(params, "travelers") else {}
+        params = params.model_copy(update={"to": None, **also})
+    if targets := getattr(params, "targets", ()):
+        here = tuple(name for name in targets if name in own)
+        params = params.model_copy(update={"targets": here})
     return params
 
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from conformance.brains import APART, opened, run, sites, study_of, write_brains
+from motet.agreement import agree
 from motet.apply import apply_model
+from motet.client.alone import _without_foreign_reference, fitted_alone
 from motet.client.apply import harmonized
 from motet.errors import DataError, ModelError, StudyFileError, TrainingError
 from motet.plan import model_document, parse_params
@@ -137,3 +139,15 @@ def test_another_target_for_a_finished_model(folder: Path, tmp_path: Path) -> No
         made(f"{at}/sub-b200_T1w.nii.gz")
     with pytest.raises(StudyFileError, match="'b7' is not among the batches"):
         made("b7")
+
+
+def test_a_site_alone_is_not_asked_for_others_styles(folder: Path) -> None:
+    """Catches a control, each site by itself, that stops since a target is elsewhere."""
+    asked = study(to="b1", targets=["b0"])
+    table = sites(opened(folder, asked), APART)["b0"]
+    params = _without_foreign_reference(parse_params(asked), table)
+    assert (params.to, params.targets) == (None, ("b0",))
+    _, shared, _ = fitted_alone(
+        table, method=methods().get("calamiti"), params=params, schema=agree([table.described])
+    )
+    assert {"theta", "theta.0"} <= set(shared)
