@@ -80,7 +80,7 @@ def test_images_as_without_masks(
     """Catches the same for voxels, whose bound is the brightest of all."""
     folder = tmp_path_factory.getbasetemp() / "secure-brains"
     if not folder.exists():
-        brains.write_brains(folder, batches=brains.BATCHES)
+        brains.write_brains(folder, batches=brains.BATCHES, contrasts=("T1w", "T2w"))
     judged = {"metrics": "summed", "held_out": 0.2, "by_batch": True}
     study = brains.study_of(method, options, **judged)
     tables = brains.sites(brains.opened(folder, study), {"b0": "x", "b1": "y", "b2": "z"})
