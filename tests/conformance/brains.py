@@ -42,9 +42,8 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "nyul": {"default": {}},
     "mica": {"default": {}, "travelers": {"to": "b0", "travelers": ["T1"]}},
     "calamiti": {
-        "default": {"planes": ["axial", "coronal"]},
+        "default": {"planes": ["axial"]},
         "one contrast": {"second": "", "planes": ["sagittal"], "targets": ["b1"]},
-        "target": {"to": "b1", "detail": True, "planes": ["axial"]},
     },
 }
 
