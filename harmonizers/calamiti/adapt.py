@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.slices import samples
-from motet.harmonizers.calamiti.training import COOLING, HEADS, NAME, WEIGHTS, train_phase
+from motet.harmonizers.calamiti.training import HEADS, NAME, Training, train_phase
 from motet.releases import Arrays
 from motet.schema import Schema
 from motet.site import Site
 from motet.training.moment import Moment, falling
 from motet.training.phase import Update
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -33,18 +30,6 @@ class Adapt:
 
     params: CalamitiParams
     schema: Schema
-
-    def losses(
-        self, networks: Any, batch: Mapping[str, Tensor], draws: Any
-    ) -> Mapping[str, Tensor]:
-        """The generator's, with the frozen critic's opinion of labels of anybody.
-
-        A batch that the critic never saw has no label of its own.
-        """
-        from motet.harmonizers.calamiti.losses import Losses
-
-        made = Losses(cooling=COOLING, augment=self.params.augment)
-        return made.adapting(networks, batch, draws)
 
     def train(self, site: Site, shared: Arrays) -> None:
         """Train the heads on the site's people, and keep them."""
@@ -82,14 +67,11 @@ class Adapt:
 
     def update(self) -> Update:
         """The one update: of the heads."""
-        generator = train_phase(self.params).update("generator")
-        weights = {name: WEIGHTS[name] for name in ("reconstruction", "gradient", "anatomy", "kl")}
         return replace(
-            generator,
+            train_phase(self.params).update("generator"),
             name="heads",
             groups=HEADS,
-            losses=self.losses,
-            weights={**weights, "adversarial": WEIGHTS["adversarial"]},
+            losses=Training(self.params).adapting,
             rate=falling,
             period=1,
             offset=0,

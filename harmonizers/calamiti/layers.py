@@ -69,7 +69,7 @@ class Norm(nn.Module):
 
 
 class Conv(nn.Module):
-    """Convolution, instance norm, leaky ReLU; `plain` ones have no norm."""
+    """Convolution, instance norm, leaky ReLU."""
 
     def __init__(
         self,
@@ -79,19 +79,17 @@ class Conv(nn.Module):
         kernel: int = 3,
         stride: int = 1,
         style: int = 0,
-        plain: bool = False,
     ) -> None:
         super().__init__()
         padding = (kernel - 1) // 2
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding)
-        self.norm = None if plain else Norm(outputs, style)
+        self.norm = Norm(outputs, style)
 
     def forward(
         self, x: Tensor, brain: Tensor | None = None, style: Tensor | None = None
     ) -> Tensor:
         """(B, inputs, h, w) -> (B, outputs, h / stride, w / stride)."""
-        x = self.conv(x)
-        return nnf.leaky_relu(x if self.norm is None else self.norm(x, brain, style), 0.01)
+        return nnf.leaky_relu(self.norm(self.conv(x), brain, style), 0.01)
 
 
 class Block(nn.Module):
@@ -121,8 +119,6 @@ class UNet(nn.Module):
         Times that the image is halved.
     style : int
         See :class:`Norm`.
-    rectified : bool
-        Whether a leaky ReLU comes last, as in the published code.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from motet.harmonizers.calamiti.layers import Conv, UNet, normed, pyramid
-from motet.harmonizers.calamiti.sizes import WHITE, Sizes
+from motet.harmonizers.calamiti.sizes import Sizes
 from motet.training.spectral import spectral
 
 
@@ -33,12 +33,10 @@ class AnatomyHead(nn.Module):
 class StyleEncoder(nn.Module):
     """An image to features of its contrast: four convolutions of stride 2."""
 
-    def __init__(self, widths: Sequence[int], *, plain: bool) -> None:
+    def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
         pairs = zip([1, *widths], widths, strict=False)
-        self.layers = nn.Sequential(
-            *(Conv(a, b, kernel=4, stride=2, plain=plain) for a, b in pairs)
-        )
+        self.layers = nn.Sequential(*(Conv(a, b, kernel=4, stride=2) for a, b in pairs))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 1, h, w) -> (B, widths[-1], h / 16, w / 16)."""
@@ -49,9 +47,9 @@ class StyleEncoder(nn.Module):
 class StyleHead(nn.Module):
     """Features to a number of a style code."""
 
-    def __init__(self, inputs: int, between: int, outputs: int, edge: int, *, plain: bool) -> None:
+    def __init__(self, inputs: int, between: int, outputs: int, edge: int) -> None:
         super().__init__()
-        self.first = Conv(inputs, between, kernel=1, plain=plain)
+        self.first = Conv(inputs, between, kernel=1)
         self.last = nn.Conv2d(between, outputs, edge, stride=edge)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,7 +96,7 @@ class Calamiti(nn.Module):
         features, phases = 2 * sizes.anatomy_base, sizes.fold**2
         self.anatomy = UNet(phases, features, base=sizes.anatomy_base, levels=sizes.levels)
         self.anatomy_head = AnatomyHead(features, sizes.head_widths, sizes.anatomy * phases)
-        self.style = StyleEncoder(sizes.style_widths, plain=not sizes.style_norms)
+        self.style = StyleEncoder(sizes.style_widths)
         edge = sizes.pixels // 16
         self.style_head = nn.ModuleDict(
             {
@@ -107,7 +105,6 @@ class Calamiti(nn.Module):
                     sizes.style_between,
                     sizes.style,
                     edge,
-                    plain=not sizes.style_norms,
                 )
                 for name in ("mean", "log_var")
             }
@@ -159,7 +156,7 @@ class Calamiti(nn.Module):
 
     def contrast(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the style code theta, (B, style) each, of images."""
-        features = self.style(x if self.sizes.style_norms else x / WHITE)
+        features = self.style(x)
         return self.style_head["mean"](features), self.style_head["log_var"](features)
 
     def decode(

@@ -11,7 +11,7 @@ from motet.bids.checks import Place
 from motet.errors import ModelError, listed
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.sizes import WHITE
-from motet.harmonizers.calamiti.slices import LEAST, level
+from motet.harmonizers.calamiti.slices import largest, level
 from motet.harmonizers.calamiti.styles import Style, codes
 from motet.images.cache import brain_box, check_fits
 from motet.images.find import Found, Name, find_mask
@@ -86,8 +86,5 @@ def _middle(
     seen = np.where(image.mask, image.data / level(image, contrast), 0.0)[box]
     slicing = Slicing(shape=seen.shape, plane=plane, size=params.pixels)
     area = np.array([s.sum() for s in slicing.slices(image.mask[box].astype(np.int64))])
-    least = max(LEAST * params.pixels**2, 0.5 * area.max())
-    large = np.flatnonzero(area >= least)
-    if not len(large):
-        large = np.array([int(area.argmax())])
-    return np.stack([slicing.slice(seen, k) for k in range(large[0], large[-1] + 1)])
+    first, last = largest(area)
+    return np.stack([slicing.slice(seen, k) for k in range(first, last + 1)])

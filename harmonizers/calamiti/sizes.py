@@ -36,8 +36,6 @@ class Sizes:
         Whether theta scales and shifts the decoder's norms, instead of being channels of its input.
     within : bool
         Whether U-Nets take their norms within the brain.
-    style_norms : bool
-        Whether the style encoder has instance norms, which take away much of what a style is.
     fold : int
         Pixels along an edge that become channels before the U-Nets, and pixels again after them:
         1 or 2. The largest images take most of the time and teach the least.
@@ -57,7 +55,6 @@ class Sizes:
     head_widths: tuple[int, ...] = (16, 32, 64)
     style_widths: tuple[int, ...] = (32, 64, 128, 128)
     style_between: int = 32
-    style_norms: bool = True
     one_hot: bool = True
     film: bool = False
     within: bool = False
@@ -70,10 +67,7 @@ class Sizes:
         """Numbers in every group: parameters, and the critic's buffers."""
         features, edge, phases = 2 * self.anatomy_base, self.pixels // 16, self.fold**2
 
-        def styled(inputs: int, outputs: int, kernel: int) -> int:
-            return (_conv if self.style_norms else _plain)(inputs, outputs, kernel)
-
-        head = styled(self.style_widths[-1], self.style_between, 1)
+        head = _conv(self.style_widths[-1], self.style_between, 1)
         head += _plain(self.style_between, self.style, edge)
         inputs = (self.anatomy + self.detail) * phases + (0 if self.film else self.style)
         critic = ((self.anatomy + 1, 16, 4), (16, 64, 4), (64, 64, 4), (64, 16, 1))
@@ -85,7 +79,7 @@ class Sizes:
             )
             + _plain(self.head_widths[-1], self.anatomy * phases, 3),
             "style": sum(
-                styled(a, b, 4)
+                _conv(a, b, 4)
                 for a, b in zip([1, *self.style_widths], self.style_widths, strict=False)
             ),
             "style_head": 2 * head,

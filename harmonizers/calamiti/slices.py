@@ -61,6 +61,12 @@ class Middle:
     count: Int
 
 
+def largest(area: NDArray[np.integer]) -> tuple[int, int]:
+    """The first and the last slice that shows half as much brain as the largest."""
+    found = np.flatnonzero(area >= 0.5 * area.max())
+    return int(found[0]), int(found[-1])
+
+
 def middle(cache: SliceCache, rows: int) -> Middle:
     """Axial slices from the first to the last that shows half as much brain as the largest.
 
@@ -73,8 +79,8 @@ def middle(cache: SliceCache, rows: int) -> Middle:
         own = np.flatnonzero(cache.row == row)
         axial = own[cache.plane[own] == PLANES.index("axial")]
         own = axial if len(axial) else own[cache.plane[own] == cache.plane[own[0]]]
-        large = own[area[own] >= 0.5 * area[own].max()]
-        first[row], count[row] = large[0], large[-1] - large[0] + 1
+        a, b = largest(area[own])
+        first[row], count[row] = own[a], b - a + 1
     return Middle(first=first, count=count)
 
 

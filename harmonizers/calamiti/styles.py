@@ -14,7 +14,7 @@ from motet.harmonizers._linear.options import named_batch
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.sizes import WHITE
 from motet.harmonizers.calamiti.slices import cached, middle
-from motet.harmonizers.calamiti.training import NAME, train_phase
+from motet.harmonizers.calamiti.training import train_phase
 from motet.phases import Publish, Step, Sum, Who
 from motet.releases import Arrays, ArraySpec
 from motet.scale import Bounds, Magnitudes
@@ -233,6 +233,3 @@ class Target:
             f"{name}.{self.number}": published[f"{self.batch.site}/{name}"]
             for name in ("theta", "white")
         }
-
-
-__all__ = ["NAME", "Style", "Styles", "Target", "codes"]

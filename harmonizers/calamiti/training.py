@@ -74,6 +74,12 @@ class Training:
         """All other losses."""
         return self._losses.generator(networks, batch, draws)
 
+    def adapting(
+        self, networks: Any, batch: Mapping[str, Tensor], draws: Any
+    ) -> Mapping[str, Tensor]:
+        """The generator's where the critic never saw the samples' scanner."""
+        return self._losses.adapting(networks, batch, draws)
+
     def error(self, networks: Any, batch: Mapping[str, Tensor], draws: Any) -> Tensor:
         """Absolute error of every pair."""
         return self._losses.error(networks, batch, draws)

@@ -13,7 +13,8 @@ from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.training import train_phase
 from motet.training.phase import Train
 from motet.training.samples import Drawn, Samples
-from training.toy import PlainSchema, PlainSite, Where
+from training import toy
+from training.toy import PlainSite
 
 PIXELS, EACH = 32, 3
 PEOPLE = np.repeat(np.arange(5), (1, 4, 2, 3, 5))
@@ -65,12 +66,4 @@ def phase(*, contrasts: int = 2, **given: Any) -> Train:
 
 def sites_of(where: Sequence[int]) -> dict[str, PlainSite]:
     """Sites, for the site of every one of the five scanners."""
-    schema = PlainSchema(tuple(Where(f"site {s}", f"b{k}") for k, s in enumerate(where)))
-    return {
-        f"site {s}": PlainSite(
-            name=f"site {s}",
-            schema=schema,
-            data=np.flatnonzero(np.isin(PEOPLE, [k for k, at in enumerate(where) if at == s])),
-        )
-        for s in sorted(set(where))
-    }
+    return toy.sites_of(where, PEOPLE)

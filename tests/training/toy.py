@@ -192,14 +192,14 @@ def of_rows(x: np.ndarray, rows: np.ndarray) -> Samples:
     return Samples(arrays={"x": x[rows], "batch": BATCH[rows]}, people=names, batch=BATCH[rows])
 
 
-def sites_of(where: Sequence[int]) -> dict[str, PlainSite]:
-    """Sites, for the site of every one of the five scanners."""
+def sites_of(where: Sequence[int], scanner: np.ndarray = BATCH) -> dict[str, PlainSite]:
+    """Sites, for the site of every one of the five scanners; `scanner` is every person's."""
     schema = PlainSchema(tuple(Where(f"site {s}", f"b{k}") for k, s in enumerate(where)))
     return {
         f"site {s}": PlainSite(
             name=f"site {s}",
             schema=schema,
-            data=np.flatnonzero(np.isin(BATCH, [k for k, at in enumerate(where) if at == s])),
+            data=np.flatnonzero(np.isin(scanner, [k for k, at in enumerate(where) if at == s])),
         )
         for s in sorted(set(where))
     }

@@ -186,9 +186,7 @@ def _make(
         place = Place(site=images.site, file=images.scan(row).found.file)
         check_fits(pair[0], planes=planes, size=size, place=place, person=images.who(row))
         levels[row] = [level(image, c) for image, c in zip(pair, contrasts, strict=True)]
-        for plane, _, brain in _cut(
-            pair[0].mask[brain_box(pair[0])].astype(np.int32), planes, size
-        ):
+        for plane, brain in _cut(pair[0].mask[brain_box(pair[0])].astype(np.int32), planes, size):
             shown = brain.sum(axis=(1, 2))
             places += [(row, plane, int(k)) for k in np.flatnonzero(shown >= least)]
     found = np.array(places, dtype=np.int32).reshape(-1, 3)
@@ -209,8 +207,8 @@ def _make(
             for image, scale in zip(pair, levels[row], strict=True)
         ]
         for plane, chosen in _of_row(found, row):
-            seen = [next(_cut(v, (PLANES[plane],), size))[2][chosen] for v in volumes]
-            inside = next(_cut(mask[box].astype(np.uint8), (PLANES[plane],), size))[2][chosen]
+            seen = [next(_cut(v, (PLANES[plane],), size))[1][chosen] for v in volumes]
+            inside = next(_cut(mask[box].astype(np.uint8), (PLANES[plane],), size))[1][chosen]
             x[at : at + len(chosen)] = np.stack(seen, axis=1)
             brains[at : at + len(chosen)] = inside
             at += len(chosen)
@@ -223,11 +221,11 @@ def _make(
 
 def _cut(
     volume: NDArray[Any], planes: Sequence[Plane], size: int
-) -> Iterator[tuple[int, Slicing, NDArray[Any]]]:
+) -> Iterator[tuple[int, NDArray[Any]]]:
     """Number of every plane, and all of its slices, (n, size, size)."""
     for plane in planes:
         slicing = Slicing(shape=volume.shape, plane=plane, size=size)
-        yield PLANES.index(plane), slicing, np.stack(list(slicing.slices(volume)))
+        yield PLANES.index(plane), np.stack(list(slicing.slices(volume)))
 
 
 def _of_row(found: NDArray[np.int32], row: int) -> Iterator[tuple[int, NDArray[np.int32]]]:
