@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from motet.config import Study, parse_study
 from motet.errors import MotetError, PlanError, ProtocolError
 from motet.flower.records import Body, Envelope
 from motet.harmonizer import SiteModel
+from motet.images.cache import FOLDER as SLICES
 from motet.ledger import Ledger
 from motet.plan import Plan, biology, build_plan, parse_params
 from motet.releases import Arrays
@@ -349,6 +351,8 @@ class SiteWorker:
             self._run.judging = None
             self._run.keep.remove()
             self._run.drawn.remove()
+        if folder := self._path(SLICES):
+            shutil.rmtree(folder, ignore_errors=True)
         self._waiting.forget()
         if file := self._path(FINISHED):
             file.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from motet.client.apply import harmonized
 from motet.errors import DataError, ModelError, StudyFileError, TrainingError
 from motet.plan import model_document, parse_params
 from motet.registry import methods
+from motet.simulation import simulate
 from motet.store import save_model
 
 BATCHES = {"b0": 3, "b1": 3, "b2": 3}
@@ -151,3 +152,13 @@ def test_a_site_alone_is_not_asked_for_others_styles(folder: Path) -> None:
         table, method=methods().get("calamiti"), params=params, schema=agree([table.described])
     )
     assert {"theta", "theta.0"} <= set(shared)
+
+
+def test_slices_are_gone_when_the_result_is_written(folder: Path, tmp_path: Path) -> None:
+    """Catches slices of people that stay in a study's folder after they were of use."""
+    split = {b: tmp_path / b for b in ("b0", "b1")}
+    for k, (site, home) in enumerate(split.items()):
+        write_brains(home, batches={site: 3}, seed=k, contrasts=("T1w", "T2w"))
+    simulate(study().model_copy(update={"sites": split}), out=tmp_path / "out")
+    assert (tmp_path / "out/sites/b0/harmonized").is_dir()
+    assert not list((tmp_path / "out").rglob(".slices"))
