@@ -248,8 +248,13 @@ def test_ctrl_c_while_ray_starts(ray: FakeRay, monkeypatch: pytest.MonkeyPatch) 
         start(**options)
 
     monkeypatch.setattr(ray, "init", interrupted)
-    with pytest.raises(KeyboardInterrupt), RayGrid({"ash": Echo}, cpus=1.0, gpus=0.0):
-        pass
+    # A shell's background job begins with the signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), RayGrid({"ash": Echo}, cpus=1.0, gpus=0.0):
+            pass
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ray.said == ["init", "shutdown"]
 
 

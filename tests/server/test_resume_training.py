@@ -199,4 +199,4 @@ def test_a_step_of_more_samples_than_there_are_is_refused() -> None:
     large = replace(STUDY, train={"preset": "tiny", "batch": 64})
     with pytest.raises(TrainingError, match="takes 64 samples, and the fit has 39") as error:
         Federation(large).run()
-    assert "batch: 19" in str(error.value)
+    assert "batch: 39" in str(error.value)
