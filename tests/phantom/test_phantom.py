@@ -11,7 +11,7 @@ import pytest
 
 from e2e.consortium import files, motet, refused, succeeded
 from motet.images.find import Pick, find_images, find_mask
-from motet.phantom.anatomy import Anatomy, cropped, of_labels, person, template
+from motet.phantom.anatomy import Anatomy, cropped, of_labels, of_slabs, person, template
 from motet.phantom.scanner import scanner, texture, truth
 
 SHAPE = (24, 28, 20)
@@ -168,6 +168,28 @@ def test_anatomies(tmp_path: Path) -> None:
     assert 0.3 < share[1] < 0.65
     assert 0.2 < share[2] < 0.5
     assert 0.01 < share[3] < 0.1
+
+
+def test_a_slab_stays_whole(tmp_path: Path) -> None:
+    """Catches brains that are bent out of their slab, corners of a brain taken for a slice, and a
+    bias field that changes from slice to slice of it."""
+    disc = np.hypot(*np.mgrid[-24:24, -24:24])
+    slab = np.zeros((2, 48, 7, 48), dtype=np.uint8)
+    for edge, tissue in ((20, 1), (18, 2), (12, 3), (5, 4)):
+        slab[:, disc[None].repeat(7, 0).transpose(1, 0, 2) < edge] = tissue
+    slab[0, 10:, 0] = 0
+    slab[1, :, 6, 10:] = 0
+    affine = np.diag([2.0, 2, 2, 1])
+    np.savez(tmp_path / "slabs.npz", seg=slab, affine=affine)
+    found = of_slabs(tmp_path / "slabs.npz")
+    assert {anatomy.fractions.shape for anatomy in found} == {(4, 48, 5, 48)}
+    np.testing.assert_allclose(found[0].affine[:3, 3], [0.0, 2.0, 0.0])
+    bent = person(found[0], seed=1, name="sub-1", age=20.0)
+    assert (bent.labels != found[0].labels).mean() > 0.02
+    sizes = bent.inside.sum(axis=(0, 2))
+    assert sizes.min() > 0.95 * sizes.max()
+    bias = scanner("a", "T1w", "tissue", seed=1, shape=(48, 5, 48)).bias
+    assert np.abs(np.diff(bias, axis=1)).max() < 2 * np.abs(np.diff(bias, axis=0)).max()
 
 
 def test_wrong_words(tmp_path: Path) -> None:

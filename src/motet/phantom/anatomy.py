@@ -162,6 +162,11 @@ def of_slabs(file: Path) -> list[Anatomy]:
     ------
     DataError
         When the file holds something else.
+
+    Notes
+    -----
+    A slab cut from a head that lay askew ends in slices with a corner of the brain: slices of which
+    somebody has less than half of the own largest are left out, of everybody.
     """
     try:
         with np.load(file) as stored:
@@ -170,6 +175,17 @@ def of_slabs(file: Path) -> list[Anatomy]:
         raise DataError(
             "The file holds no labelled slabs: 'seg' (people, x, y, z) and 'affine'.", file=file
         ) from error
+    if maps.ndim != 4 or not maps.size:
+        raise DataError(f"'seg' has the shape {maps.shape}; it is (people, x, y, z).", file=file)
+    thin = int(np.argmin(maps.shape[1:]))
+    rest = tuple(axis for axis in (1, 2, 3) if axis != 1 + thin)
+    sizes = (maps > 0).sum(axis=rest)
+    whole = np.flatnonzero((sizes >= 0.5 * sizes.max(axis=1, keepdims=True)).all(axis=0))
+    if not len(whole):
+        raise DataError("No slice holds half of everybody's brain.", file=file)
+    kept = slice(int(whole[0]), int(whole[-1]) + 1)
+    affine[:3, 3] += affine[:3, thin] * kept.start
+    maps = maps.take(np.arange(kept.start, kept.stop), axis=1 + thin)
     return [Anatomy(fractions=_shares(labels), affine=affine) for labels in maps]
 
 
@@ -234,13 +250,14 @@ def person(
     bend : float
         Standard deviation of the displacement, mm.
     smooth : float
-        Width (sd) of the displacement field, mm.
+        Width (sd) of the displacement field, mm. An image that is thinner than twice as much is a
+        slab of a head: nothing is moved across it, as what would come in is not known.
     """
     rng = draw(seed, "anatomy", name)
     shape = anatomy.fractions.shape[1:]
     edges = np.linalg.norm(anatomy.affine[:3, :3], axis=0)
     places = np.indices(shape, dtype=np.float32)
-    for axis in range(3):
+    for axis in np.flatnonzero(np.array(shape) * edges >= 2.0 * smooth):
         field = ndimage.gaussian_filter(
             rng.standard_normal(shape, dtype=np.float32), smooth / edges, mode="nearest"
         )

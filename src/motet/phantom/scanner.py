@@ -84,9 +84,19 @@ def scanner(
 
 
 def _smooth(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """A field (x, y, z) of sd 1 that changes over a quarter of the image."""
+    """A field (x, y, z) of sd 1 that changes over a quarter of the image.
+
+    An axis less than half as long as the longest is a slab's: the field changes along it as slowly
+    as along the longest, as the slab is a part of a head.
+    """
     coarse = ndimage.gaussian_filter(rng.standard_normal((24, 24, 24)), 6.0)
-    places = np.meshgrid(*(np.linspace(0, 23, n) for n in shape), indexing="ij", sparse=True)
+    longest = max(shape)
+    reach = [23.0 if 2 * n >= longest else 23.0 * (n - 1) / (longest - 1) for n in shape]
+    places = np.meshgrid(
+        *(np.linspace(0.0, end, n) for end, n in zip(reach, shape, strict=True)),
+        indexing="ij",
+        sparse=True,
+    )
     fine = ndimage.map_coordinates(coarse, np.broadcast_arrays(*places), order=3, mode="nearest")
     return np.asarray(fine / max(float(fine.std()), 1e-12))
 
