@@ -18,7 +18,7 @@ from motet.client.apply import Rows, harmonized
 from motet.client.local_site import LocalSite, silent
 from motet.errors import MotetError, PlanError
 from motet.harmonizer import Harmonizer, Params, SiteModel
-from motet.phases import Local, Phase, Publish, Repeat, Step, Sum
+from motet.phases import Local, Phase, Publish, Repeat, Step, Sum, without_untold
 from motet.releases import Arrays
 from motet.schema import Batch, Schema
 from motet.strategies.exact import exact
@@ -62,6 +62,7 @@ def fitted_alone(
     params = in_one_place(params, len(fit))
     shared: dict[str, NDArray[Any]] = {}
     _run(method.plan(params, own), site, shared)
+    shared = without_untold(shared)
     return own, shared, method.site_model(params, site, shared)
 
 
@@ -178,7 +179,7 @@ def _do(phase: Phase, site: LocalSite, shared: Arrays) -> Arrays:
         phase.at_site(site, shared)
         return {}
     if isinstance(phase, Sum):
-        concluded = phase.at_coordinator(phase.at_site(site, shared), shared)
+        concluded = phase.conclude(phase.at_site(site, shared), shared)
         if phase.read_by == "holders":
             site.keep.update(concluded)
             return {}

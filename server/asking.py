@@ -9,7 +9,7 @@ from typing import Any
 from motet.errors import ProtocolError
 from motet.evaluation.steps import PRIVATE
 from motet.flower.records import Body
-from motet.phases import Phase, Sum
+from motet.phases import UNTOLD, Phase, Sum
 from motet.plan import Plan
 from motet.releases import Arrays, ArraySpec, violations
 from motet.scale import Bounds
@@ -280,7 +280,9 @@ class Asking:
 def _told(shared: Arrays) -> Arrays:
     """What sites need of what the coordinator knows."""
     return {
-        name: array for name, array in shared.items() if not name.startswith((PRIVATE, UNFINISHED))
+        name: array
+        for name, array in shared.items()
+        if not name.startswith((PRIVATE, UNFINISHED, UNTOLD))
     }
 
 

@@ -18,6 +18,7 @@ from motet.errors import MotetError, QuorumError, SchemaError, listed
 from motet.evaluation.from_sums import judgement, people_of_batches
 from motet.evaluation.result import Judgement
 from motet.flower.records import Body
+from motet.phases import without_untold
 from motet.plan import Plan, biology, build_plan, parse_params
 from motet.releases import Arrays
 from motet.schema import SiteSchema
@@ -199,6 +200,7 @@ class Coordinator:
         check_runnable(plan)
         progress = self._prepare(plan, sites)
         self._runner(self._checkpoint, plan, progress).run(plan.steps[1:])
+        progress.shared = without_untold(progress.shared)
         if progress.log:
             self._log(progress.log)
         self._store(plan, progress.shared)

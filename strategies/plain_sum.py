@@ -16,7 +16,7 @@ from motet.strategies.rounds import Ask
 def plain_sum(phase: Sum, ask: Ask, shared: Arrays) -> Arrays:
     """Ask every site for its arrays and conclude from their sum. Raw sums are not shared."""
     replies = ask(phase, shared)
-    return phase.at_coordinator(add(replies), shared)
+    return phase.conclude(add(replies), shared)
 
 
 def add(replies: Mapping[str, Arrays]) -> dict[str, NDArray[Any]]:

@@ -19,7 +19,7 @@ from motet.strategies.rounds import Ask
 
 def secure_sum(phase: Sum, ask: Ask, shared: Arrays) -> Arrays:
     """Ask every site for its masked arrays, then for their masks, and conclude from the sum."""
-    return phase.at_coordinator(secure_total(phase, ask, shared), shared)
+    return phase.conclude(secure_total(phase, ask, shared), shared)
 
 
 def secure_total(phase: Sum, ask: Ask, shared: Arrays) -> dict[str, NDArray[Any]]:

@@ -5,7 +5,7 @@ a sum over sites. Networks that begin with it need few exchanges: what is left i
 and people have of their own. The people are drawn at the coordinator, from sums that it has: the
 covariance within batches for people, and that between them for as many batches as the study has.
 None of these is a batch of the study, and of masked sums none is of a single batch. (Where sums
-are not masked, a site with one scanner sends that scanner's.)
+are not masked, a site with one scanner sends that scanner's.) Sites are told neither covariance.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from motet.harmonizers.deepcombat.coding import Coder
 from motet.harmonizers.deepcombat.params import EPOCHS, DeepComBatParams
-from motet.phases import Step, Sum
+from motet.phases import UNTOLD, Step, Sum
 from motet.releases import Arrays, ArraySpec
 from motet.scale import Bounds, Magnitudes
 from motet.schema import Schema
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from motet.training.phase import Train
 
 Float = NDArray[np.float64]
-SHARED = "covariance"
+COVARIANCE = "covariance"
 BETWEEN = "covariance_between"
 WITHIN = "within_"
 STEPS, PEOPLE, RATE, KL = 1500, 64, 0.01, 0.3
@@ -60,10 +60,11 @@ class Gaussian:
         """The phase."""
         return (
             Sum(
-                name=SHARED,
+                name=COVARIANCE,
                 arrays=(*_products("", ""), *_products(WITHIN, ", centred within batch")),
                 at_site=self.send,
                 at_coordinator=self.conclude,
+                stays_at="coordinator",
                 bounds=self.bounds,
             ),
         )
@@ -88,7 +89,7 @@ class Gaussian:
         whole, within = _joint(sums, ""), _joint(sums, WITHIN)
         people = shared["people"]
         return {
-            SHARED: within / np.maximum(people - float(len(self.schema.batches)), 1.0),
+            COVARIANCE: within / np.maximum(people - float(len(self.schema.batches)), 1.0),
             BETWEEN: (whole - within) / np.maximum(people, 1.0),
         }
 
@@ -113,10 +114,11 @@ class Gaussian:
         from motet.training.optimizer import Optimizer
 
         p, K = len(shared["mean"]), networks.batches
-        root = torch.from_numpy(_root(shared[SHARED]))
+        within, between = shared[f"{UNTOLD}{COVARIANCE}"], shared[f"{UNTOLD}{BETWEEN}"]
+        root = torch.from_numpy(_root(within))
         batches = Draws(_keys("drawn batch", K, seed), 0, torch.float64)
-        means = batches.normal("batch", len(root)) @ torch.from_numpy(_root(shared[BETWEEN])).T
-        slopes = torch.from_numpy(_slopes(shared[SHARED], p))
+        means = batches.normal("batch", len(root)) @ torch.from_numpy(_root(between)).T
+        slopes = torch.from_numpy(_slopes(within, p))
         # What of a batch's mean its people's covariates do not say is the batch's effect.
         effects = means[:, :p] - means[:, p:] @ slopes
         centre = torch.from_numpy(self._centre(shared))

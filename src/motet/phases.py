@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
+
+from numpy.typing import NDArray
 
 from motet.errors import PlanError
 from motet.releases import Arrays, ArraySpec, Leaves, Size
@@ -42,6 +44,8 @@ class Who:
 
 
 ALL = Who()
+UNTOLD = "untold/"
+"""First part of the names of conclusions that stay at the coordinator (:class:`Sum`)."""
 
 
 def _personal(arrays: Sequence[ArraySpec]) -> bool:
@@ -140,6 +144,9 @@ class Sum(Phase):
     read_by : {"coordinator", "holders"}
         ``"holders"``: the coordinator adds what it cannot read, and what holders conclude stays
         with them, in ``site.keep``.
+    stays_at : {"", "coordinator"}
+        ``"coordinator"``: what is concluded stays there, for later phases, under ``untold/<name>``.
+        Sites are not told, and the shared model goes without.
     sets : tuple of Size
         Sizes known after this phase: the lengths of shared arrays of the same names.
     bounds : callable, optional
@@ -153,6 +160,7 @@ class Sum(Phase):
     at_coordinator: Callable[[Arrays, Arrays], Arrays]
     key: str = ""
     read_by: Literal["coordinator", "holders"] = "coordinator"
+    stays_at: Literal["", "coordinator"] = ""
     sets: tuple[Size, ...] = ()
     bounds: Callable[[Magnitudes, Arrays], Bounds] | None = None
 
@@ -164,7 +172,18 @@ class Sum(Phase):
     def readers(self) -> str:
         if self.read_by == "holders":
             return "the holders read the sum; the coordinator and other sites read nothing"
-        return "the coordinator reads each site's; all sites read what is concluded from the sum"
+        return f"the coordinator reads each site's; {self.concluded('the sum')}"
+
+    def concluded(self, source: str) -> str:
+        """Who reads what is made of a sum, in words."""
+        if self.stays_at:
+            return f"no site reads what is concluded from {source}"
+        return f"all sites read what is concluded from {source}"
+
+    def conclude(self, sums: Arrays, shared: Arrays) -> Arrays:
+        """What is known after the phase."""
+        found = self.at_coordinator(sums, shared)
+        return {f"{UNTOLD}{name}": a for name, a in found.items()} if self.stays_at else found
 
     @property
     def releases(self) -> tuple[ArraySpec, ...]:
@@ -224,6 +243,11 @@ class Repeat:
 
 
 Step = Phase | Repeat
+
+
+def without_untold(shared: Arrays) -> dict[str, NDArray[Any]]:
+    """The shared model: what is known at the coordinator, but for what stays there."""
+    return {name: array for name, array in shared.items() if not name.startswith(UNTOLD)}
 
 
 def walk(steps: Sequence[Step], times: int = 1) -> Iterator[tuple[Phase, int]]:

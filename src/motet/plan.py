@@ -146,10 +146,9 @@ class Plan:
         if self.masks(phase) and getattr(phase, "read_by", "coordinator") == "coordinator":
             own = "no site's own"
             own += ", but for rows of single batches" if of_batches(phase) else ""
-            return (
-                f"the coordinator reads the sum over sites, and {own}; all sites read what is "
-                "concluded from it"
-            )
+            made = "all sites read what is concluded from it"
+            made = phase.concluded("it") if isinstance(phase, Sum) else made
+            return f"the coordinator reads the sum over sites, and {own}; {made}"
         return phase.readers
 
     def bounds(self, phase: Phase, shared: Arrays) -> Bounds:

@@ -35,6 +35,10 @@ def check_steps(steps: Sequence[Step], schema: Schema) -> None:
             raise PlanError(f"Phase '{phase.name}' sums by {phase.key}: its sites are the holders.")
         if isinstance(phase, Sum) and phase.read_by == "holders" and (not phase.key or phase.sets):
             raise PlanError(f"Phase '{phase.name}' is read by holders: it has a key, sets no size.")
+        if isinstance(phase, Sum) and phase.stays_at and (phase.read_by == "holders" or phase.sets):
+            raise PlanError(
+                f"Phase '{phase.name}' tells sites nothing: nobody holds it, and it sets no size."
+            )
         if len({spec.name for spec in phase.releases}) < len(phase.releases):
             raise PlanError(f"Phase '{phase.name}' declares one array twice.")
         for spec in phase.releases:

@@ -18,10 +18,11 @@ from kernel.plans.catalog import METHODS, PARAMS, SCHEMA, plan_of, with_steps
 from motet.config import Study
 from motet.describe import describe
 from motet.errors import PlanError
-from motet.phases import Local, Repeat, Step
+from motet.phases import Local, Repeat, Step, Sum, Who
 from motet.plan import build_plan
 from motet.plan_checks import check_steps
 from motet.registry import Registry
+from motet.releases import Size
 from motet.schema import Schema
 from motet.store import canonical_json
 
@@ -128,6 +129,28 @@ def test_every_declared_number_and_name_is_in_the_hash(name: str) -> None:
 )
 def test_an_option_of_the_study_file_is_in_the_hash(other: dict[str, Any]) -> None:
     assert plan_of("calamiti", **other).hash != plan_of("calamiti").hash
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"sets": (Size(name="some", at_most="p"),)},
+        {"who": Who(holders="traveler"), "key": "traveler", "read_by": "holders"},
+    ],
+    ids=["a size", "holders"],
+)
+def test_what_sites_are_not_told_is_nothing_they_need(how: dict[str, Any]) -> None:
+    """Catches a size that only the coordinator knows, and a sum for holders that nobody gets."""
+    phase = Sum(
+        name="hidden",
+        arrays=(),
+        at_site=describe,
+        at_coordinator=describe,
+        stays_at="coordinator",
+        **how,
+    )
+    with pytest.raises(PlanError, match="tells sites nothing"):
+        check_steps((phase,), SCHEMA)
 
 
 @dataclasses.dataclass

@@ -4,27 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from flwr.app import Message
 
 from conformance.cases import case
-from conformance.federation import Federation
+from conformance.federation import Answer, Federation
+from conformance.interrupted import Killed, interrupt, same
 from kernel.plans.catalog import SCHEMA
 from motet.client.local_site import LocalSite
 from motet.client.policy import SitePolicy
 from motet.config import parse_study
+from motet.flower.records import decode
 from motet.harmonizers.deepcombat.coding import Coder
-from motet.harmonizers.deepcombat.gaussian import BETWEEN, SHARED, Gaussian
+from motet.harmonizers.deepcombat.gaussian import BETWEEN, COVARIANCE, Gaussian
 from motet.harmonizers.deepcombat.params import DeepComBatParams
 from motet.harmonizers.deepcombat.training import train_phase
-from motet.phases import Sum
+from motet.phases import UNTOLD, Sum
 from motet.plan import Plan, build_plan, parse_params
+from motet.server.checkpoint import Checkpoint
+from motet.server.events import Kind
 from motet.sites import agreed
 from motet.strategies import strategy_for
 from motet.strategies.in_place import InPlace
 from motet.training.networks import build
+
+SITES = ("site-b0", "site-b1", "site-b2")
+COVARIANCES = (f"{UNTOLD}{COVARIANCE}", f"{UNTOLD}{BETWEEN}")
+
+
+class Heard:
+    """A site that answers honestly and writes down the names of arrays that it was told."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def __call__(self, message: Message, answer: Answer) -> Message:
+        _, body = decode(message.content)
+        self.names |= set(body.arrays)
+        return answer()
+
+
+def known_at_first(patch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the coordinator of every run knows when it makes the first weights; it grows."""
+    found: list[dict[str, Any]] = []
+    first = Gaussian.first
+
+    def seen(self: Gaussian, networks: Any, train: Any, shared: Any, seed: int) -> None:
+        found.append(dict(shared))
+        first(self, networks, train, shared, seed)
+
+    seen.__module__, seen.__qualname__ = first.__module__, first.__qualname__
+    patch.setattr(Gaussian, "first", seen)
+    return found
 
 
 def params(train: Mapping[str, Any], **given: Any) -> DeepComBatParams:
@@ -61,8 +96,10 @@ def test_covariances_are_those_of_everybody(begun: Any) -> None:
     means = np.array([joint[batch == of].mean(axis=0) for of in batch])
     within = (joint - means).T @ (joint - means)
     between = (means - joint.mean(axis=0)).T @ (means - joint.mean(axis=0))
-    np.testing.assert_allclose(shared[SHARED], within / (len(joint) - 3), atol=1e-10)
-    np.testing.assert_allclose(shared[BETWEEN], between / len(joint), atol=1e-10)
+    np.testing.assert_allclose(
+        shared[f"{UNTOLD}{COVARIANCE}"], within / (len(joint) - 3), atol=1e-10
+    )
+    np.testing.assert_allclose(shared[f"{UNTOLD}{BETWEEN}"], between / len(joint), atol=1e-10)
 
 
 def test_no_sum_is_of_a_single_batch() -> None:
@@ -72,18 +109,56 @@ def test_no_sum_is_of_a_single_batch() -> None:
     assert not [spec.name for spec in phase.arrays if "batches" in spec.shape]
 
 
-def test_sites_that_show_no_sum_of_their_own_take_part() -> None:
+def test_sites_that_show_no_sum_of_their_own_take_part(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches rows of single batches in a sum, which such sites refuse, and bounds that a masked
     product exceeds."""
     study = case("deepcombat", {"start": "moments"}, n=(40, 40, 40), p=4, covariates=("age",))
     study = replace(study, secure=None, train={"preset": "tiny", "batch": 60, "mode": "local"})
-    sites = ("site-b0", "site-b1", "site-b2")
-    closed = dict.fromkeys(sites, SitePolicy(new_keys=True))
-    masked = Federation(study, policies=closed).run()
-    plain = Federation(replace(study, secure=False)).run()
-    for name in (SHARED, BETWEEN):
+    closed = dict.fromkeys(SITES, SitePolicy(new_keys=True))
+    with monkeypatch.context() as patch:
+        found = known_at_first(patch)
+        Federation(study, policies=closed).run()
+        Federation(replace(study, secure=False)).run()
+    masked, plain = found
+    for name in COVARIANCES:
         # Not to the last bit: masked sums are of integers.
-        np.testing.assert_allclose(masked.shared[name], plain.shared[name], atol=1e-6)
+        np.testing.assert_allclose(masked[name], plain[name], atol=1e-6)
+
+
+@pytest.mark.parametrize("secure", [None, False], ids=["masked", "not masked"])
+def test_covariances_stay_at_the_coordinator(
+    secure: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches sites that are told of how features vary together, or a model that keeps it, and
+    people who read beforehand that all sites are told."""
+    study = case("deepcombat", {"start": "moments"}, n=(40, 40, 40), p=4, covariates=("age",))
+    sites = Federation(replace(study, secure=secure), alter=dict.fromkeys(SITES, heard := Heard()))
+    found = known_at_first(monkeypatch)
+    outcome = sites.run()
+    assert set(COVARIANCES) <= set(found[0])
+    assert not [name for name in outcome.shared if "covariance" in name]
+    assert {"mean", "cvae.encoder"} <= heard.names, "nothing was looked at"
+    assert not [name for name in heard.names if "covariance" in name]
+    plan = outcome.plan
+    (phase,) = (phase for phase in plan.phases if phase.name == COVARIANCE)
+    assert "no site reads what is concluded" in plan.readers(phase)
+
+
+def test_a_run_goes_on_from_its_covariances(tmp_path: Path) -> None:
+    """Catches a checkpoint without what no site was told."""
+    study = case("deepcombat", {"start": "moments"}, n=(40, 40, 40), p=4, covariates=("age",))
+    expected = Federation(study).run()
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch, Checkpoint, "save", call=3, when="after")
+        sites = Federation(study, folder=tmp_path / "sites")
+        with pytest.raises(Killed):
+            sites.run(checkpoint=tmp_path / "progress.npz")
+        sites.ended()
+    again = Federation(study, folder=tmp_path / "sites")
+    same(again.run(checkpoint=tmp_path / "progress.npz"), expected)
+    assert [(e.kind, e.phase) for e in again.events if e.kind is Kind.RESUMED] == [
+        (Kind.RESUMED, COVARIANCE)
+    ]
 
 
 def test_people_are_reconstructed_before_anybody_is_trained_on(begun: Any) -> None:
