@@ -16,7 +16,9 @@ class Near(TrainedParams):
     """A method whose published setting is fedprox."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "small": {"train": {"mode": "local", "server": "fedprox"}},
+        "small": {
+            "train": {"mode": "local", "server": "fedprox", "local_steps": 10, "proximal": 0.1}
+        },
         "paper": {"train": {"mode": "exact"}},
     }
 
@@ -27,6 +29,44 @@ def test_no_networks_are_combined_in_exact_mode(server: str, how: dict[str, Any]
     """Catches a study that says fedprox, is reported so, and is trained in exact mode."""
     with pytest.raises(StudyFileError, match=f"server: {server}.*mode is exact.*mode: local"):
         checked(Near, {"train": {**how, "server": server}}, under="params")
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        ({"server": "fedavg", "proximal": 0.01}, "proximal.*server is fedavg.*server: fedprox"),
+        ({"server": "fedadam", "proximal": 0.1}, "proximal.*server is fedadam.*server: fedprox"),
+        ({"server_rate": 0.1}, "server_rate.*server is fedprox.*server: fedadam"),
+        ({"mode": "exact", "local_steps": 30}, "local_steps.*mode is exact.*mode: local"),
+        ({"preset": "paper", "moments": "kept"}, "moments.*mode is exact.*mode: local"),
+        ({"preset": "paper", "proximal": 0.1}, "proximal.*mode is exact.*mode: local"),
+        ({"validate_every": 10}, "validate_every.*nobody validates"),
+    ],
+    ids=str,
+)
+def test_a_key_without_effect_is_refused(train: dict[str, Any], said: str) -> None:
+    """Catches somebody who believes that sites were pulled together, and trained by FedAvg."""
+    with pytest.raises(StudyFileError, match=said):
+        checked(Near, {"train": train}, under="params")
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        {"proximal": 0.1},
+        {"server": "fedadam", "server_rate": 0.1, "local_steps": 5, "moments": "kept"},
+        {"preset": "paper", "mode": "local", "local_steps": 5},
+        {"validation": 0.1, "validate_every": 10},
+        {"mode": "exact"},
+        {"server": "fedavg"},
+    ],
+    ids=str,
+)
+def test_what_has_an_effect_and_what_a_preset_sets_is_not(train: dict[str, Any]) -> None:
+    """Catches keys of a preset that count as written, also where parameters are read back."""
+    params = checked(Near, {"train": train}, under="params")
+    assert checked(Near, params.model_dump(mode="json"), under="params") == params
+    assert Near(train=params.train) == params
 
 
 def test_a_default_is_not_refused() -> None:

@@ -101,8 +101,9 @@ class TrainedParams(Params):
         if not isinstance(value, Mapping):
             return value
         given = value.get("train") or {}
+        written = not isinstance(given, TrainOptions)
         if isinstance(given, TrainOptions):
-            given = given.model_dump(exclude_unset=True)
+            given = given.model_dump(exclude_unset=True)  # with what a preset has set
         if not isinstance(given, Mapping):
             raise ValueError("train holds options: {mode: local, local_steps: 20}")
         given = dict(given)
@@ -112,6 +113,8 @@ class TrainedParams(Params):
         if chosen.get("mode") == "exact":
             _check_exact(given)
             chosen.pop("server", None)  # a preset's is of its local mode
+        if written and not TrainOptions.model_fields.keys() <= given.keys():  # or it is read back
+            _check_used(given, chosen)
         if rounds is not None:
             if type(rounds) is not int or rounds < 1:
                 raise ValueError(f"train.rounds is a number of exchanges, not {rounds!r}")
@@ -135,4 +138,38 @@ def _check_exact(given: Mapping[str, Any]) -> None:
         raise ValueError(
             f"train.server: {server} says what is made of networks in local mode, and mode is "
             "exact. Take 'server' out, or set mode: local"
+        )
+
+
+def _check_used(given: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
+    """Refuse what somebody wrote and nothing reads: the training would not be what it looks like.
+
+    Parameters
+    ----------
+    given : mapping
+        What the study file says.
+    chosen : mapping
+        The same with what the preset sets.
+    """
+    is_now = {"mode": "local", "server": "fedavg", **chosen}
+    needs = {
+        "local_steps": ("mode", "local"),
+        "moments": ("mode", "local"),
+        "proximal": ("server", "fedprox"),
+        "server_rate": ("server", "fedadam"),
+    }
+    for name, (key, value) in needs.items():
+        if name not in given:
+            continue
+        if is_now["mode"] == "exact":
+            key, value = "mode", "local"
+        if is_now[key] != value:
+            raise ValueError(
+                f"train.{name} has no effect where {key} is {is_now[key]}. Take it out, or set "
+                f"{key}: {value}"
+            )
+    if "validate_every" in given and not chosen.get("validation"):
+        raise ValueError(
+            "train.validate_every has no effect where nobody validates. Take it out, or set "
+            "validation: 0.1"
         )
