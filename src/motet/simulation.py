@@ -45,6 +45,7 @@ from motet.server.exchange import Exchange
 from motet.server.runner import Rows, unwritten
 from motet.sites import agreed, open_sites
 from motet.store import content_hash, json_hash
+from motet.training.log import got_worse
 from motet.training.where import Device, check_device
 
 Reports = Literal["now", "later"]
@@ -208,7 +209,10 @@ def run_sites(
         sha256=content_hash(outcome.shared, model_document(outcome.plan)),
         models={site: a.model for site, a in accounts.items() if a.model is not None},
         missing=outcome.missing,
-        warnings=tuple((site, said) for site, a in accounts.items() for said in a.warnings),
+        warnings=(
+            *(("", said) for said in got_worse(outcome.training)),
+            *((site, said) for site, a in accounts.items() for said in a.warnings),
+        ),
         judgements={} if outcome.judgement is None else {"sums": outcome.judgement},
         outcome=outcome,
     )

@@ -76,6 +76,16 @@ def test_section(tmp_path: Path) -> None:
     assert "7.654" not in page
 
 
+@pytest.mark.parametrize("last", [4.0, 400.0])
+def test_a_training_that_got_worse_is_warned_of(last: float, tmp_path: Path) -> None:
+    """Catches a report that shows networks of a diverged training like any others."""
+    folder = made(tmp_path)
+    write_log(folder / LOG, [*ROWS[:-1], {**ROWS[-1], "validation": last}])
+    page = write_study_report(folder, site_pages="left out").read_text()
+    said = "validation loss went from 9 to 400. Lower the learning rate"
+    assert (said in page[page.index("<h3>Warnings</h3>") :]) == (last == 400.0)
+
+
 def test_masked(tmp_path: Path) -> None:
     """Catches a type in which nothing was sent: masked numbers are integers."""
     study = read_study(made(tmp_path))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from motet.errors import ModelError
-from motet.training.log import LOG, losses, read_log, write_log
+from motet.training.log import LOG, got_worse, losses, read_log, write_log
 
 ROWS = [
     {
@@ -45,3 +46,46 @@ def test_a_log_that_is_none(tmp_path: Path) -> None:
         (tmp_path / LOG).write_text(text)
         with pytest.raises(ModelError, match="log of the training"):
             read_log(tmp_path / LOG)
+
+
+def rows(*of: dict[str, float]) -> list[dict[str, Any]]:
+    return [
+        {"phase": "cvae", "exchange": k, "step": k, "steps": 9, **one} for k, one in enumerate(of)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        (
+            rows({"ae.rec": 4.0, "ae.kl": 0.0}, {"ae.rec": 3.0, "ae.kl": 900.0}),
+            "loss went from 4 to 903",
+        ),
+        (
+            rows({"ae.rec": 4.0, "validation": 4.5}, {"ae.rec": 1.0}, {"validation": 10.0}),
+            "validation loss went from 4.5 to 10",
+        ),
+        (rows({"ae.rec": 4.0, "ae.kl": 0.0}, {"ae.rec": 3.0, "ae.kl": 4.0}), ""),
+        (rows({"ae.rec": 4.0, "validation": 4.5}, {"ae.rec": 90.0, "validation": 5.0}), ""),
+        (rows({"critic.real": 0.1, "generator.fooled": 0.1}, {"generator.fooled": 7.0}), ""),
+        (rows({"critic.wasserstein": -1.0}, {"critic.wasserstein": 9.0}), ""),
+        (rows({}, {}), ""),
+        ([], ""),
+    ],
+    ids=[
+        "loss",
+        "validation",
+        "a term",
+        "by validation",
+        "two updates",
+        "signed",
+        "private",
+        "none",
+    ],
+)
+def test_a_training_that_got_worse(log: list[dict[str, Any]], said: str) -> None:
+    """Catches a diverged training that is silent since its numbers are finite, and a warning about
+    terms and critics that rise while a training goes well."""
+    found = got_worse(log)
+    assert len(found) == bool(said)
+    assert all(said in sentence and "learning rate" in sentence for sentence in found)

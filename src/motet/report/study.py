@@ -28,6 +28,7 @@ from motet.report.study_figures import study_figures
 from motet.report.summary import summary
 from motet.report.tiles import tiles
 from motet.report.worst import worst_features
+from motet.training.log import got_worse
 from motet.version import __version__
 
 
@@ -74,7 +75,7 @@ def _context(study: StudyFiles) -> dict[str, Any]:
         "trainings": training.trainings(study),
         "fitted": study.axis,
         "worst": worst_features(study),
-        "general": tuple(sentence for site, sentence in study.warnings if not site),
+        "general": _general(study),
         "warnings": _warnings(study),
         "limits": limits.limits(study, card),
         "methods": methods_text.methods_text(study, card),
@@ -100,6 +101,12 @@ def _tables(study: StudyFiles) -> Iterator[dict[str, Any]]:
             "versions": [(v, comparison.NAMES[v]) for v in comparison.versions_of(judged)],
             "groups": comparison.comparison(judged),
         }
+
+
+def _general(study: StudyFiles) -> tuple[str, ...]:
+    """Warnings of the study itself; those of a training are a deployed study's, too."""
+    said = [sentence for site, sentence in study.warnings if not site]
+    return tuple(dict.fromkeys([*got_worse(study.training), *said]))
 
 
 def _warnings(study: StudyFiles) -> tuple[tuple[str, int], ...]:

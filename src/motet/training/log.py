@@ -16,6 +16,9 @@ WHERE = ("phase", "exchange", "step", "steps")
 COUNTS = (*WHERE[1:], VALIDATED)
 """Columns of whole numbers."""
 
+WORSE = 2.0
+"""How many times its first loss the last loss of a training is that went wrong."""
+
 Row = Mapping[str, Any]
 
 
@@ -23,6 +26,27 @@ def losses(row: Row) -> dict[str, float]:
     """Means over all sites of a line, without the validation: ``<update>.<loss>``."""
     known = (*WHERE, VALIDATION, VALIDATED, "sites")
     return {name: value for name, value in row.items() if name not in known}
+
+
+def got_worse(rows: Sequence[Row]) -> tuple[str, ...]:
+    """A sentence for every training that ended far above where it began, though finite.
+
+    By its validation; without one by the sum of its losses, where it has one update: of networks
+    that are trained against each other a loss may well rise. A private training logs neither.
+    """
+    found = []
+    for phase in dict.fromkeys(str(row["phase"]) for row in rows):
+        own = [row for row in rows if row["phase"] == phase]
+        what, values = "validation loss", [row[VALIDATION] for row in own if VALIDATION in row]
+        updates = {name.partition(".")[0] for row in own for name in losses(row)}
+        if not values and len(updates) == 1:
+            what, values = "loss", [sum(losses(row).values()) for row in own if losses(row)]
+        if values and values[-1] > WORSE * values[0] > 0:
+            found.append(
+                f"The training '{phase}' got worse: its {what} went from {values[0]:.4g} to "
+                f"{values[-1]:.4g}. Lower the learning rate, and do not use these networks."
+            )
+    return tuple(found)
 
 
 def write_log(path: Path, rows: Sequence[Row]) -> None:
