@@ -16,7 +16,7 @@ from motet.agreement import agree
 from motet.bids.table import Table
 from motet.client.local_site import LocalSite
 from motet.harmonizer import SiteModel
-from motet.phases import Local, Phase, Publish, Repeat, Step, Sum
+from motet.phases import Local, Phase, Publish, Repeat, Step, Sum, without_untold
 from motet.plan import Plan, build_plan, model_document
 from motet.store import content_hash
 from motet.strategies import strategy_for
@@ -58,6 +58,7 @@ def direct(case: Case, tables: Mapping[str, Table]) -> Direct:
         for name, table in tables.items()
     }
     _steps(plan.steps[1:], sites, result)
+    result.shared = without_untold(result.shared)
     method = plan.harmonizer
     for name, site in sites.items():
         model = result.models[name] = method.site_model(plan.params, site, result.shared)
@@ -104,7 +105,7 @@ def _phase(phase: Phase, sites: dict[str, LocalSite], result: Direct) -> Mapping
     for name in chosen:
         for array, value in replies[name].items():
             sums[array] = sums[array] + value if array in sums else value
-    return phase.at_coordinator(sums, result.shared)
+    return phase.conclude(sums, result.shared)
 
 
 def _names(replies: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:

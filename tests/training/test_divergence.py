@@ -1,4 +1,4 @@
-"""A training that diverges in its last step before an exchange, when all losses were numbers."""
+"""Trainings that diverge: to no number after finite losses, or to large numbers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from conformance.cases import case
 from conformance.federation import Federation
 from motet.errors import QuorumError, TrainingError
+from motet.simulation import array_sink, run_sites
 from motet.training.coordinator import Trainer
 from motet.training.exchange import exchange
 from training.toy import BATCH, SHARED, options, sites_of, toy
@@ -57,3 +58,21 @@ def test_a_study_that_diverges_says_so(secure: bool) -> None:
     assert all("Nothing of this step was sent" in text for text in said)
     assert all("smaller learning rate" in text for text in said)
     assert np.isnan(sites.values).all()
+
+
+@pytest.mark.parametrize("rate", [0.001, 10.0])
+def test_who_simulates_is_told_of_a_training_that_got_worse(rate: float) -> None:
+    """Catches finite numbers of a diverged training that only a reader of its log would see."""
+    study = replace(
+        case("fed_combat", {"learning_rate": rate}, n=(30, 30, 30), p=6),
+        train={"preset": "paper", "steps": 40, "validation": 0.2, "validate_every": 20},
+    )
+    values = np.empty_like(study.values)
+    done = run_sites(
+        study.study,
+        study.tables(),
+        sink_of=lambda site: lambda table, about: array_sink(table, values),
+    )
+    said = [text for site, text in done.warnings if not site]
+    assert [text for text in said if "got worse: its validation" in text] == said
+    assert len(said) == (rate == 10.0)

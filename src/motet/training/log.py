@@ -16,8 +16,10 @@ WHERE = ("phase", "exchange", "step", "steps")
 COUNTS = (*WHERE[1:], VALIDATED)
 """Columns of whole numbers."""
 
-WORSE = 2.0
-"""How many times its first loss the last loss of a training is that went wrong."""
+WORSE, WORSE_ON_BATCHES = 1.25, 2.0
+"""How many times the first value the last one is of a training that went wrong.
+
+Those who validate are the same people each time, people of a step are not."""
 
 Row = Mapping[str, Any]
 
@@ -31,21 +33,25 @@ def losses(row: Row) -> dict[str, float]:
 def got_worse(rows: Sequence[Row]) -> tuple[str, ...]:
     """A sentence for every training that ended far above where it began, though finite.
 
-    By its validation; without one by the sum of its losses, where it has one update: of networks
-    that are trained against each other a loss may well rise. A private training logs neither.
+    By its validation, which begins before the first step, or by the sum of its losses where it has
+    one update: of networks that are trained against each other a loss may well rise. In local mode
+    the first line has all steps to the first exchange: what went wrong in them the validation alone
+    shows. A private training logs neither.
     """
     found = []
     for phase in dict.fromkeys(str(row["phase"]) for row in rows):
         own = [row for row in rows if row["phase"] == phase]
-        what, values = "validation loss", [row[VALIDATION] for row in own if VALIDATION in row]
         updates = {name.partition(".")[0] for row in own for name in losses(row)}
-        if not values and len(updates) == 1:
-            what, values = "loss", [sum(losses(row).values()) for row in own if losses(row)]
-        if values and values[-1] > WORSE * values[0] > 0:
-            found.append(
-                f"The training '{phase}' got worse: its {what} went from {values[0]:.4g} to "
-                f"{values[-1]:.4g}. Lower the learning rate, and do not use these networks."
-            )
+        sums = [sum(losses(row).values()) for row in own if losses(row)]
+        judged = [row[VALIDATION] for row in own if VALIDATION in row]
+        curves = [("validation loss", judged, WORSE)]
+        curves += [("loss", sums, WORSE_ON_BATCHES)] if len(updates) == 1 else []
+        found += [
+            f"The training '{phase}' got worse: its {what} went from {values[0]:.4g} to "
+            f"{values[-1]:.4g}. Lower the learning rate, and do not use these networks."
+            for what, values, factor in curves
+            if values and values[-1] > factor * values[0] > 0
+        ]
     return tuple(found)
 
 
