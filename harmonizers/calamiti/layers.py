@@ -8,7 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
+from motet.harmonizers.calamiti.sizes import WHITE
+
 EPS = 1e-5
+SLOPE = 0.01
+"""Of leaky ReLUs below 0."""
 
 
 def moments(x: Tensor, brain: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -22,11 +26,26 @@ def moments(x: Tensor, brain: Tensor | None) -> tuple[Tensor, Tensor]:
     return mean, (square - mean.square()).clamp_min(0.0)
 
 
-def normed(x: Tensor, brain: Tensor | None) -> Tensor:
-    """Channels with mean 0 and variance 1 over the brain; 0 beside it."""
-    mean, var = moments(x, brain)
-    found = (x - mean) * torch.rsqrt(var + EPS)
-    return found if brain is None else found * brain
+def evened(x: Tensor, brain: Tensor, window: int) -> Tensor:
+    """Relative differences from the mean around, with variance 1 over the brain; 0 beside it.
+
+    A smooth gain, as receive coils leave, cancels.
+
+    Parameters
+    ----------
+    x, brain : (B, 1, h, w)
+    window : int
+        Edge of the square around, pixels, odd; averaged twice.
+    """
+
+    def around(values: Tensor) -> Tensor:
+        once = nnf.avg_pool2d(values, window, stride=1, padding=window // 2)
+        return nnf.avg_pool2d(once, window, stride=1, padding=window // 2)
+
+    mean = around(x * brain) / around(brain).clamp_min(1e-3)
+    apart = (x - mean) / mean.clamp_min(0.1 * WHITE) * brain
+    count = brain.sum(dim=(2, 3), keepdim=True).clamp_min(1.0)
+    return apart * torch.rsqrt(apart.square().sum(dim=(2, 3), keepdim=True) / count + EPS)
 
 
 class Norm(nn.Module):
@@ -69,7 +88,7 @@ class Norm(nn.Module):
 
 
 class Conv(nn.Module):
-    """Convolution, instance norm, leaky ReLU."""
+    """Convolution, instance norm (if `normed`), leaky ReLU."""
 
     def __init__(
         self,
@@ -79,17 +98,21 @@ class Conv(nn.Module):
         kernel: int = 3,
         stride: int = 1,
         style: int = 0,
+        normed: bool = True,
     ) -> None:
         super().__init__()
         padding = (kernel - 1) // 2
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding)
-        self.norm = Norm(outputs, style)
+        self.norm = Norm(outputs, style) if normed else None
 
     def forward(
         self, x: Tensor, brain: Tensor | None = None, style: Tensor | None = None
     ) -> Tensor:
         """(B, inputs, h, w) -> (B, outputs, h / stride, w / stride)."""
-        return nnf.leaky_relu(self.norm(self.conv(x), brain, style), 0.01)
+        found = self.conv(x)
+        if self.norm is not None:
+            found = self.norm(found, brain, style)
+        return nnf.leaky_relu(found, SLOPE)
 
 
 class Block(nn.Module):
@@ -119,12 +142,22 @@ class UNet(nn.Module):
         Times that the image is halved.
     style : int
         See :class:`Norm`.
+    linear : bool
+        Whether the last convolution is bare; as published it has a leaky ReLU.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, *, base: int, levels: int, style: int = 0
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        base: int,
+        levels: int,
+        style: int = 0,
+        linear: bool = False,
     ) -> None:
         super().__init__()
+        self.linear = linear
         widths = [base * 2 ** (k + 1) for k in range(levels + 1)]
         self.first = nn.Conv2d(inputs, base, 3, padding=1)
         self.down = nn.ModuleList(
@@ -158,7 +191,8 @@ class UNet(nn.Module):
             level = len(skips) - 1 - k
             x = nnf.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
             x = join(torch.cat([skips[level], up(x, at[level], style)], dim=1), at[level], style)
-        return nnf.leaky_relu(self.last(x), 0.01)
+        x = self.last(x)
+        return x if self.linear else nnf.leaky_relu(x, SLOPE)
 
 
 def pyramid(brain: Tensor, levels: int) -> list[Tensor]:
@@ -167,3 +201,8 @@ def pyramid(brain: Tensor, levels: int) -> list[Tensor]:
     for _ in range(levels):
         found.append(nnf.max_pool2d(found[-1], 2))
     return found
+
+
+def spread(field: Tensor, size: Sequence[int]) -> Tensor:
+    """A coarse field, (B, 1, k, k), at every pixel of images of `size`: (B, 1, h, w)."""
+    return nnf.interpolate(field, size=list(size), mode="bicubic", align_corners=True)

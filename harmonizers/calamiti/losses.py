@@ -12,9 +12,12 @@ from torch import Tensor
 from torch.nn import functional as nnf
 
 from motet.harmonizers.calamiti.curves import curved, wandering
+from motet.harmonizers.calamiti.layers import spread
 from motet.harmonizers.calamiti.networks import Calamiti, detail_of
 from motet.harmonizers.calamiti.sizes import KNOTS
 
+GAIN_GRID = 4
+"""Edge of the grid of a random gain."""
 COOLEST = 0.5
 """Smallest temperature of the relaxed one-hot code."""
 
@@ -84,10 +87,13 @@ class Losses:
         Decay of the temperature, an update of the generator.
     augment : float
         How far the anatomy encoder's input is from its own contrast: 0 never, 1 anywhere.
+    augment_gain : float
+        Standard deviation of the logarithm of a smooth random gain of that input.
     """
 
     cooling: float
     augment: float
+    augment_gain: float = 0.0
 
     def _code(self, networks: Calamiti, pair: Pair, draws: Any) -> Tensor:
         """Anatomy codes, (2 B, anatomy, h, w)."""
@@ -95,6 +101,9 @@ class Losses:
         if self.augment:
             knots = stacked(draws.normal("augmented", 2, 1, KNOTS))
             x = wandering(x, self.augment * knots.reshape(len(x), -1))
+        if self.augment_gain:
+            field = stacked(draws.normal("gain", 2, GAIN_GRID, GAIN_GRID))
+            x = x * torch.exp(self.augment_gain * spread(field, x.shape[2:]))
         logits = networks.logits(x, pair.brains)
         if not networks.sizes.one_hot:
             return networks.code(logits, None, 1.0)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
-from motet.harmonizers.calamiti.layers import Conv, UNet, normed, pyramid
-from motet.harmonizers.calamiti.sizes import Sizes
+from motet.harmonizers.calamiti.layers import SLOPE, Conv, UNet, evened, moments, pyramid, spread
+from motet.harmonizers.calamiti.sizes import WHITE, Sizes
 from motet.training.spectral import spectral
 
 
@@ -22,10 +22,10 @@ class AnatomyHead(nn.Module):
         self.layers = nn.ModuleList(Conv(a, b) for a, b in pairs)
         self.last = nn.Conv2d(widths[-1], outputs, 3, padding=1)
 
-    def forward(self, x: Tensor, brain: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, brains: list[Tensor] | None) -> Tensor:
         """(B, inputs, h, w) -> (B, outputs, h, w)."""
         for layer in self.layers:
-            x = layer(x, brain)
+            x = layer(x, brains[0] if brains else None)
         found: Tensor = self.last(x)
         return found
 
@@ -44,18 +44,86 @@ class StyleEncoder(nn.Module):
         return found
 
 
+class PooledStyle(nn.Module):
+    """The same without norms, which hide the contrast that is asked for; pooled over the brain.
+
+    It learns in tens of steps what the published one takes hundreds for.
+    """
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        pairs = zip([1, *widths], widths, strict=False)
+        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 1, h, w) -> mean and standard deviation of features, (B, 2 widths[-1], 1, 1)."""
+        brain = (x > 0).to(x.dtype)
+        x = (x - 0.8 * WHITE) / (0.5 * WHITE) * brain
+        for layer in self.layers:
+            x = nnf.leaky_relu(layer(x), SLOPE)
+        mean, var = moments(x, nnf.adaptive_avg_pool2d(brain, (x.shape[2], x.shape[3])))
+        return torch.cat([mean, (var + 1e-4).sqrt()], dim=1)
+
+
 class StyleHead(nn.Module):
     """Features to a number of a style code."""
 
-    def __init__(self, inputs: int, between: int, outputs: int, edge: int) -> None:
+    def __init__(
+        self, inputs: int, between: int, outputs: int, edge: int, *, normed: bool = True
+    ) -> None:
         super().__init__()
-        self.first = Conv(inputs, between, kernel=1)
+        self.first = Conv(inputs, between, kernel=1, normed=normed)
         self.last = nn.Conv2d(between, outputs, edge, stride=edge)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, edge, edge) -> (B, outputs)."""
         found: Tensor = self.last(self.first(x))
         return found.flatten(1)
+
+
+class Decoder(nn.Module):
+    """Anatomy and style codes to images.
+
+    Parameters
+    ----------
+    sizes : Sizes
+    """
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        style = sizes.mapping or sizes.style
+        inputs = sizes.anatomy + sizes.detail + (0 if sizes.film else sizes.style)
+        self.unet = UNet(
+            inputs,
+            1,
+            base=sizes.decoder_base,
+            levels=sizes.levels,
+            style=style if sizes.film else 0,
+            linear=sizes.film,
+        )
+        self.mapping = (
+            nn.ModuleList([nn.Linear(sizes.style, style), nn.Linear(style, style)])
+            if sizes.mapping
+            else None
+        )
+        self.shading = nn.Linear(style, sizes.shading**2) if sizes.shading else None
+
+    def forward(self, code: Tensor, theta: Tensor, brains: list[Tensor] | None) -> Tensor:
+        """(B, anatomy + detail, h, w) and (B, style) -> (B, 1, h, w)."""
+        if not self.sizes.film:
+            plane = theta[:, :, None, None].expand(-1, -1, *code.shape[2:])
+            found: Tensor = self.unet(torch.cat([code, plane], dim=1), brains)
+            return found
+        for layer in self.mapping or ():
+            theta = nnf.leaky_relu(layer(theta), SLOPE)
+        # Of first weights it is about white matter, and differs about as tissues do.
+        made: Tensor = 0.8 * WHITE + 0.4 * WHITE * self.unet(code, brains, theta)
+        if self.shading is not None:
+            edge = self.sizes.shading
+            field = self.shading(theta).view(-1, 1, edge, edge)
+            made = made * torch.exp(0.3 * spread(field, code.shape[2:]))
+        return made
 
 
 class Critic(nn.Module):
@@ -93,48 +161,44 @@ class Calamiti(nn.Module):
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.sizes = sizes
-        features, phases = 2 * sizes.anatomy_base, sizes.fold**2
-        self.anatomy = UNet(phases, features, base=sizes.anatomy_base, levels=sizes.levels)
-        self.anatomy_head = AnatomyHead(features, sizes.head_widths, sizes.anatomy * phases)
-        self.style = StyleEncoder(sizes.style_widths)
-        edge = sizes.pixels // 16
+        features = 2 * sizes.anatomy_base
+        self.anatomy = UNet(1, features, base=sizes.anatomy_base, levels=sizes.levels)
+        self.anatomy_head = AnatomyHead(features, sizes.head_widths, sizes.anatomy)
+        widths, pooled = sizes.style_widths, sizes.pooled
+        self.style = PooledStyle(widths) if pooled else StyleEncoder(widths)
         self.style_head = nn.ModuleDict(
             {
                 name: StyleHead(
-                    sizes.style_widths[-1],
+                    (2 if pooled else 1) * widths[-1],
                     sizes.style_between,
                     sizes.style,
-                    edge,
+                    1 if pooled else sizes.pixels // 16,
+                    normed=not pooled,
                 )
                 for name in ("mean", "log_var")
             }
         )
-        inputs = (sizes.anatomy + sizes.detail) * phases + (0 if sizes.film else sizes.style)
-        self.decoder = UNet(
-            inputs,
-            phases,
-            base=sizes.decoder_base,
-            levels=sizes.levels,
-            style=sizes.style if sizes.film else 0,
-        )
+        if pooled:
+            # Noise as large as styles differ would hide them from the decoder for long.
+            noise = self.style_head["log_var"]
+            assert isinstance(noise, StyleHead)
+            assert noise.last.bias is not None
+            nn.init.constant_(noise.last.bias, -8.0)
+        self.decoder = Decoder(sizes)
         self.critic = Critic(sizes.anatomy + 1)
 
     def brains(self, brain: Tensor) -> list[Tensor] | None:
-        """The mask, (B, 1, h, w), then at every level, where norms are taken within it."""
+        """The mask, (B, 1, h, w), at every level, where norms are taken within it."""
         if not self.sizes.within:
             return None
-        folded = brain if self.sizes.fold == 1 else nnf.max_pool2d(brain, self.sizes.fold)
-        return [brain, *pyramid(folded, self.sizes.levels)]
+        return pyramid(brain, self.sizes.levels)
 
     def logits(self, x: Tensor, brains: list[Tensor] | None) -> Tensor:
         """Logits of the anatomy code beta, (B, anatomy, h, w), of images (B, 1, h, w)."""
-        whole, levels = (None, None) if brains is None else (brains[0], brains[1:])
-        if whole is not None:
+        if brains is not None:
             # Beside the step from nothing to brain, tissues hardly differ; anatomy has no gain.
-            x = normed(x, whole)
-        features = self.anatomy(nnf.pixel_unshuffle(x, self.sizes.fold), levels)
-        folded = self.anatomy_head(features, levels[0] if levels else None)
-        found: Tensor = nnf.pixel_shuffle(folded, self.sizes.fold)
+            x = evened(x, brains[0], self.sizes.evened)
+        found: Tensor = self.anatomy_head(self.anatomy(x, brains), brains)
         return found
 
     def code(self, logits: Tensor, gumbel: Tensor | None, temperature: float) -> Tensor:
@@ -167,15 +231,10 @@ class Calamiti(nn.Module):
         detail: Tensor | None = None,
     ) -> Tensor:
         """Images, (B, 1, h, w), of anatomy codes with style codes."""
-        parts = [code] if detail is None else [code, detail]
-        folded = nnf.pixel_unshuffle(torch.cat(parts, dim=1), self.sizes.fold)
-        levels = None if brains is None else brains[1:]
-        if self.sizes.film:
-            made = self.decoder(folded, levels, theta)
-        else:
-            plane = theta[:, :, None, None].expand(-1, -1, *folded.shape[2:])
-            made = self.decoder(torch.cat([folded, plane], dim=1), levels)
-        return self.sizes.unit * nnf.pixel_shuffle(made, self.sizes.fold)
+        if detail is not None:
+            code = torch.cat([code, detail], dim=1)
+        found: Tensor = self.decoder(code, theta, brains)
+        return found
 
 
 def detail_of(x: Tensor, brain: Tensor) -> Tensor:

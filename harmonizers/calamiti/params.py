@@ -14,18 +14,19 @@ from motet.training.options import TrainedParams
 
 SMALL: Mapping[str, Any] = {
     "anatomy": 8,
-    "style": 4,
-    "anatomy_base": 8,
-    "decoder_base": 8,
-    "levels": 2,
+    "style": 8,
+    "anatomy_base": 4,
+    "decoder_base": 4,
+    "levels": 3,
     "head_widths": (8,),
-    "style_widths": (16, 32, 32, 32),
-    "style_between": 16,
+    "style_widths": (16, 32, 32),
+    "style_between": 32,
     "one_hot": False,
     "film": True,
     "within": True,
-    "fold": 2,
-    "unit": 0.1,
+    "pooled": True,
+    "mapping": 32,
+    "shading": 6,
 }
 TINY: Mapping[str, Any] = {
     "anatomy_base": 1,
@@ -57,6 +58,9 @@ class CalamitiParams(TrainedParams, PairedParams):
     augment : float
         How far random curves take the intensities that the anatomy encoder sees in the training
         from their own: standard deviation, in units of twice the white matter. 0 as published.
+    augment_gain : float
+        How far a smooth random gain takes them besides: standard deviation of its logarithm. It
+        teaches the encoder to leave the scanner's shading out. 0 as published.
     detail : bool
         Whether the decoder sees the source's fine detail beside its anatomy code. Not published:
         it gives back what the code's few channels lose, and some of the source's noise.
@@ -73,7 +77,8 @@ class CalamitiParams(TrainedParams, PairedParams):
             "train": {"batch": 8, "steps": 2400, "local_steps": 50},
             "pixels": 96,
             "learning_rate": 5e-3,
-            "augment": 0.15,
+            "augment": 0.07,
+            "augment_gain": 0.1,
         },
         "tiny": {
             "train": {
@@ -96,6 +101,7 @@ class CalamitiParams(TrainedParams, PairedParams):
     planes: tuple[Plane, ...] = PLANES
     learning_rate: float = Field(default=4e-4, gt=0.0)
     augment: float = Field(default=0.0, ge=0.0, le=1.0)
+    augment_gain: float = Field(default=0.0, ge=0.0, le=1.0)
     detail: bool = False
     join_steps: int = Field(default=200, ge=1)
 

@@ -36,12 +36,14 @@ class Sizes:
         Whether theta scales and shifts the decoder's norms, instead of being channels of its input.
     within : bool
         Whether U-Nets take their norms within the brain.
-    fold : int
-        Pixels along an edge that become channels before the U-Nets, and pixels again after them:
-        1 or 2. The largest images take most of the time and teach the least.
-    unit : float
-        What 1 of the decoder's output is, where white matter is 0.25: of first weights it is about
-        as large as tissues differ, so that nothing has to be unlearned first.
+    evened : int
+        Pixels along an edge of the surroundings that the anatomy encoder's input is compared with.
+    pooled : bool
+        Whether the style encoder has no norms and pools over the brain.
+    mapping : int
+        Width of two layers from theta to what scales and shifts the norms; 0: theta itself does.
+    shading : int
+        Edge of the coarse grid of a smooth gain that the decoder makes of theta; 0: none.
     detail : int
         Channels of the source's detail that the decoder sees: 0 or 1.
     """
@@ -58,34 +60,44 @@ class Sizes:
     one_hot: bool = True
     film: bool = False
     within: bool = False
-    fold: int = 1
-    unit: float = 1.0
+    evened: int = 25
+    pooled: bool = False
+    mapping: int = 0
+    shading: int = 0
     detail: int = 0
 
     @property
     def groups(self) -> dict[str, int]:
         """Numbers in every group: parameters, and the critic's buffers."""
-        features, edge, phases = 2 * self.anatomy_base, self.pixels // 16, self.fold**2
-
-        head = _conv(self.style_widths[-1], self.style_between, 1)
-        head += _plain(self.style_between, self.style, edge)
-        inputs = (self.anatomy + self.detail) * phases + (0 if self.film else self.style)
+        features, last = 2 * self.anatomy_base, self.style_widths[-1]
+        if self.pooled:
+            head = _plain(2 * last, self.style_between, 1) + _plain(
+                self.style_between, self.style, 1
+            )
+        else:
+            head = _conv(last, self.style_between, 1)
+            head += _plain(self.style_between, self.style, self.pixels // 16)
+        inputs = self.anatomy + self.detail + (0 if self.film else self.style)
+        style = self.mapping or self.style
+        decoder = _unet(inputs, 1, self.decoder_base, self.levels, style if self.film else 0)
+        if self.mapping:
+            decoder += _plain(self.style, style, 1) + _plain(style, style, 1)
+        if self.shading:
+            decoder += _plain(style, self.shading**2, 1)
         critic = ((self.anatomy + 1, 16, 4), (16, 64, 4), (64, 64, 4), (64, 16, 1))
         return {
-            "anatomy": _unet(phases, features, self.anatomy_base, self.levels, 0),
+            "anatomy": _unet(1, features, self.anatomy_base, self.levels, 0),
             "anatomy_head": sum(
                 _conv(a, b)
                 for a, b in zip([features, *self.head_widths], self.head_widths, strict=False)
             )
-            + _plain(self.head_widths[-1], self.anatomy * phases, 3),
+            + _plain(self.head_widths[-1], self.anatomy, 3),
             "style": sum(
-                _conv(a, b, 4)
+                _plain(a, b, 3) if self.pooled else _conv(a, b, 4)
                 for a, b in zip([1, *self.style_widths], self.style_widths, strict=False)
             ),
             "style_head": 2 * head,
-            "decoder": _unet(
-                inputs, phases, self.decoder_base, self.levels, self.style if self.film else 0
-            ),
+            "decoder": decoder,
             # A spectral norm keeps a vector as long as the convolution has outputs.
             "critic": sum(_conv(a, b, k) + b for a, b, k in critic) + _plain(16, 1, 1) + 1,
         }

@@ -50,7 +50,11 @@ class Training:
     def _losses(self) -> Losses:
         from motet.harmonizers.calamiti.losses import Losses
 
-        return Losses(cooling=COOLING, augment=self.params.augment)
+        return Losses(
+            cooling=COOLING,
+            augment=self.params.augment,
+            augment_gain=self.params.augment_gain,
+        )
 
     def build(self, sizes: Mapping[str, int]) -> Calamiti:
         """The networks with their first weights."""

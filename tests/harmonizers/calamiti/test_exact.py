@@ -23,7 +23,13 @@ from training.slabs import COUNT, SHARED, SIZES, of_people, phase, sites_of
 SPLITS = [(0, 1, 2, 3, 4), (2, 0, 1, 0, 2)]
 MODES: dict[str, dict[str, Any]] = {
     "pairs": {},
-    "one contrast, augmented": {"contrasts": 1, "second": "", "augment": 0.2, "detail": True},
+    "one contrast, augmented": {
+        "contrasts": 1,
+        "second": "",
+        "augment": 0.2,
+        "augment_gain": 0.1,
+        "detail": True,
+    },
 }
 
 
