@@ -4,9 +4,9 @@
                                         [--train '{"batch": 4}'] [--params '{"augment": 0.1}']
 
 Four sites of 13 people and 8 travelers at 2 mm (``motet phantom``), T1w and T2w. Everything is
-fitted to the people of the sites; figures are of travelers, whom no fit saw, each brought from every
-site to every other. Networks are trained with ``motet simulate`` and used with ``motet apply --to``,
-as a user does.
+fitted to the people of the sites; figures are of travelers, whom no fit saw, each brought from
+every site to every other. Networks are trained with ``motet simulate`` and used with ``motet apply
+--to``, as a user does.
 
 * ``raw``; ``white matter``: times the ratio of white matter at both sites.
 * ``histogram matching``: 1,001 quantiles to the mean of the target's people.
@@ -14,8 +14,8 @@ as a user does.
 * ``rescan``: the traveler's own scan at the target: no method is nearer to the truth than noise.
 
 PSNR and SSIM (in plane) within the brain, of the range of the target's truth. By tissue: ``bias``,
-root mean square over pairs of sites of the relative error of a tissue's mean; ``within``, correlation
-with the truth within the tissue, mean.
+root mean square over pairs of sites of the relative error of a tissue's mean; ``within``, mean
+correlation with the truth within the tissue.
 """
 
 from __future__ import annotations

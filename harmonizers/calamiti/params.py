@@ -76,7 +76,7 @@ class CalamitiParams(TrainedParams, PairedParams):
         "small": {
             "train": {"batch": 8, "steps": 2400, "local_steps": 50},
             "pixels": 96,
-            "learning_rate": 5e-3,
+            "learning_rate": 4e-3,
             "augment": 0.07,
             "augment_gain": 0.1,
         },
