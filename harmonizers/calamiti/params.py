@@ -77,8 +77,8 @@ class CalamitiParams(TrainedParams, PairedParams):
             "train": {"batch": 8, "steps": 2400, "local_steps": 50},
             "pixels": 96,
             "learning_rate": 4e-3,
-            "augment": 0.07,
-            "augment_gain": 0.1,
+            "augment": 0.1,
+            "augment_gain": 0.25,
         },
         "tiny": {
             "train": {
