@@ -312,7 +312,7 @@ def test_idle_round_and_status(running: Running) -> None:
     order = submit_check(federation.server, rounds=2, wait=30.0)
     outcome = federation.finished(order)
     assert outcome["versions"] == dict.fromkeys(federation.sites, __version__)
-    assert median(outcome["seconds"]) < 4.0
+    assert median(outcome["seconds"]) < 5.5
     printed = succeeded("server", "status", federation.server.path)
     assert "superlink runs" in printed
     assert "superexec runs" in printed
