@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -307,12 +306,13 @@ def test_coordinator_killed_and_started_again(running: Running, tmp_path: Path) 
 
 def test_idle_round_and_status(running: Running) -> None:
     """Catches Flower's literal waits of three seconds, back through a change of the pinned version:
-    a stock round takes 6 s. The benchmark measures it; this is generous, the machine is shared."""
+    a stock round takes 6 s, every one. The benchmark measures it; the machine is shared, so the
+    faster of two counts."""
     federation = running.federation
     order = submit_check(federation.server, rounds=2, wait=30.0)
     outcome = federation.finished(order)
     assert outcome["versions"] == dict.fromkeys(federation.sites, __version__)
-    assert median(outcome["seconds"]) < 5.5
+    assert min(outcome["seconds"]) < 4.0
     printed = succeeded("server", "status", federation.server.path)
     assert "superlink runs" in printed
     assert "superexec runs" in printed

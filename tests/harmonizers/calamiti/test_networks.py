@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from motet.harmonizers.calamiti.curves import curved, wandering
+from motet.harmonizers.calamiti.layers import evened
 from motet.harmonizers.calamiti.losses import Losses, pairs
 from motet.harmonizers.calamiti.networks import Calamiti, detail_of
 from motet.harmonizers.calamiti.params import CalamitiParams
@@ -159,6 +160,18 @@ def test_what_lies_beside_the_brain_changes_nothing_within_it() -> None:
         for x in (pair.x.expand(-1, 8, -1, -1), beside.expand(-1, 8, -1, -1))
     ]
     assert torch.allclose(*normed)
+
+
+def test_a_smooth_gain_is_no_anatomy() -> None:
+    """Catches an anatomy encoder that sees the scanner's shading."""
+    seen, _ = batch()
+    x, brain = seen["x"][:, :1], seen["brain"][:, None].double()
+    gain = torch.linspace(0.8, 1.25, 32, dtype=torch.float64)
+    plain = evened(x, brain, 9)
+    apart = (evened(gain * x, brain, 9) - plain).square().sum() / plain.square().sum()
+    assert apart < 0.02
+    assert ((gain * x - x).square().sum() / x.square().sum()) > 0.01
+    assert (plain[brain == 0] == 0).all()
 
 
 def test_curves_keep_nothing_at_nothing_and_the_monotone_one_its_order() -> None:
