@@ -83,6 +83,11 @@ def _phase(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
             envelope.phase, body.arrays, run=envelope.run, panels=asked["panels"]
         )
         return worker.leave(Body(document={"seals": beside}, arrays=arrays), to=envelope)
+    if "seal" in asked:
+        arrays, beside = worker.planned(envelope.plan).sealed(
+            envelope.phase, body.arrays, run=envelope.run, keys=asked["seal"]
+        )
+        return worker.leave(Body(document=dict(beside), arrays=arrays), to=envelope)
     keys = asked.get("keys")
     if keys is None:
         arrays = worker.phase(envelope.phase, body.arrays, envelope.plan, run=envelope.run)

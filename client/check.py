@@ -47,7 +47,7 @@ def of_data(data: Path, site: str) -> str:
         said = ", ".join(f"{count} {suffix}" for suffix, count in sorted(contrasts.items()))
         masked = sum(find_mask(data, image) is not None for image in images)
         return (
-            f"Data: {len(here.people)} people, images: {said}, {len(set(here.batches))} batch(es). "
+            f"Data: {len(here.people)} people, images: {said}, {len(here.batches_of(here.people))} batch(es). "
             f"{masked} of {len(images)} have a brain mask. "
             + (
                 f"{len(problems)} cannot be used: {listed(problems, at_most=3)}."

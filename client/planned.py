@@ -19,6 +19,7 @@ from motet.client.keyed import Keyed, keyed
 from motet.client.local_site import LocalSite
 from motet.client.masking import Masking, Summing, Veil
 from motet.client.permission import Permission
+from motet.client.sealing import Sealing, opened, sealing
 from motet.errors import PlanError, ProtocolError
 from motet.phases import Local, Phase, Publish, Sum
 from motet.plan import Plan
@@ -80,6 +81,8 @@ class Planned:
         held = isinstance(phase, Sum) and phase.read_by == "holders"
         if held or self.plan.masks(phase):
             raise ProtocolError(f"The sum '{path}' is masked by the plan.", site=self.site.name)
+        if isinstance(phase, Publish) and phase.sealed:
+            raise ProtocolError(f"'{path}' is sealed by the plan.", site=self.site.name)
         return self._do(phase, path, shared, run)
 
     def masked(
@@ -132,11 +135,37 @@ class Planned:
         arrays = veil.phase.at_site(self.site, shared)
         return self._release(arrays, veil.phase, path, shared, run, veil), veil.beside
 
+    def sealed(
+        self, path: str, shared: Arrays, *, run: str, keys: Any
+    ) -> tuple[Arrays, Mapping[str, Any]]:
+        """Do one phase and return what may leave, sealed for its recipient, and its salt."""
+        phase = self._sealed_phase(path)
+        veil = sealing(
+            keys,
+            shared,
+            masking=self.masking,
+            run=run,
+            plan=self.plan,
+            phase=phase,
+            path=path,
+            sender=self.site.name,
+        )
+        return self._do(phase, path, shared, run, veil), veil.beside
+
+    def _sealed_phase(self, path: str) -> Publish:
+        phase = self.plan.phase_at(path)
+        if not isinstance(phase, Publish) or not phase.sealed:
+            raise ProtocolError(f"'{path}' is not sealed by the plan.", site=self.site.name)
+        return phase
+
     def conclude(self, path: str, arrays: Arrays, *, run: str, document: Any) -> None:
-        """Read the sums of this site's travelers and keep what is concluded from them."""
+        """Keep what was made for this site alone: sums of its travelers, or what is sealed."""
         if not isinstance(document, dict):
             raise ProtocolError("Sums came without their seals.", site=self.site.name)
         shared = of_key(arrays, SHARED)
+        if isinstance(self.plan.phase_at(path), Publish):
+            self._deliver(path, arrays, shared, run=run, document=document)
+            return
         sums = self._keyed(path, shared, run=run, panels=document.get("panels"))
         seals = read_seals(document.get("seals"), tuple(sums.panels))
         found = sums.phase.at_coordinator(
@@ -144,6 +173,20 @@ class Planned:
         )
         self._undo(path)
         self.site.keep.update({name: np.asarray(array) for name, array in found.items()})
+        self.keep.commit(path)
+
+    def _deliver(
+        self, path: str, arrays: Arrays, shared: Arrays, *, run: str, document: Any
+    ) -> None:
+        """Keep what other sites sealed for this one."""
+        phase = self._sealed_phase(path)
+        if phase.to.site != self.site.name:
+            raise ProtocolError(f"'{path}' is not for this site.", site=self.site.name)
+        asked = {"masking": self.masking, "run": run, "plan": self.plan, "path": path}
+        found = opened(document, arrays, shared, phase=phase, **asked)
+        self._undo(path)
+        self.keep.roll_back()
+        self.site.keep.update(found)
         self.keep.commit(path)
 
     def _keyed(self, path: str, shared: Arrays, *, run: str, panels: Any) -> Keyed:
@@ -190,7 +233,7 @@ class Planned:
             )
 
     def _do(
-        self, phase: Phase, path: str, shared: Arrays, run: str, veil: Veil | None = None
+        self, phase: Phase, path: str, shared: Arrays, run: str, veil: Behind | None = None
     ) -> Arrays:
         name = self.site.name
         if not self.plan.takes_part(name, phase):
@@ -224,7 +267,7 @@ class Planned:
         return InPrivate(plan=self.plan, site=self.site, gate=self.gate, drawn=self.drawn)
 
     def _judged(
-        self, phase: Phase, path: str, shared: Arrays, run: str, veil: Veil | None
+        self, phase: Phase, path: str, shared: Arrays, run: str, veil: Behind | None
     ) -> Arrays:
         """Do one phase of the evaluation. It changes nothing: it can be done again at any time."""
         if self.judging is None:

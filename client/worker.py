@@ -195,7 +195,7 @@ class SiteWorker:
         assert self._study is not None
         self._asked(run.plan, self._study.public())
         run.permission.approved()
-        mine = [p for p in done if run.plan.takes_part(self.name, run.plan.phase_at(p))]
+        mine = [p for p in done if run.plan.keeps(self.name, run.plan.phase_at(p))]
         masking = self._masking
         told = {"sum_key": masking.key.public.hex(), "alone": masking.alone}
         if mine:

@@ -9,7 +9,7 @@ from typing import Any
 from motet.errors import ProtocolError
 from motet.evaluation.steps import PRIVATE
 from motet.flower.records import Body
-from motet.phases import UNTOLD, Phase, Sum
+from motet.phases import UNTOLD, Phase, Publish, Sum
 from motet.plan import Plan
 from motet.releases import Arrays, ArraySpec, violations
 from motet.scale import Bounds
@@ -18,6 +18,7 @@ from motet.secure.declared import masked_specs
 from motet.secure.held import SHARED, TOTAL, Held, of_key, read_seals, seals_document, with_key
 from motet.secure.panel import Panel
 from motet.secure.party import Masked, Revealed
+from motet.secure.sealed import SEALED, read_salt, salt_document, sealed_specs
 from motet.secure.wire import (
     keys_document,
     read_masked,
@@ -190,7 +191,7 @@ class Asking:
         body = Body(document={"panels": _of_panels(panels)}, arrays=told)
         accepted = self._ask(body, check)
         for site, reply in accepted.items():
-            self.received.arrays(site, phase, self.path, reply.arrays, masked=True)
+            self.received.arrays(site, phase, self.path, reply.arrays)
         return {
             key: Held(
                 panel=panel,
@@ -217,6 +218,49 @@ class Asking:
         )
         if replies.failed:
             raise SitesLostError(replies.failed)
+
+    def sealed(self, phase: Phase, shared: Arrays) -> Mapping[str, tuple[Arrays, bytes]]:
+        """What the sites of a phase sealed for its recipient."""
+        assert isinstance(phase, Publish)
+        specs, salts = sealed_specs(phase.releases, self.sizes), dict[str, bytes]()
+
+        def check(site: str, body: Body) -> str:
+            if code := self._check(site, body, specs):
+                return code
+            try:
+                salts[site] = read_salt(_part(body, "salt"))
+            except ProtocolError:
+                return "invalid-reply"
+            return ""
+
+        document = {"seal": keys_document(self._ends(phase))}
+        accepted = self._ask(Body(document=document, arrays=_told(shared)), check)
+        for site, body in accepted.items():
+            self.received.arrays(site, phase, self.path, body.arrays)
+        return {site: (body.arrays, salts[site]) for site, body in accepted.items()}
+
+    def deliver(
+        self, phase: Phase, shared: Arrays, sealed: Mapping[str, tuple[Arrays, bytes]]
+    ) -> None:
+        """Hand the recipient what is sealed for it."""
+        assert isinstance(phase, Publish)
+        document = {
+            "keys": keys_document(self._ends(phase)),
+            "salts": {site: salt_document(salt) for site, (_, salt) in sorted(sealed.items())},
+        }
+        arrays = with_key(_told(shared), SHARED)
+        for site, (own, _) in sealed.items():
+            arrays |= with_key(own, f"{SEALED}/{site}")
+        body = Body(document=document, arrays=arrays)
+        replies = self.exchange.ask(
+            "query.conclude", (phase.to.site,), body, plan=self.plan.hash, phase=self.path
+        )
+        if replies.failed:
+            raise SitesLostError(replies.failed)
+
+    def _ends(self, phase: Publish) -> dict[str, bytes]:
+        """Public keys of the sites of a sealed release, and of its recipient."""
+        return {site: self.keys[site] for site in (*self.sites, phase.to.site)}
 
     def _panels(self, shared: str) -> dict[str, Panel]:
         return {

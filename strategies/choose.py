@@ -14,6 +14,7 @@ from motet.strategies.local import local
 from motet.strategies.plain_sum import plain_sum
 from motet.strategies.publish import publish
 from motet.strategies.rounds import Strategy
+from motet.strategies.sealed_publish import sealed_publish
 from motet.strategies.secure_sum import secure_sum
 from motet.training.phase import Train
 
@@ -27,6 +28,8 @@ def strategy_for(phase: Phase, plan: Plan) -> Strategy:
         return exact if phase.options.mode == "exact" else TRAINED[phase.options.server]
     if isinstance(phase, Sum) and phase.read_by == "holders":
         return keyed_sum
+    if isinstance(phase, Publish) and phase.sealed:
+        return sealed_publish
     return secure_sum if plan.masks(phase) else STRATEGIES[type(phase)]
 
 
@@ -61,8 +64,8 @@ def check_runnable(plan: Plan) -> None:
             asks = f"{phase.on} people and {phase.reads} values"
         elif isinstance(phase, Sum) and (phase.key or phase.read_by == "holders"):
             asks = "a keyed sum that the coordinator reads, or holders without a key"
-        elif isinstance(phase, Publish) and phase.sealed:
-            asks = "sealed releases"
+        elif isinstance(phase, Publish) and phase.sealed and not phase.to.site:
+            asks = "a sealed release to nobody"
         if asks:
             raise PlanError(
                 f"The phase '{phase.name}' of '{plan.method}' needs {asks}, which this version "

@@ -79,3 +79,13 @@ class InPlace:
     def hand(self, phase: Phase, shared: Arrays, held: Mapping[str, Held], /) -> None:
         """Nobody holds a key here."""
         raise PlanError("Nobody holds a key in one process.")
+
+    def sealed(self, phase: Phase, shared: Arrays, /) -> Mapping[str, tuple[Arrays, bytes]]:
+        """Nothing is sealed here."""
+        raise PlanError(f"'{phase.name}' is sealed: its sites are asked over a federation.")
+
+    def deliver(
+        self, phase: Phase, shared: Arrays, sealed: Mapping[str, tuple[Arrays, bytes]], /
+    ) -> None:
+        """Nothing is sealed here."""
+        raise PlanError("Nothing is sealed in one process.")

@@ -64,6 +64,16 @@ class Ask(Protocol):
         """One round: every holder gets the sums of its keys, and concludes from them."""
         ...
 
+    def sealed(self, phase: Phase, shared: Arrays, /) -> Mapping[str, tuple[Arrays, bytes]]:
+        """One round: site -> what it sealed for the recipient, and its salt."""
+        ...
+
+    def deliver(
+        self, phase: Phase, shared: Arrays, sealed: Mapping[str, tuple[Arrays, bytes]], /
+    ) -> None:
+        """One round: the recipient gets what is sealed for it, and keeps what it opens."""
+        ...
+
 
 Strategy = Callable[[Any, Ask, Arrays], Arrays]
 """``(phase, ask, shared) -> additions`` to the shared model."""

@@ -239,8 +239,8 @@ def _alone(
         data, site=site, covariates=_requests(shared.schema), batch=shared.params.batch
     )
     labels = {name.removeprefix("sub-") for name in participants}
-    asked = {p: b for p, b in zip(here.people, here.batches, strict=True) if _label(p) in labels}
-    return list(asked) if set(asked.values()) <= set(own.batches) else []
+    asked = [person for person in here.people if _label(person) in labels]
+    return asked if here.batches_of(asked) <= set(own.batches) else []
 
 
 def _label(person: str) -> str:

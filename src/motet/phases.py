@@ -200,7 +200,8 @@ class Publish(Phase):
 
     The result is ``shared["<site>/<name>"]``, or what `at_coordinator` makes of
     ``(published, shared)``, where `published` has these keys. With `sealed` the coordinator
-    relays ciphertext and `at_coordinator` must be None.
+    relays ciphertext, `at_coordinator` must be None, and the result is the recipient's alone:
+    ``site.keep["<site>/<name>"]`` there.
     """
 
     arrays: tuple[ArraySpec, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ from motet.describe import describe
 from motet.errors import PlanError, StudyFileError
 from motet.evaluation.steps import evaluation_steps
 from motet.harmonizer import Harmonizer, Params
-from motet.phases import Agree, Phase, Repeat, Step, Sum, walk
+from motet.phases import Agree, Phase, Publish, Repeat, Step, Sum, walk
 from motet.plan_checks import check_bounds, check_splines, check_steps, largest_sizes
 from motet.registry import methods
 from motet.releases import Arrays, ArraySpec, Leaves, bind, nbytes
@@ -21,6 +21,7 @@ from motet.scale import Bounds
 from motet.schema import Schema
 from motet.secure.circle import FEWEST
 from motet.secure.declared import masked_specs
+from motet.secure.sealed import sealed_specs
 from motet.store import json_hash
 from motet.training.asked import as_asked
 from motet.training.exchange import exchange_at, split_path
@@ -115,6 +116,8 @@ class Plan:
 
     def takes_part(self, site: str, phase: Phase) -> bool:
         """Whether `site` is asked in a phase: an unseen one in those of the evaluation only."""
+        if isinstance(phase, Publish) and phase.sealed and phase.to.site == site:
+            return False  # nobody seals anything for itself
         if phase.who.site:
             return phase.who.site == site
         if phase.who.holders:
@@ -126,6 +129,11 @@ class Plan:
         sites = {*self.schema.sites, *self.unseen}
         return tuple(sorted(site for site in sites if self.takes_part(site, phase)))
 
+    def keeps(self, site: str, phase: Phase) -> bool:
+        """Whether a phase leaves something at a site: it takes part, or is sent what is sealed."""
+        sealed = isinstance(phase, Publish) and phase.sealed and phase.to.site == site
+        return sealed or self.takes_part(site, phase)
+
     @property
     def holders(self) -> dict[str, tuple[str, ...]]:
         """Key of a traveler -> sites of the sums of this person: two or more."""
@@ -134,7 +142,10 @@ class Plan:
     @property
     def needs_keys(self) -> bool:
         """Whether sites have to know each other's public keys."""
-        return self.secure or any(isinstance(p, Sum) and p.key for p in self.phases)
+        return self.secure or any(
+            (isinstance(p, Sum) and p.key) or (isinstance(p, Publish) and p.sealed)
+            for p in self.phases
+        )
 
     def masks(self, phase: Phase) -> bool:
         """Whether what sites send in a phase is masked."""
@@ -254,7 +265,7 @@ class Plan:
         sizes = dict(self.schema.sizes)
         for phase, times in walk((*self.steps, *self.evaluation)):
             for spec in phase.releases:
-                sent = masked_specs((spec,))[0] if self.masks(phase) else spec
+                sent = self._sent(phase, spec, sizes)
                 yield Release(
                     phase=phase.name,
                     spec=spec,
@@ -266,6 +277,14 @@ class Plan:
                     key=phase.key if isinstance(phase, Sum) else "",
                 )
             sizes |= largest_sizes(phase, sizes)
+
+    def _sent(self, phase: Phase, spec: ArraySpec, sizes: Mapping[str, int]) -> ArraySpec:
+        """An array as it is on its way: behind masks, sealed, or as it is."""
+        if self.masks(phase) or (isinstance(phase, Sum) and phase.read_by == "holders"):
+            return masked_specs((spec,))[0]
+        if isinstance(phase, Publish) and phase.sealed:
+            return sealed_specs((spec,), sizes)[0]
+        return spec
 
 
 def _parse_turn(turn: str) -> tuple[str, int]:

@@ -64,6 +64,8 @@ def _check_published(phase: Publish, schema: Schema) -> None:
         raise PlanError(f"Phase '{phase.name}' is sealed: the coordinator cannot read it.")
     if phase.sealed and not phase.to.site:
         raise PlanError(f"Phase '{phase.name}' is sealed, but to no site.")
+    if phase.sealed and phase.who.site == phase.to.site:
+        raise PlanError(f"Phase '{phase.name}' is sealed by its recipient.")
 
 
 def check_splines(params: Params, schema: Schema) -> None:

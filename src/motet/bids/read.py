@@ -3,6 +3,8 @@
 A site's folder holds::
 
     participants.tsv   participant_id, covariates and, where the site has several, the batch column
+    sub-*/sub-*_sessions.tsv   optional: session_id and the batch column, where a person's sessions
+                       were on several scanners
     travelers.tsv      optional: traveler_id (a key that sites agreed on), participant_id, consent
     features.tsv       participant_id, optional session_id, then one column a feature
     features.json      optional BIDS sidecar: {"thickness_lh": {"Units": "mm"}, ...}
@@ -18,7 +20,7 @@ A missing value is n/a, NaN, nan, NA, N/A or an empty cell.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +32,7 @@ from motet.bids.checks import Place, check_labels, check_name, check_people
 from motet.bids.covariates import CovariateRequest, Sort, level, resolve
 from motet.bids.features import PERSON, read_measures
 from motet.bids.memory import from_arrays
+from motet.bids.sessions import Visits, label_of, read_visits
 from motet.bids.table import Table
 from motet.bids.telling import refuse_identifier, refuse_telling
 from motet.bids.travelers import Travelers, read_travelers
@@ -47,7 +50,7 @@ __all__ = [
 
 BATCH = "scanner"
 INPUTS = ("participants.tsv", "features.tsv", "features.npy", "features.json", "travelers.tsv")
-IMAGES = ("sub-*/*/*.nii*", "sub-*/ses-*/*/*.nii*")
+IMAGES = ("sub-*/*/*.nii*", "sub-*/ses-*/*/*.nii*", "sub-*/*_sessions.tsv")
 MASKS = (
     "derivatives/*/sub-*/*/*_mask.nii*",
     "derivatives/*/sub-*/ses-*/*/*_mask.nii*",
@@ -87,7 +90,7 @@ def read_site(
     folder = Path(folder)
     here = read_people(folder, site=site, covariates=covariates, batch=batch)
     measures = read_measures(folder, here.people, site=site)
-    rows, batches = here.rows_of(measures.people)
+    rows, batches = here.rows_of(measures.people, measures.sessions)
     return assembled(
         Table,
         place=measures.place,
@@ -108,7 +111,10 @@ def read_site(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SitePeople:
-    """participants.tsv of a site: who is there, with covariates and batch, one row a person."""
+    """participants.tsv of a site: who is there, with covariates and batch, one row a person.
+
+    ``visits`` has the batches of sessions that were on other scanners.
+    """
 
     people: list[str]
     covariates: pd.DataFrame
@@ -116,13 +122,25 @@ class SitePeople:
     batches: list[str]
     participants: pd.DataFrame
     travelers: Travelers
+    visits: Visits
 
-    def rows_of(self, people: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    def rows_of(
+        self, people: Sequence[str], sessions: Sequence[str] | None = None
+    ) -> tuple[pd.DataFrame, list[str]]:
         """Covariates and batch of these people, one after another; a person may come twice."""
         row_of = {name: i for i, name in enumerate(self.people)}
         index = np.array([row_of[name] for name in people], dtype=np.intp)
         rows = self.covariates.iloc[index].reset_index(drop=True)
-        return rows, [self.batches[i] for i in index]
+        visits = [label_of(name) for name in sessions or [""] * len(people)]
+        return rows, [
+            self.visits.get(person, {}).get(visit, self.batches[i])
+            for person, visit, i in zip(people, visits, index.tolist(), strict=True)
+        ]
+
+    def batches_of(self, people: Collection[str]) -> set[str]:
+        """All batches that these people were scanned in."""
+        own = {b for p, b in zip(self.people, self.batches, strict=True) if p in people}
+        return own.union(*(self.visits.get(person, {}).values() for person in people))
 
 
 def read_people(
@@ -144,11 +162,13 @@ def read_people(
     )
     participants = pd.DataFrame(text.rows, columns=list(text.header), dtype="str")
     participants[PERSON] = people
+    visits = read_visits(folder, people, batch, site=site)
     return SitePeople(
         people=people,
         covariates=frame,
         kinds=kinds,
-        batches=_batches(text, batch, people),
+        batches=_batches(text, batch, people, visits),
+        visits=visits,
         participants=participants,
         travelers=read_travelers(folder, people, site=site),
     )
@@ -168,8 +188,11 @@ def _participants(path: Path, site: str) -> tuple[TextTable, list[str]]:
     return text, people
 
 
-def _batches(text: TextTable, column: str, people: Sequence[str]) -> list[str]:
-    """Return the batch of every person of participants.tsv."""
+def _batches(text: TextTable, column: str, people: Sequence[str], visits: Visits) -> list[str]:
+    """Return the batch of every person of participants.tsv.
+
+    Who has a scanner for every session needs none there: the first session's stands for it.
+    """
     place = text.place
     refuse_identifier(column, "batch", place=place)
     if column not in text.header:
@@ -184,6 +207,9 @@ def _batches(text: TextTable, column: str, people: Sequence[str]) -> list[str]:
             column=column,
         )
     names = [level(cell) for cell in text.column(column)]
+    for row, who in enumerate(people):
+        if is_missing(names[row]) and who in visits:
+            names[row] = next(iter(visits[who].values()), names[row])
     missing = [who for who, name in zip(people, names, strict=True) if is_missing(name)]
     if missing:
         raise place.error(

@@ -100,8 +100,8 @@ def open_images(
     _say_of_masks(scans, say)
     _say_of_others(folder, here.people, say)
     people = [one.person for one in found]
-    covariates_of, batch_of = here.rows_of(people)
     sessions = [f"ses-{one.session}" if one.session else "" for one in found]
+    covariates_of, batch_of = here.rows_of(people, sessions)
     if any(sessions) and not all(sessions):
         without = next(one for one in found if not one.session)
         raise Place(site=site, file=without.file).error(

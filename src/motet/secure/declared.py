@@ -24,8 +24,11 @@ def masked_specs(specs: Sequence[ArraySpec]) -> tuple[ArraySpec, ...]:
 
 
 def _width(spec: ArraySpec) -> str:
-    """What has 32 bits or fewer stays at 32: masking must not double what is sent."""
-    return "uint32" if np.dtype(spec.dtype).itemsize <= 4 else "uint64"
+    """What has 16 or 32 bits keeps them: masking must not double what is sent."""
+    dtype = np.dtype(spec.dtype)
+    if dtype.itemsize == 2:
+        return "uint16"
+    return "uint32" if dtype.itemsize <= 4 else "uint64"
 
 
 def _exponent(spec: ArraySpec, bounds: Bounds, sites: int) -> NDArray[np.int64] | int:

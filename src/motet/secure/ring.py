@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from motet.errors import SecureSumError
 
 Ring = NDArray[Any]
-"""uint64, or uint32 for counts of 32 bits."""
+"""uint64; uint32 or uint16 for what has so many bits."""
 Float = NDArray[np.float64]
 
 BITS = 62
@@ -29,7 +29,7 @@ def exponents(bounds: Float, sites: int, *, dtype: str = "uint64") -> NDArray[np
         Public: no site's entry is larger, in absolute value.
     sites : int
         How many are summed at most.
-    dtype : {"uint64", "uint32"}
+    dtype : {"uint64", "uint32", "uint16"}
         The ring: the room is that of its integers.
     """
     with np.errstate(divide="ignore"):
@@ -54,8 +54,9 @@ def to_ring(
         Of :func:`exponents`.
     sites : int
         How many are summed at most: each has its part of the room.
-    dtype : {"uint64", "uint32"}
-        ``uint32`` for integers of 32 bits, and for numbers that need 24 only.
+    dtype : {"uint64", "uint32", "uint16"}
+        ``uint32`` for integers of 32 bits, and for numbers that need 24 only; ``uint16`` for
+        numbers that need 10.
 
     Raises
     ------

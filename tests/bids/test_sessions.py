@@ -1,0 +1,61 @@
+"""A person whose sessions were on several scanners."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from motet.bids.read import fingerprint, read_site
+from motet.errors import DataError
+
+
+def site(folder: Path, sessions: str, participants: str = "n/a") -> Path:
+    (folder / "sub-T1").mkdir(parents=True)
+    (folder / "participants.tsv").write_text(
+        f"participant_id\tscanner\nsub-T1\t{participants}\nsub-2\tprisma\nsub-3\tprisma\n"
+    )
+    (folder / "features.tsv").write_text(
+        "participant_id\tsession_id\tf\nsub-T1\tses-a\t1.5\nsub-T1\tses-b\t2.5\n"
+        "sub-2\tses-a\t3\nsub-3\tses-a\t4\n"
+    )
+    if sessions:
+        (folder / "sub-T1" / "sub-T1_sessions.tsv").write_text(sessions)
+    return folder
+
+
+def test_every_session_has_its_scanner(tmp_path: Path) -> None:
+    """Catches a traveler's scans that are all taken for those of one scanner."""
+    home = site(tmp_path, "session_id\tscanner\nses-a\tprisma\nses-b\ttrio\n")
+    table = read_site(home, site="hub", covariates={})
+    assert table.batch.tolist() == ["prisma", "trio", "prisma", "prisma"]
+    assert table.batches == ("prisma", "trio")
+
+
+def test_without_the_column_it_is_the_persons(tmp_path: Path) -> None:
+    """Catches a file of sessions, which BIDS has for other things, that changes a batch."""
+    home = site(tmp_path, "session_id\tacq_time\nses-a\t2020\n", participants="trio")
+    table = read_site(home, site="hub", covariates={})
+    assert table.batch.tolist() == ["trio", "trio", "prisma", "prisma"]
+
+
+@pytest.mark.parametrize(
+    ("sessions", "words"),
+    [
+        ("session_id\tscanner\nses-a\tprisma\nses-b\tn/a\n", "session b is not known"),
+        ("session_id\tscanner\nses-a\tprisma\nses-a\ttrio\n", "session a is listed twice"),
+        ("", "batch of sub-T1 is not known"),
+    ],
+)
+def test_refused(sessions: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=words):
+        read_site(site(tmp_path, sessions), site="hub", covariates={})
+
+
+def test_another_scanner_is_other_data(tmp_path: Path) -> None:
+    """Catches a run that goes on from what it kept of another scanner's scans."""
+    home = site(tmp_path, "session_id\tscanner\nses-a\tprisma\nses-b\ttrio\n")
+    before = fingerprint(home)
+    file = home / "sub-T1" / "sub-T1_sessions.tsv"
+    file.write_text(file.read_text().replace("trio", "skyra"))
+    assert fingerprint(home) != before
