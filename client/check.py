@@ -46,8 +46,9 @@ def of_data(data: Path, site: str) -> str:
         contrasts = Counter(image.name.suffix for image in images)
         said = ", ".join(f"{count} {suffix}" for suffix, count in sorted(contrasts.items()))
         masked = sum(find_mask(data, image) is not None for image in images)
+        batches = here.batches_of(here.people)
         return (
-            f"Data: {len(here.people)} people, images: {said}, {len(here.batches_of(here.people))} batch(es). "
+            f"Data: {len(here.people)} people, images: {said}, {len(batches)} batch(es). "
             f"{masked} of {len(images)} have a brain mask. "
             + (
                 f"{len(problems)} cannot be used: {listed(problems, at_most=3)}."

@@ -19,7 +19,7 @@ from motet.client.keyed import Keyed, keyed
 from motet.client.local_site import LocalSite
 from motet.client.masking import Masking, Summing, Veil
 from motet.client.permission import Permission
-from motet.client.sealing import Sealing, opened, sealing
+from motet.client.sealing import opened, sealing
 from motet.errors import PlanError, ProtocolError
 from motet.phases import Local, Phase, Publish, Sum
 from motet.plan import Plan
@@ -182,8 +182,16 @@ class Planned:
         phase = self._sealed_phase(path)
         if phase.to.site != self.site.name:
             raise ProtocolError(f"'{path}' is not for this site.", site=self.site.name)
-        asked = {"masking": self.masking, "run": run, "plan": self.plan, "path": path}
-        found = opened(document, arrays, shared, phase=phase, **asked)
+        found = opened(
+            document,
+            arrays,
+            shared,
+            masking=self.masking,
+            run=run,
+            plan=self.plan,
+            phase=phase,
+            path=path,
+        )
         self._undo(path)
         self.keep.roll_back()
         self.site.keep.update(found)

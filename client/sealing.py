@@ -128,8 +128,16 @@ def opened(
     found: dict[str, Any] = {}
     sizes = plan.sizes(shared)
     for site in senders:
-        asked = {"masking": masking, "run": run, "plan": plan, "phase": phase, "path": path}
-        one = sealing(document.get("keys"), shared, sender=site, **asked)
+        one = sealing(
+            document.get("keys"),
+            shared,
+            masking=masking,
+            run=run,
+            plan=plan,
+            phase=phase,
+            path=path,
+            sender=site,
+        )
         sealed = of_key(of_key(arrays, SEALED), site)
         opened = one.seal.open(masking.key, read_salt(salts[site]), sealed, one.specs, sizes)
         if wrong := violations(opened, one.specs, sizes):

@@ -115,7 +115,7 @@ def test_the_recipient_alone_reads_it() -> None:
 
 def test_the_ledger_and_the_plan_say_what_left(tmp_path: Path) -> None:
     """Catches a sealed release that is written down as what it was before, or not at all."""
-    sites, outcome = ran(study(), folder=tmp_path)
+    _, outcome = ran(study(), folder=tmp_path)
     entry = released(tmp_path / FROM)[-1]
     assert (entry["phase"], entry["class"]) == ("unit_of_b1", "published")
     assert {a["name"]: a["bytes"] for a in entry["arrays"]} == {"unit": 8 * P + 16, "steps": 24}
@@ -180,7 +180,7 @@ def from_nobody(envelope: Envelope, body: Body) -> RecordDict:
     ],
 )
 def test_a_coordinator_that_meddles(site: str, action: str, change: Any, code: str) -> None:
-    """Catches a release in clear because somebody asked for one, and what was changed on its way."""
+    """Catches a release in clear because somebody asked for one, and what was changed."""
     made = study()
 
     def meddled(envelope: Envelope, body: Body) -> RecordDict:
