@@ -109,7 +109,14 @@ def harmonized(
     if not known.all():
         index, part = np.flatnonzero(~known), table.where(~known)
         own = joined(
-            part, method=method, params=params, schema=schema, shared=shared, seed=seed, say=say
+            part,
+            method=method,
+            params=params,
+            schema=schema,
+            shared=shared,
+            seed=seed,
+            say=say,
+            known=model,
         )
         for rows, values in _applied(method, params, part, own, shared, schema, workers):
             _refuse_infinite(values, part, rows)
@@ -176,8 +183,12 @@ def joined(
     shared: Arrays,
     seed: int = 0,
     say: Callable[[str], None] = silent,
+    known: SiteModel | None = None,
 ) -> SiteModel:
     """The model of batches that the shared model does not know, from their people alone.
+
+    Where the site has a model of its own, `known`, it is found in ``site.keep`` as
+    ``model/<name>``.
 
     Raises
     ------
@@ -190,7 +201,8 @@ def joined(
             f"({listed(unseen.batches)}).",
             site=unseen.site,
         )
-    site = LocalSite(name=unseen.site, schema=schema, data=unseen, seed=seed, say=say)
+    kept = {} if known is None else {f"model/{n}": np.asarray(a) for n, a in known.arrays.items()}
+    site = LocalSite(name=unseen.site, schema=schema, data=unseen, seed=seed, say=say, keep=kept)
     _do(method.join(params, schema), site, shared)
     own = method.site_model(params, site, shared)
     what = (

@@ -21,7 +21,7 @@ from motet.errors import PlanError
 Arrays = Mapping[str, NDArray[Any]]
 Dim = int | str
 DTYPES = (
-    *("float64", "float32", "float16", "int64", "int32", "int8"),
+    *("float64", "float32", "float16", "int64", "int32", "int16", "int8"),
     *("uint64", "uint32", "uint16", "uint8", "bool"),
 )
 

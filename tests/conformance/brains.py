@@ -48,11 +48,14 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
+PAIRED = {"mispel": {"mode": "sites", "travelers": ["T1", "T2"]}}
+"""Methods that learn from travelers: options with which they run."""
+
 METHODS = [n for n in methods().names() if methods().get(n).card.data != "table"]
 BATTERY = [
     pytest.param(name, options, id=f"{name}-{variant}")
     for name in METHODS
-    for variant, options in VARIANTS.get(name, {"default": {}}).items()
+    for variant, options in VARIANTS.get(name, {"default": PAIRED.get(name, {})}).items()
     if "to" not in options
 ]
 BATCHES = {"b0": 6, "b1": 5, "b2": 7}
@@ -90,15 +93,18 @@ def write_brains(
     seed: int = 0,
     dtype: type = np.float64,
     contrasts: Sequence[str] = ("T1w",),
+    travelers: Sequence[str] = (),
 ) -> Path:
-    """A BIDS folder with people of several scanners."""
+    """A BIDS folder with people of several scanners; travelers have a session on each."""
     rng = np.random.default_rng(seed)
     lines = ["participant_id\tage\tsex\tscanner"]
     for k, (batch, n) in enumerate(sorted(batches.items())):
         for i in range(n):
             name, age = f"sub-{batch}{i:02d}", 20 + 60 * rng.random()
             lines.append(f"{name}\t{age:.2f}\t{'FM'[i % 2]}\t{batch}")
-            anat = folder / name / "anat"
+            # Where some have sessions, everybody has.
+            visit = f"{name}_ses-1" if travelers else name
+            anat = folder / visit.replace("_", "/") / "anat"
             anat.mkdir(parents=True)
             header = nib.Nifti1Header()
             header.set_data_dtype(dtype)
@@ -108,16 +114,44 @@ def write_brains(
                 rng.bit_generator.state = state  # the same anatomy
                 data, inside = brain(rng, contrast=contrast, **looks)
                 made = nib.Nifti1Image(data.astype(dtype), AFFINE, header)
-                nib.save(made, anat / f"{name}_{contrast}.nii.gz")
+                nib.save(made, anat / f"{visit}_{contrast}.nii.gz")
             mask = nib.Nifti1Image(inside.astype(np.uint8), AFFINE)
-            nib.save(mask, anat / f"{name}_desc-brain_mask.nii.gz")
+            nib.save(mask, anat / f"{visit}_desc-brain_mask.nii.gz")
+    for key in travelers:
+        lines.append(f"sub-{key}\t50\tF\tn/a")
+        _write_traveler(folder, f"sub-{key}", sorted(batches), dtype)
     (folder / "participants.tsv").write_text("\n".join(lines) + "\n")
+    if travelers:
+        rows = [f"{key}\tsub-{key}\tyes" for key in travelers]
+        header = "traveler_id\tparticipant_id\tconsent"
+        (folder / "travelers.tsv").write_text("\n".join([header, *rows]) + "\n")
     return folder
+
+
+def _write_traveler(folder: Path, name: str, batches: Sequence[str], dtype: type) -> None:
+    """One person's T1w on every scanner, a session each."""
+    header = nib.Nifti1Header()
+    header.set_data_dtype(dtype)
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    rows = ["session_id\tscanner"]
+    for batch in batches:
+        k = int(batch.strip("abcdefghijklmnopqrstuvwxyz") or 9)
+        rng = np.random.default_rng(sum(name.encode()))  # the same anatomy
+        data, inside = brain(rng, age=50, gain=1.0 + 0.35 * k, shift=6.0 * k)
+        anat = folder / name / f"ses-{batch}" / "anat"
+        anat.mkdir(parents=True)
+        stem = f"{name}_ses-{batch}"
+        nib.save(nib.Nifti1Image(data.astype(dtype), AFFINE, header), anat / f"{stem}_T1w.nii.gz")
+        mask = nib.Nifti1Image(inside.astype(np.uint8), AFFINE)
+        nib.save(mask, anat / f"{stem}_desc-brain_mask.nii.gz")
+        rows.append(f"ses-{batch}\t{batch}")
+    (folder / name / f"{name}_sessions.tsv").write_text("\n".join(rows) + "\n")
 
 
 def study_of(method: str, options: Mapping[str, Any], **evaluation: Any) -> Study:
     registered = methods().get(method).card.data == "registered images"
-    params = {**({"registered": True} if registered else {}), **options}
+    paired = PAIRED.get(method, {}) if not options else {}
+    params = {**({"registered": True} if registered else {}), **paired, **options}
     asked = {"metrics": "none", **evaluation}
     plain = Privacy(secure_sum=False)
     trained = issubclass(methods().get(method).params_type, TrainedParams)

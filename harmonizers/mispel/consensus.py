@@ -1,0 +1,187 @@
+"""What the sites that scanned a traveler make together: sums that only they read.
+
+A traveler's embedding is this person's anatomy: six weights give the image back. So a part of a sum
+is hidden from everybody, the sum from everybody who did not scan the person, and each of them has
+to have this person's recorded consent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motet.harmonizers.mispel.params import MispelParams
+from motet.harmonizers.mispel.slices import Shape
+from motet.harmonizers.mispel.training import Bench, Training
+from motet.phases import Sum, Who
+from motet.releases import Arrays, ArraySpec
+from motet.schema import Schema
+from motet.site import Site
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+AT_ONCE = 16
+"""Slices that pass through an encoder together."""
+EXCHANGED = "it is exchanged among the sites that scanned this person, and nobody else can read it"
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """The sums.
+
+    Parameters
+    ----------
+    params : MispelParams
+    schema : Schema
+    """
+
+    params: MispelParams
+    schema: Schema
+
+    def embeddings(self) -> Sum:
+        """The mean embedding of every traveler."""
+        return self._sum(
+            "consensus",
+            ("consensus",),
+            self.params.sent,
+            self.send_embeddings,
+            f"embedding of the traveler's slices, the anatomy of this person: {EXCHANGED}",
+            maps=(self.params.sizes.maps,),
+        )
+
+    def values(self) -> Sum:
+        """The mean harmonized image of every traveler."""
+        return self._sum(
+            "values",
+            ("values",),
+            self.params.sent,
+            self.send_values,
+            f"harmonized slices of the traveler, the anatomy of this person: {EXCHANGED}",
+        )
+
+    def signs(self) -> Sum:
+        """On how many scanners more a pixel is brighter than the mean image than darker."""
+        return self._sum(
+            "signs",
+            ("signs",),
+            "int16",
+            self.send_signs,
+            f"where the traveler's harmonized slices are brighter than their mean: {EXCHANGED}",
+        )
+
+    @property
+    def most(self) -> int:
+        """Scanners of one site, at most."""
+        sites = [batch.site for batch in self.schema.batches]
+        return max(sites.count(site) for site in sites)
+
+    def _sum(
+        self,
+        name: str,
+        arrays: tuple[str, ...],
+        dtype: str,
+        send: Any,
+        meaning: str,
+        maps: tuple[int, ...] = (),
+    ) -> Sum:
+        shape = Shape.of(self.params, self.schema)
+        bound = self.most if name == "signs" else self.params.largest * self.most
+        return Sum(
+            name=name,
+            who=Who(holders="traveler"),
+            key="traveler",
+            read_by="holders",
+            arrays=tuple(
+                ArraySpec(
+                    name=array,
+                    shape=(len(shape), *maps, *shape.compared(self.params.stride)),
+                    dtype=dtype,
+                    support="person",
+                    bound=float(bound),
+                    meaning=meaning,
+                )
+                for array in arrays
+            ),
+            at_site=send,
+            at_coordinator=self.conclude_signs if name == "signs" else self.conclude,
+        )
+
+    def send_embeddings(self, site: Site, shared: Arrays) -> Arrays:
+        """Sum over the site's scanners, of every traveler."""
+        found = {key: z for key, z, _ in self._made(site)}
+        return {f"{key}/consensus": self._sent(z, site) for key, z in found.items()}
+
+    def send_values(self, site: Site, shared: Arrays) -> Arrays:
+        """The same of the images that are made of them."""
+        return {f"{key}/values": self._sent(y, site) for key, _, y in self._made(site)}
+
+    def send_signs(self, site: Site, shared: Arrays) -> Arrays:
+        """Signs of their differences from the mean image."""
+        return {
+            f"{key}/signs": np.sign(y - site.keep[f"values/{key}"][:, None])
+            .sum(axis=1)
+            .astype(np.int16)
+            for key, _, y in self._made(site)
+        }
+
+    def conclude(self, sums: Arrays, shared: Arrays) -> Arrays:
+        """Means over scanners."""
+        dtype = np.float64 if self.params.sent == "float64" else np.float32
+        count = len(self.schema.batches)
+        return {_kept(name): (total / count).astype(dtype) for name, total in sums.items()}
+
+    def conclude_signs(self, sums: Arrays, shared: Arrays) -> Arrays:
+        """Sums, as they are."""
+        return {_kept(name): total.astype(np.int16) for name, total in sums.items()}
+
+    def _sent(self, maps: NDArray[Any], site: Site) -> NDArray[Any]:
+        """Maps of a site's scanners, (slices, K, …), cut to the bound and summed."""
+        most = self.params.largest
+        if (over := np.abs(maps) > most).any():
+            site.warn(
+                f"{over.mean():.2%} of what a traveler's consensus is made of is beyond "
+                f"{most:g} (params.largest) and counts as that."
+            )
+        return np.asarray(np.clip(maps, -most, most).sum(axis=1).astype(self.params.sent))
+
+    def _made(self, site: Site) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
+        """Embeddings (slices, K, maps, h, w) and images (slices, K, h, w) of every traveler."""
+        bench = Training(self.params, self.schema).bench(site)
+        for key in dict.fromkeys(bench.stack.people.tolist()):
+            z, y = made(bench, bench.stack.of(key), self.params)
+            yield key, z, y
+
+
+def _kept(name: str) -> str:
+    """``<key>/<array>`` of a sum, as it is kept: ``<array>/<key>``."""
+    key, _, array = name.partition("/")
+    return f"{array}/{key}"
+
+
+def made(
+    bench: Bench, rows: NDArray[np.intp], params: MispelParams
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """What a bench's units make of some slices, on every `stride`-th pixel."""
+    import torch
+
+    from motet.harmonizers.mispel.losses import embeddings
+    from motet.training.device import steady
+
+    nets, found = bench.networks, list[tuple[NDArray[Any], NDArray[Any]]]()
+
+    def array(maps: Tensor) -> NDArray[Any]:
+        return maps[..., :: params.stride, :: params.stride].to("cpu").numpy()
+
+    with steady(params.train.threads), torch.no_grad():
+        for start in range(0, len(rows), AT_ONCE):
+            part = rows[start : start + AT_ONCE]
+            x = torch.from_numpy(np.array(bench.stack.x[part])).to(nets.device, nets.dtype)
+            there = torch.from_numpy(bench.stack.there[part].astype(np.int8)).to(nets.device)
+            z, y = embeddings(nets.module, {"x": x, "there": there})  # type: ignore[arg-type]
+            found.append((array(z), array(y)))
+    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))  # type: ignore[return-value]

@@ -1,0 +1,138 @@
+"""MISPEL's options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from motet.harmonizers.mispel.sizes import Sizes
+from motet.images.params import RegisteredParams
+from motet.training.options import TrainedParams, TrainOptions
+
+Mode = Literal["hub", "sites", "pairs"]
+SIZES = {
+    "paper": Sizes(),
+    "small": Sizes(widths=(8, 16, 32)),
+    "tiny": Sizes(widths=(2, 2, 3), maps=2),
+}
+USED = ("preset", "mode", "batch", "precision", "threads")
+"""Of the section ``train``: the rest says how networks are exchanged, and no unit is."""
+
+
+class MispelParams(TrainedParams, RegisteredParams):
+    """Options of MISPEL.
+
+    Parameters
+    ----------
+    mode : {"hub", "sites", "pairs"}
+        ``hub``: one site holds all scans of the travelers, trains all units, and seals each for
+        its site. ``sites``: each site holds its own scans; sites that scanned a traveler exchange
+        what this person's embeddings have in common. ``pairs``: one site holds travelers of
+        its own scanner and one other, or several.
+    hub : str
+        The site that holds the travelers' scans, where `mode` is ``hub`` or ``pairs``.
+    travelers : tuple of str
+        Public keys of the people who were scanned on all scanners, as in each site's travelers.tsv.
+        Where each site has its own scans, they have to be named, and to have consented at each.
+        At a hub the default is everybody who was scanned on several scanners.
+    embedding_epochs, harmonization_epochs : int
+        Passes over the slices in step 1 (encoders and decoders) and step 2 (decoders alone).
+    refresh : int
+        Epochs after which the sites make a new consensus; at a hub, after which state is stored.
+    learning_rate : float
+        Of Adam. Default: the preset's.
+    slices : tuple of int, optional
+        First and last axial slice of the template that units are trained on. Default: all.
+    stride : int
+        Where each site has its own scans: pixels between those of which a consensus is made.
+    sent : {"float64", "float32", "float16"}
+        Precision of what it is made of.
+    largest : float
+        Values of embeddings and images beyond this, in units of the brain's mean, leave as this.
+    """
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {"train": {"batch": 4}},
+        "small": {
+            "train": {"batch": 4},
+            "embedding_epochs": 60,
+            "harmonization_epochs": 20,
+            "refresh": 5,
+            "learning_rate": 2e-3,
+        },
+        "tiny": {
+            "train": {"batch": 4, "precision": "float64"},
+            "embedding_epochs": 2,
+            "harmonization_epochs": 2,
+            "refresh": 1,
+            "learning_rate": 1e-3,
+            "stride": 1,
+            "sent": "float64",
+        },
+    }
+
+    mode: Mode = "hub"
+    hub: str = ""
+    travelers: tuple[str, ...] = ()
+    embedding_epochs: int = Field(default=100, ge=1)
+    harmonization_epochs: int = Field(default=100, ge=1)
+    refresh: int = Field(default=10, ge=1)
+    learning_rate: float = Field(default=1e-4, gt=0.0)
+    slices: tuple[int, int] | None = None
+    stride: int = Field(default=2, ge=1, le=8)
+    sent: Literal["float64", "float32", "float16"] = "float16"
+    largest: float = Field(default=16.0, gt=0.0)
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The travelers: what is learned of a scanner is learned of them."""
+        return self.travelers
+
+    @property
+    def keyed(self) -> tuple[str, ...]:
+        """The travelers, where there are sums of each."""
+        return self.travelers if self.mode == "sites" else ()
+
+    @property
+    def sizes(self) -> Sizes:
+        """Of a unit."""
+        return SIZES[self.train.preset]
+
+    @field_validator("travelers")
+    @classmethod
+    def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("a traveler is named twice")
+        return tuple(sorted(value))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_target(cls, value: Any) -> Any:
+        """Refuse what MISPEL cannot do, and options of a training that it has not."""
+        if not isinstance(value, Mapping):
+            return value
+        if value.get("to"):
+            raise ValueError(
+                "MISPEL has no target: everybody is brought to what the scanners have in common. "
+                "Take 'to' out, or choose a method with a target"
+            )
+        given = value.get("train")
+        # A model that is read back has all of them.
+        names = set(given) if isinstance(given, Mapping) else set()
+        if not TrainOptions.model_fields.keys() <= names and (unused := sorted(names - set(USED))):
+            raise ValueError(
+                f"train.{unused[0]} has no effect: units are trained where the scans are, and "
+                "no gradient is exchanged. Take it out; see params.embedding_epochs, "
+                "params.harmonization_epochs and params.refresh"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> MispelParams:
+        if self.slices is not None and not 0 <= self.slices[0] <= self.slices[1]:
+            raise ValueError("slices are the first and the last, from 0: [40, 120]")
+        if self.mode == "sites" and self.hub:
+            raise ValueError("there is a hub where mode is hub or pairs, and mode is sites")
+        return self
