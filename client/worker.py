@@ -162,9 +162,8 @@ class SiteWorker:
         study, table = self._opened(document)
         self._gate.check_method(study.method, study=study.study)
         described = public(table.described, scaled=masked(study, document))
-        keyed = set(parse_params(study).keyed)
-        if holds := sorted(keyed & set(table.travelers) & table.consented):
-            described["holds"] = holds
+        if holds := table.holds(parse_params(study).keyed):
+            described["holds"] = list(holds)
         own = names_digest((*table.features, *table.units))
         if document.get("same_as") == own:
             described = {k: v for k, v in described.items() if k not in ("features", "units")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -76,8 +77,9 @@ def _fitting(study: Study) -> list[str]:
 
 def agreed(study: Study, tables: Mapping[str, Table]) -> Schema:
     """The schema that the sites of these tables agree on."""
+    keyed = parse_params(study).keyed
     return agree(
-        [table.described for table in tables.values()],
+        [replace(table.described, holds=table.holds(keyed)) for table in tables.values()],
         biology=biology(study),
         unseen=study.evaluation.unseen,
     )

@@ -48,7 +48,8 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-PAIRED = {"mispel": {"mode": "sites", "travelers": ["T1", "T2"]}}
+TRAVELERS = ("T1", "T2")
+PAIRED = {"mispel": {"mode": "sites", "travelers": list(TRAVELERS)}}
 """Methods that learn from travelers: options with which they run."""
 
 METHODS = [n for n in methods().names() if methods().get(n).card.data != "table"]
@@ -146,6 +147,13 @@ def _write_traveler(folder: Path, name: str, batches: Sequence[str], dtype: type
         nib.save(mask, anat / f"{stem}_desc-brain_mask.nii.gz")
         rows.append(f"ses-{batch}\t{batch}")
     (folder / name / f"{name}_sessions.tsv").write_text("\n".join(rows) + "\n")
+
+
+def written(folder: Path, method: str, **options: Any) -> Path:
+    """A folder as the method needs it: with travelers, or with two contrasts of everybody."""
+    if method in PAIRED:
+        return write_brains(folder, travelers=TRAVELERS, **options)
+    return write_brains(folder, contrasts=("T1w", "T2w"), **options)
 
 
 def study_of(method: str, options: Mapping[str, Any], **evaluation: Any) -> Study:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -13,18 +14,21 @@ from conformance.brains import (
     APART,
     BATCHES,
     METHODS,
+    PAIRED,
     SHAPE,
     opened,
     run,
     sites,
     study_of,
     write_brains,
+    written,
 )
 from conformance.ledgers import released
 from motet.apply import apply_model
 from motet.client.apply import harmonized
 from motet.errors import ModelError
 from motet.harmonizers._images.alone import ImageByImage
+from motet.phases import Sum
 from motet.plan import model_document
 from motet.registry import methods
 from motet.releases import bind
@@ -33,12 +37,18 @@ from motet.store import load_model, save_model
 from motet.training.options import TrainedParams
 from motet.training.phase import Train
 
-BOTH = ("T1w", "T2w")
-
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_brains(tmp_path_factory.mktemp("brains"), batches=BATCHES, contrasts=BOTH)
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
+    return {
+        paired: written(tmp_path_factory.mktemp("brains"), method, batches=BATCHES)
+        for paired, method in ((False, "nyul"), (True, "mispel"))
+    }
+
+
+@pytest.fixture
+def folder(method: str, folders: dict[bool, Path]) -> Path:
+    return folders[method in PAIRED]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -46,9 +56,7 @@ def test_a_batch_of_one_and_people_one_by_one(method: str, tmp_path: Path) -> No
     """Catches a division by n - 1, a site that is not told that its one person's anatomy is taken
     for the scanner's effect, and a person who is harmonized otherwise beside others than alone."""
     study = study_of(method, {})
-    images = opened(
-        write_brains(tmp_path, batches={"b0": 5, "b1": 1, "b2": 6}, contrasts=BOTH), study
-    )
+    images = opened(written(tmp_path, method, batches={"b0": 5, "b1": 1, "b2": 6}), study)
     result, volumes = run(study, sites(images, {b: b for b in ("b0", "b1", "b2")}))
     assert all(np.isfinite(volume).all() for volume in volumes.values())
     trained = issubclass(methods().get(method).params_type, TrainedParams)
@@ -75,7 +83,7 @@ def test_a_scanner_that_came_later(method: str, folder: Path, tmp_path: Path) ->
     images = opened(folder, study)
     split = {b: images.where(images.batch == b).as_site(b) for b in ("b0", "b1")}
     result, _ = run(study, split)
-    write_brains(tmp_path, batches={"b1": BATCHES["b1"], "later": 4}, seed=0, contrasts=BOTH)
+    written(tmp_path, method, batches={"b1": BATCHES["b1"], "later": 4}, seed=0)
     new = opened(tmp_path, study).as_site("b1")
     said: list[str] = []
     made = {}
@@ -90,7 +98,7 @@ def test_a_scanner_that_came_later(method: str, folder: Path, tmp_path: Path) ->
     ):
         for row, volume in zip(np.arange(len(new))[rows], block, strict=True):
             made[new.who(int(row))] = np.array(volume)
-    assert len(made) == BATCHES["b1"] + 4
+    assert len(made) == len(new)
     assert all(np.isfinite(volume).all() for volume in made.values())
     assert any("later" in words for words in said)
 
@@ -118,12 +126,20 @@ def test_files(method: str, folder: Path, tmp_path: Path) -> None:
     study = study_of(method, {})
     for k, site in enumerate(("b0", "b1", "new")):
         dtype = (np.float64, np.int16, np.float32)[k]
-        write_brains(tmp_path / site, batches={site: 4}, seed=k, dtype=dtype, contrasts=BOTH)
+        written(tmp_path / site, method, batches={site: 4}, seed=k, dtype=dtype)
     paths = {site: tmp_path / site for site in ("b0", "b1")}
     result = simulate(study.model_copy(update={"sites": paths}), out=tmp_path / "out")
-    applied = apply_model(tmp_path / "out", tmp_path / "new", tmp_path / "applied")
+    whose = ""
+    if method in PAIRED:
+        # Nobody there was scanned together with the others: people of a known scanner are.
+        with pytest.raises(ModelError, match="no unit of scanner 'new'"):
+            apply_model(tmp_path / "out", tmp_path / "new", tmp_path / "applied")
+        shutil.rmtree(tmp_path / "new")
+        write_brains(tmp_path / "new", batches={"b1": 4}, seed=2, dtype=np.float32)
+        whose = "b1"
+    applied = apply_model(tmp_path / "out", tmp_path / "new", tmp_path / "applied", site=whose)
     assert applied.people == 4
-    apply_model(tmp_path / "out", tmp_path / "new", tmp_path / "by two", workers=2)
+    apply_model(tmp_path / "out", tmp_path / "new", tmp_path / "by two", workers=2, site=whose)
     for file in (tmp_path / "applied").rglob("*.nii.gz"):
         other = tmp_path / "by two" / file.relative_to(tmp_path / "applied")
         assert other.read_bytes() == file.read_bytes()
@@ -133,22 +149,23 @@ def test_files(method: str, folder: Path, tmp_path: Path) -> None:
         (tmp_path / "applied", tmp_path / "new", np.float32),
     ):
         (person, *_) = sorted(p.name for p in source.glob("sub-*"))
-        (file,) = (home / person / "anat").glob("*_T1w.nii.gz")
-        image, before = nib.load(file), nib.load(source / person / "anat" / f"{person}_T1w.nii.gz")
+        (file, *_) = sorted((home / person).rglob("*_T1w.nii.gz"))
+        (own, *_) = sorted((source / person).rglob("*_T1w.nii.gz"))
+        image, before = nib.load(file), nib.load(own)
         assert np.array_equal(image.affine, before.affine)
         assert image.shape == SHAPE
         assert image.get_data_dtype() == stored
         about = (file.parent / file.name.replace(".nii.gz", ".json")).read_text()
-        assert f"bids:source:{person}/anat/{person}_T1w.nii.gz" in about
+        assert f"bids:source:{own.relative_to(source).as_posix()}" in about
         assert '"model"' in about
-        mask = nib.load(file.parent / f"{person}_desc-brain_mask.nii.gz")
+        mask = nib.load(file.parent / own.name.replace("_T1w", "_desc-brain_mask"))
         assert mask.get_data_dtype() == np.uint8
         assert np.array_equal(mask.affine, AFFINE)
     arrays, _, sha256 = load_model(tmp_path / "out/shared")
     assert sha256 == result.sha256
     for home in (tmp_path / "out/sites/b0/harmonized", tmp_path / "applied"):
         common = sorted(home.rglob("*_desc-common_mask.nii.gz"))
-        if methods().get(method).card.data != "registered images":
+        if "voxels" not in arrays:
             assert not common
             continue
         assert len(common) == len(list(home.glob("sub-*")))
@@ -165,7 +182,9 @@ def test_files(method: str, folder: Path, tmp_path: Path) -> None:
         if isinstance(phase, Train):
             turns = map(phase.turn, range(phase.exchanges(phase.longest_training)))
             exchanges = [(f"{phase.name}@{turn.number}", phase.arrays(turn)) for turn in turns]
+        if isinstance(phase, Sum) and phase.key:
+            exchanges = [(phase.name, phase.of_keys(result.plan.params.keyed))]
         for name, specs in exchanges:
-            (entry,) = (line for line in lines if line["phase"] == name)
+            (entry, *_) = (line for line in lines if line["phase"].rpartition("/")[2] == name)
             left = {array["name"]: tuple(array["shape"]) for array in entry["arrays"]}
             assert left == {spec.name: bind(spec.shape, sizes) for spec in specs}

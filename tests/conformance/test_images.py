@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.brains import APART, BATCHES, BATTERY, opened, run, sites, study_of, write_brains
+from conformance.brains import (
+    APART,
+    BATCHES,
+    BATTERY,
+    PAIRED,
+    opened,
+    run,
+    sites,
+    study_of,
+    written,
+)
 from motet.client.apply import harmonized
 from motet.config import Study
 from motet.harmonizers._images.alone import ImageByImage
@@ -24,10 +34,16 @@ RELATIVE = {"subspace": 1e-8}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_brains(
-        tmp_path_factory.mktemp("brains"), batches=BATCHES, contrasts=("T1w", "T2w")
-    )
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
+    return {
+        paired: written(tmp_path_factory.mktemp("brains"), method, batches=BATCHES)
+        for paired, method in ((False, "nyul"), (True, "mispel"))
+    }
+
+
+@pytest.fixture
+def folder(method: str, folders: dict[bool, Path]) -> Path:
+    return folders[method in PAIRED]
 
 
 def alone(study: Study, images: Images) -> Iterator[tuple[str, np.ndarray]]:
@@ -64,7 +80,7 @@ def test_federated_equals_pooled(method: str, options: dict[str, Any], folder: P
             expected = pooled[f"shared/{name}"]
             scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
             np.testing.assert_allclose(array, expected, rtol=0, atol=near * scale, err_msg=name)
-        assert len(volumes) == sum(BATCHES.values())
+        assert len(volumes) == len(images)
         for person, volume in volumes.items():
             np.testing.assert_allclose(volume, pooled[person], rtol=10 * near, atol=10 * near)
 
@@ -80,7 +96,7 @@ def test_same_bytes_and_no_change_outside(
     tables = sites(images, APART)
     first, second = run(study, tables), run(study, dict(reversed(tables.items())))
     assert first[0].sha256 == second[0].sha256
-    whole = method in ("white_stripe", "z_score", "global_scaling")
+    whole = method in ("white_stripe", "z_score", "global_scaling", "mispel")
     whole = whole or (method == "ravel" and options.get("white_stripe", True))
     for row in range(len(images)):
         pair, person = images.pair(row), images.who(row)

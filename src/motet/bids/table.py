@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -93,6 +93,10 @@ class Table:
     def batches(self) -> tuple[str, ...]:
         """Names of the batches these people belong to, sorted."""
         return tuple(sorted(set(self.batch.tolist())))
+
+    def holds(self, keyed: Collection[str]) -> tuple[str, ...]:
+        """Of some travelers, those who were scanned here and consented, sorted."""
+        return tuple(sorted(set(keyed) & set(self.travelers) & self.consented))
 
     def of_batch(self, name: str) -> Table:
         """The people of one batch."""
