@@ -129,10 +129,16 @@ class Training:
         if self.params.mode == "sites":
             losses = Apart(scanners=len(self.schema.batches), stride=self.params.stride)
         parts = ("encoder", "decoder") if stage == "embedding" else ("decoder",)
+        rate = self.params.learning_rate
+        slow = self.params.decoder_rate * rate if stage == "embedding" else rate
         return Update(
             name=stage,
             groups=tuple(f"{part}{k}" for k in range(scanners) for part in parts),
-            optimizer={"name": "adam", "lr": self.params.learning_rate},
+            optimizer={
+                "name": "adam",
+                "lr": rate,
+                "lr_of": {f"decoder{k}": slow for k in range(scanners)},
+            },
             losses=getattr(losses, stage),
             weights=WEIGHTS[stage],
             rate=None if self.params.train.preset == "paper" else falling,
