@@ -90,6 +90,12 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
     trainings(made, rows=sum(fit.values()))
     total = sum(r.bytes * r.times for r in made.releases() if r.who == str(ALL))
     console.print(f"\nAt most {size(total)} from every site.", markup=False)
+    if of_one := sum(r.bytes * r.times for r in made.releases() if r.key):
+        console.print(
+            f"Besides, at most {size(of_one)} from every site for each of the {len(made.holders)} "
+            "travelers, whom it scanned.",
+            markup=False,
+        )
     for sentence in sentences(made.privacy) if made.privacy else ():
         console.print(f"\n{sentence}", markup=False)
     policy = SitePolicy()

@@ -1,0 +1,239 @@
+"""What people get wrong, and what they are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from conformance.brains import AFFINE, opened, run, study_of, write_brains
+from conformance.travelers import SCANNERS, SITES, TRAVELERS, at_hub, images_of, in_pairs, own
+from motet.apply import apply_model
+from motet.bids.table import Table
+from motet.client.apply import harmonized
+from motet.errors import (
+    DataError,
+    DesignError,
+    ModelError,
+    SchemaError,
+    StudyFileError,
+    TrainingError,
+)
+from motet.harmonizers.mispel import method
+from motet.images.images import Images
+from motet.plan import model_document, parse_params
+from motet.registry import methods
+from motet.store import save_model
+
+HUB = {"mode": "hub", "hub": "hub"}
+Tables = Callable[[Images], dict[str, Table]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("brains")
+    return write_brains(made, batches=dict.fromkeys(SCANNERS, 1), travelers=TRAVELERS)
+
+
+@pytest.fixture(scope="module")
+def images(folder: Path) -> Images:
+    return images_of(folder)
+
+
+def but(where: Tables, site: str, **changes: Any) -> Tables:
+    """The sites, one of them changed; without a change it is left out."""
+
+    def made(images: Images) -> dict[str, Table]:
+        tables = where(images)
+        if not changes:
+            return {name: table for name, table in tables.items() if name != site}
+        return {**tables, site: replace(tables[site], **changes)}
+
+    return made
+
+
+def without(where: Tables, site: str, person: str, batch: str = "") -> Tables:
+    """The sites, one of them without a person's scan."""
+
+    def made(images: Images) -> dict[str, Table]:
+        tables = where(images)
+        lost = tables[site].people == person
+        if batch:
+            lost &= tables[site].batch == batch
+        return {**tables, site: tables[site].where(~lost)}
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("options", "where", "error", "words"),
+    [
+        ({"mode": "hub"}, own, StudyFileError, "does not say which site holds"),
+        ({"mode": "hub", "hub": "hup"}, at_hub, StudyFileError, "'hup' is not a site.*'hub'"),
+        (HUB, but(at_hub, "hub"), StudyFileError, "'hub' is not a site"),
+        ({"mode": "hub", "hub": "b1"}, own, DesignError, "'b1' has scans of b1. MISPEL learns"),
+        ({"mode": "sites"}, own, StudyFileError, "names no traveler"),
+        (SITES, but(own, "b1", consented=frozenset({"T1"})), DesignError, "'T2' is missing at b1"),
+        (SITES, but(own, "b2", travelers={}), DesignError, "'T1' is missing at b2"),
+        (SITES, without(own, "b1", "sub-T2"), DataError, r"'T2' \(sub-T2\) has no image here"),
+        (HUB, without(at_hub, "hub", "sub-T2", "b1"), DataError, "'T2' has no image of scanner b1"),
+        ({"mode": "pairs", "hub": "hub"}, at_hub, DesignError, "one scanner of its own; it has no"),
+        (
+            {"mode": "pairs", "hub": "ref"},
+            without(in_pairs, "ref", "sub-T2", "b2"),
+            DesignError,
+            "'ref' has no scans of travelers on the scanner of b2",
+        ),
+    ],
+)
+def test_refused(
+    options: dict[str, Any],
+    where: Tables,
+    error: type[Exception],
+    words: str,
+    images: Images,
+) -> None:
+    """Catches a scanner that is given no unit without a word, or another's."""
+    tables = where(images)
+    if "ref" in tables:
+        tables["ref"] = tables["ref"].as_site("ref")
+    with pytest.raises(error, match=words):
+        run(study_of("mispel", options), tables)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({**SITES, "to": "b0"}, "MISPEL has no target"),
+        ({"mode": "sites", "travelers": ["T1", "T1"]}, "named twice"),
+        ({"mode": "sites", "hub": "b0"}, "mode is sites"),
+        ({**SITES, "slices": [9, 3]}, "first and the last"),
+    ],
+)
+def test_options_that_cannot_be(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(StudyFileError, match=words):
+        parse_params(study_of("mispel", options))
+
+
+def test_a_training_that_mispel_has_not() -> None:
+    """Catches rounds, servers and local steps that somebody writes and nothing reads."""
+    study = study_of("mispel", SITES)
+    for name, value in (("server", "fedprox"), ("rounds", 3), ("epochs", 2.0)):
+        asked = study.model_copy(update={"train": {"preset": "tiny", name: value}})
+        with pytest.raises(StudyFileError, match=f"train.{name} has no effect"):
+            parse_params(asked)
+
+
+def test_slices_that_are_not_there(images: Images) -> None:
+    with pytest.raises(StudyFileError, match="15 axial slices, and the study wants those to 20"):
+        run(study_of("mispel", {**SITES, "slices": [3, 20]}), own(images))
+
+
+def test_scans_on_another_grid(folder: Path, tmp_path: Path) -> None:
+    """Catches pixels of two places that are coupled."""
+    write_brains(tmp_path, batches=dict.fromkeys(SCANNERS, 1), travelers=TRAVELERS)
+    for file in (tmp_path / "sub-T2" / "ses-b1" / "anat").glob("*.nii.gz"):
+        image = nib.load(file)
+        data = np.asanyarray(image.dataobj)[:, :, 1:]
+        nib.save(nib.Nifti1Image(data, AFFINE), file)
+    with pytest.raises(DataError, match="another grid"):
+        images_of(tmp_path)
+
+
+def test_sites_of_different_templates(images: Images) -> None:
+    """Catches slice counts that differ between sites."""
+    tables = own(images)
+    grid = list(tables["b1"].described.grid)
+    grid[2] -= 1
+    described = replace(tables["b1"].described, grid=tuple(grid))
+    with pytest.raises((SchemaError, Exception), match="another grid"):
+        run(study_of("mispel", SITES), {**tables, "b1": replace(tables["b1"], described=described)})
+
+
+def test_a_training_that_diverges(images: Images) -> None:
+    """Catches networks of NaN that are called finished."""
+    options = {**SITES, "learning_rate": 1e200, "embedding_epochs": 3}
+    with pytest.raises((TrainingError, Exception), match=r"no longer a finite number|not finite"):
+        run(study_of("mispel", options), own(images))
+
+
+def later(tmp_path: Path, *, travelers: bool) -> Images:
+    """b1's site with a new scanner, b3, on which travelers were scanned or not."""
+    folder = write_brains(
+        tmp_path, batches={"b3": 1}, seed=9, travelers=TRAVELERS if travelers else ("T9",)
+    )
+    return images_of(folder)
+
+
+def fitted(images: Images, options: Mapping[str, Any], where: Tables) -> Any:
+    result, _ = run(study_of("mispel", options), where(images))
+    return result
+
+
+def applied(result: Any, images: Images, site: str) -> list[np.ndarray]:
+    blocks = harmonized(
+        images.as_site(site),
+        method=methods().get("mispel"),
+        params=result.plan.params,
+        schema=result.schema,
+        shared=result.shared,
+        model=result.models[site],
+    )
+    return [np.array(block) for _, block in blocks]
+
+
+def test_a_scanner_that_came_later_is_fitted_to_its_travelers(
+    images: Images, tmp_path: Path
+) -> None:
+    """Catches a new scanner that gets another one's unit, or none though travelers are there."""
+    result = fitted(images, SITES, own)
+    found = applied(result, later(tmp_path, travelers=True), "b1")
+    assert len(found) == 3
+    assert all(np.isfinite(one).all() for one in found)
+
+
+@pytest.mark.parametrize(
+    ("options", "where", "words"),
+    [
+        (SITES, own, "nobody of T1, T2 was scanned on it"),
+        (HUB, at_hub, "units are trained at 'hub'"),
+    ],
+)
+def test_a_scanner_without_travelers_is_refused(
+    options: dict[str, Any], where: Tables, words: str, images: Images, tmp_path: Path
+) -> None:
+    result = fitted(images, options, where)
+    with pytest.raises(ModelError, match=words):
+        applied(result, later(tmp_path, travelers=False), "b1")
+
+
+def test_a_site_that_was_never_there_is_refused(
+    images: Images, folder: Path, tmp_path: Path
+) -> None:
+    """Catches an unseen site that is harmonized with nothing; and a target for a finished model."""
+    result = fitted(images, SITES, own)
+    save_model(tmp_path / "model" / "shared", result.shared, model_document(result.plan))
+    with pytest.raises(ModelError, match="known to the sites that scanned them"):
+        apply_model(tmp_path / "model", folder, tmp_path / "out", site="new")
+    with pytest.raises(ModelError, match="knows the study's target alone"):
+        apply_model(tmp_path / "model", folder, tmp_path / "out", site="new", to="b0")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_without_intensities(images: Images, tmp_path: Path) -> None:
+    """Catches a division by a mean that is no scale."""
+    write_brains(tmp_path, batches=dict.fromkeys(SCANNERS, 1), travelers=TRAVELERS)
+    (file,) = (tmp_path / "sub-T1" / "ses-b0" / "anat").glob("*_T1w.nii.gz")
+    image = nib.load(file)
+    nib.save(nib.Nifti1Image(image.get_fdata() - 500.0, AFFINE), file)
+    study = study_of("mispel", {**SITES, "unusual_contrast": True})
+    with pytest.raises(DataError, match="intensities of a scan are above 0"):
+        run(study, own(opened(tmp_path, study)))
+
+
+assert method.MispelHarmonizer.params_type.retargets is False
