@@ -43,10 +43,8 @@ class MispelParams(TrainedParams, RegisteredParams):
         Epochs after which the sites make a new consensus; at a hub, after which state is stored.
     learning_rate : float
         Of Adam. Default: the preset's.
-    decoder_rate : float
-        Learning rate of the decoders in step 1, in parts of the encoders'. Published: 1. Embeddings
-        that shrink while decoders grow make the coupling small and change nothing; 0 fixes their
-        scale by the decoders' first weights.
+    coupling : float
+        Weight of the coupling in step 1, lambda 2. Published: 1.
     slices : tuple of int, optional
         First and last axial slice of the template that units are trained on. Default: all.
     stride : int
@@ -65,7 +63,7 @@ class MispelParams(TrainedParams, RegisteredParams):
             "harmonization_epochs": 20,
             "refresh": 5,
             "learning_rate": 2e-3,
-            "decoder_rate": 0.0,
+            "coupling": 10.0,
         },
         "tiny": {
             "train": {"batch": 4, "precision": "float64"},
@@ -85,7 +83,7 @@ class MispelParams(TrainedParams, RegisteredParams):
     harmonization_epochs: int = Field(default=100, ge=1)
     refresh: int = Field(default=10, ge=1)
     learning_rate: float = Field(default=1e-4, gt=0.0)
-    decoder_rate: float = Field(default=1.0, ge=0.0, le=1.0)
+    coupling: float = Field(default=1.0, gt=0.0)
     slices: tuple[int, int] | None = None
     stride: int = Field(default=2, ge=1, le=8)
     sent: Literal["float64", "float32", "float16"] = "float16"

@@ -156,6 +156,8 @@ class Scanners:
                 "hub: SITE}.",
                 key="params.travelers",
             )
+        if len(self.schema.batches) < 2:
+            raise DesignError(f"There is one scanner here. {ALONE}")
         if len(sites) == 1:
             return  # a control: its own folder has everybody
         holders = dict(self.schema.holders)

@@ -26,11 +26,6 @@ if TYPE_CHECKING:
     from motet.training.samples import Samples
 
 Stage = Literal["embedding", "harmonization"]
-WEIGHTS: Mapping[Stage, Mapping[str, float]] = {
-    "embedding": {"reconstruction": 0.3, "coupling": 1.0},
-    "harmonization": {"reconstruction": 1.0, "harmonization": 4.0},
-}
-"""lambda 1 to 4, as the authors set them right after printing."""
 COMMON: Mapping[Stage, tuple[str, ...]] = {
     "embedding": ("consensus",),
     "harmonization": ("values", "signs"),
@@ -68,6 +63,12 @@ class Training:
         """Of a step."""
         asked = self.params
         return asked.embedding_epochs if stage == "embedding" else asked.harmonization_epochs
+
+    def weights(self, stage: Stage) -> Mapping[str, float]:
+        """Of the losses of a step: lambda 1 to 4, as the authors set them right after printing."""
+        if stage == "harmonization":
+            return {"reconstruction": 1.0, "harmonization": 4.0}
+        return {"reconstruction": 0.3, "coupling": self.params.coupling}
 
     def turns(self, stage: Stage) -> int:
         """Turns of `refresh` epochs."""
@@ -129,18 +130,12 @@ class Training:
         if self.params.mode == "sites":
             losses = Apart(scanners=len(self.schema.batches), stride=self.params.stride)
         parts = ("encoder", "decoder") if stage == "embedding" else ("decoder",)
-        rate = self.params.learning_rate
-        slow = self.params.decoder_rate * rate if stage == "embedding" else rate
         return Update(
             name=stage,
             groups=tuple(f"{part}{k}" for k in range(scanners) for part in parts),
-            optimizer={
-                "name": "adam",
-                "lr": rate,
-                "lr_of": {f"decoder{k}": slow for k in range(scanners)},
-            },
+            optimizer={"name": "adam", "lr": self.params.learning_rate},
             losses=getattr(losses, stage),
-            weights=WEIGHTS[stage],
+            weights=self.weights(stage),
             rate=None if self.params.train.preset == "paper" else falling,
         )
 

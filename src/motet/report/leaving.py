@@ -23,7 +23,7 @@ CLASSES = {
     "update": "Of a training: gradients of networks, summed over a hospital's people, or what its "
     "own steps changed in the networks. Weaker than a sum: such numbers can reflect single people.",
     "published": "A hospital's own estimates, sent on as they are, such as those of a scanner that "
-    "the others are brought to.",
+    "the others are brought to. What is sealed for one hospital that one alone can read.",
     "personal": "One traveler's own anatomy or quantiles. It leaves with that person's recorded "
     "consent only.",
 }

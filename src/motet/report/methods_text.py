@@ -135,6 +135,7 @@ def _federated(study: StudyFiles, cited: Citations) -> Iterator[str]:
         "masked": "masked sums",
         "update": "updates",
         "published": "published estimates",
+        "personal": "what consenting travelers' own scans came to",
     }
     sent = joined([classes.get(kind, kind) for kind in kinds])
     what = f" ({sent}, declared beforehand; at most {account.fit} a hospital" if sent else ""

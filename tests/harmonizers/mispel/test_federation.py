@@ -26,7 +26,7 @@ from conformance.travelers import (
 from motet.flower.inprocess import InProcessGrid
 from motet.flower.records import Body, decode
 from motet.harmonizers.mispel.losses import Together
-from motet.harmonizers.mispel.training import WEIGHTS, Training
+from motet.harmonizers.mispel.training import Training
 from motet.images.images import Images
 from motet.releases import Leaves
 from motet.simulation import simulate
@@ -137,8 +137,8 @@ def test_a_consensus_moves_a_fiftieth_of_an_exchange_a_step(
     pixels = len(SCANNERS) * len(TRAVELERS) * slices * rows * columns
     # Step 1: embeddings up, their mean down; step 2: images up, their mean down.
     each_step = 2 * 4 * epochs * pixels * (params.sizes.maps + 1)
-    assert params.model_fields["stride"].default == 2
-    assert params.model_fields["refresh"].default == refresh
+    assert type(params).model_fields["stride"].default == 2
+    assert type(params).model_fields["refresh"].default == refresh
     assert moved <= each_step / 50
 
 
@@ -151,7 +151,8 @@ def objective(training: Training, vectors: dict[str, np.ndarray], hub: Any, stag
     feed = Feed(samples, samples.keys(0), dtype=nets.dtype, device=nets.device)
     (portion,) = feed.due(np.arange(len(samples)), 0).portions()
     losses = getattr(Together(), stage)(nets.module, portion.seen, portion.draws)
-    return float(sum(WEIGHTS[stage][name] * loss.mean() for name, loss in losses.items()))
+    weights = training.weights(stage)
+    return sum(weights[name] * float(loss.detach().mean()) for name, loss in losses.items())
 
 
 def test_step_two_by_its_surrogate_comes_as_far(images: Images) -> None:
@@ -182,6 +183,7 @@ def test_step_two_by_its_surrogate_comes_as_far(images: Images) -> None:
     units = {f"unit.{name}": np.array(site.keep[f"unit.{name}"]) for name, site in each.items()}
     by_sites = objective(training, units, hub, "harmonization")
     assert by_hub < before * 0.99
+    print(before, by_hub, by_sites)
     assert by_sites <= 1.02 * by_hub
 
 
@@ -203,7 +205,7 @@ def test_a_simulation_is_judged_with_its_controls(mode: str, tmp_path: Path) -> 
         homes["hub"] = write_brains(
             tmp_path / "hub", batches=dict.fromkeys(SCANNERS, 0), travelers=("T1", "T2", "T3")
         )
-    evaluation = study.evaluation.model_copy(update={"metrics": "full", "permutations": 5})
+    evaluation = study.evaluation.model_copy(update={"metrics": "full", "permutations": 20})
     result = simulate(
         study.model_copy(update={"sites": homes, "evaluation": evaluation}),
         out=tmp_path / "out",
