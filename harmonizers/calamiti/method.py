@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from motet.bids.checks import Place
 from motet.harmonizer import Card, Params, SiteModel
 from motet.harmonizers.calamiti.adapt import Adapt, heads_of
+from motet.harmonizers.calamiti.fusion import Fusion
 from motet.harmonizers.calamiti.labels import Labels
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.reference import are_images, style_of
@@ -44,11 +45,12 @@ class CalamitiHarmonizer:
     )
 
     def plan(self, params: Any, schema: Schema) -> Sequence[Step]:
-        """Label frequencies, networks, style codes."""
+        """Label frequencies, networks, style codes; then the network that combines planes."""
         return (
             Labels(params, schema).step(),
             train_phase(params),
             *Styles(params, schema).steps(),
+            *((Fusion(params, schema).step(),) if params.fusion == "network" else ()),
         )
 
     def join(self, params: Any, schema: Schema) -> Sequence[Step]:
@@ -81,10 +83,14 @@ def _restyler(params: Any, model: SiteModel, shared: Arrays, schema: Schema) -> 
 
     own = {f"{NAME}.{name}": head for name, head in model.arrays.items()}
     networks = trained(train_phase(params), schema.sizes, {**shared, **own})
+    fusion = None
+    if params.fusion == "network":
+        fusion = trained(Fusion(params, schema).step(), schema.sizes, shared)
     if params.train.precision != "float64":
         networks.to(torch.float32)
+        fusion = fusion and fusion.to(torch.float32)
     if params.to and are_images(params.to):
         target = style_of(params.to, params, networks)
     else:
         target = Styles(params, schema).target(shared)
-    return Restyler(networks=networks, params=params, target=target)
+    return Restyler(networks=networks, params=params, target=target, fusion=fusion)

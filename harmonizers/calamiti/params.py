@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -27,6 +27,7 @@ SMALL: Mapping[str, Any] = {
     "pooled": True,
     "mapping": 32,
     "shading": 6,
+    "fusion_widths": (4, 8, 8),
 }
 TINY: Mapping[str, Any] = {
     "anatomy_base": 1,
@@ -35,6 +36,7 @@ TINY: Mapping[str, Any] = {
     "head_widths": (2,),
     "style_widths": (2, 2, 2, 2),
     "style_between": 2,
+    "fusion_widths": (2, 2, 2),
 }
 
 
@@ -52,7 +54,12 @@ class CalamitiParams(TrainedParams, PairedParams):
     pixels : int
         Of a slice along an edge, a multiple of 16: the brain has to fit. Default: the preset's.
     planes : list of {"axial", "coronal", "sagittal"}
-        Slices are cut across; of more than one, voxels get the median. Thin slabs: axial alone.
+        Slices are cut across; of more than one, volumes are combined. Thin slabs: axial alone.
+    fusion : {"median", "network"}
+        What makes one volume of those of the planes: the voxel-wise median, or a 3-D network that
+        is trained after the others.
+    fusion_epochs : float
+        Passes of that network over all volumes, ``train.steps`` at most.
     learning_rate : float
         Default: the preset's.
     augment : float
@@ -78,6 +85,7 @@ class CalamitiParams(TrainedParams, PairedParams):
             "pixels": 96,
             "learning_rate": 4e-3,
             "augment": 0.1,
+            "fusion_epochs": 2.0,
             "augment_gain": 0.25,
         },
         "tiny": {
@@ -99,6 +107,8 @@ class CalamitiParams(TrainedParams, PairedParams):
     targets: tuple[str, ...] = ()
     pixels: int = Field(default=288, ge=32, le=512, multiple_of=16)
     planes: tuple[Plane, ...] = PLANES
+    fusion: Literal["median", "network"] = "median"
+    fusion_epochs: float = Field(default=20.0, gt=0.0)
     learning_rate: float = Field(default=4e-4, gt=0.0)
     augment: float = Field(default=0.0, ge=0.0, le=1.0)
     augment_gain: float = Field(default=0.0, ge=0.0, le=1.0)
@@ -109,6 +119,11 @@ class CalamitiParams(TrainedParams, PairedParams):
     def _planes(self) -> Self:
         if not self.planes or len(set(self.planes)) < len(self.planes):
             raise ValueError("planes are one or several of axial, coronal, sagittal, each once")
+        if self.fusion == "network" and len(self.planes) == 1:
+            raise ValueError(
+                f"fusion: network combines several planes, and planes is {self.planes[0]} alone. "
+                "Name more planes, or take 'fusion' out"
+            )
         return self
 
     @model_validator(mode="before")
