@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from motet.harmonizers.calamiti.sizes import Sizes
 from motet.images.params import PairedParams
 from motet.images.slices import PLANES, Plane
 from motet.training.options import TrainedParams
 
+HASH = re.compile(r"[0-9a-fA-F]{64}")
 SMALL: Mapping[str, Any] = {
     "anatomy": 8,
     "style": 8,
@@ -71,6 +73,10 @@ class CalamitiParams(TrainedParams, PairedParams):
     detail : bool
         Whether the decoder sees the source's fine detail beside its anatomy code. Not published:
         it gives back what the code's few channels lose, and some of the source's noise.
+    vgg16 : str
+        SHA-256 of a file of VGG16's weights (torchvision's state dict) that every site has in its
+        folder as ``weights/vgg16.pth``: images are compared by its features, as published. Without
+        it the differences of neighbours stand for them.
     join_steps : int
         Steps in which a site that was not in the fit adapts its heads.
     """
@@ -113,7 +119,18 @@ class CalamitiParams(TrainedParams, PairedParams):
     augment: float = Field(default=0.0, ge=0.0, le=1.0)
     augment_gain: float = Field(default=0.0, ge=0.0, le=1.0)
     detail: bool = False
+    vgg16: str = ""
     join_steps: int = Field(default=200, ge=1)
+
+    @field_validator("vgg16")
+    @classmethod
+    def _a_hash(cls, value: str) -> str:
+        if value and not HASH.fullmatch(value):
+            raise ValueError(
+                "vgg16 is the SHA-256 of the file of its weights, 64 hexadecimal digits: what "
+                "'sha256sum weights/vgg16.pth' says"
+            )
+        return value.lower()
 
     @model_validator(mode="after")
     def _planes(self) -> Self:
