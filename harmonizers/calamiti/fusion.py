@@ -74,12 +74,17 @@ class Fusion:
         """The network with its first weights."""
         from motet.harmonizers.calamiti.fusion_network import Fusing
 
-        return Fusing(len(self.params.planes), self.params.sizes.fusion_widths)
+        own = self.params.sizes
+        return Fusing(len(self.params.planes), own.fusion_widths, adds=own.fusion_adds)
 
     def error(self, networks: Any, batch: Mapping[str, Tensor], draws: Any) -> Tensor:
-        """Mean absolute error of every volume."""
-        found: Tensor = (networks(batch["made"]) - batch["x"]).abs().flatten(1).mean(dim=1)
-        return found
+        """Mean absolute error of every volume; within the brain, where norms are taken there."""
+        x = batch["x"]
+        apart: Tensor = (networks(batch["made"]) - x).abs().flatten(1)
+        if not self.params.sizes.within:
+            return apart.mean(dim=1)
+        brain = (x > 0).flatten(1)
+        return (apart * brain).sum(dim=1) / brain.sum(dim=1).clamp_min(1)
 
     def losses(
         self, networks: Any, batch: Mapping[str, Tensor], draws: Any

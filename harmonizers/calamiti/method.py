@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.bids.checks import Place
-from motet.harmonizer import Card, Params, SiteModel
+from motet.harmonizer import Card, Findings, Params, SiteModel
 from motet.harmonizers.calamiti.adapt import Adapt, heads_of
+from motet.harmonizers.calamiti.findings import findings
 from motet.harmonizers.calamiti.fusion import Fusion
 from motet.harmonizers.calamiti.labels import Labels
 from motet.harmonizers.calamiti.params import CalamitiParams
@@ -60,6 +61,10 @@ class CalamitiHarmonizer:
     def site_model(self, params: Any, site: Site, shared: Arrays) -> SiteModel:
         """The heads of a site that adapted them; of others nothing."""
         return SiteModel(site=site.name, batches=site.batches, arrays=heads_of(site.keep))
+
+    def findings(self, params: Any, schema: Schema, shared: Arrays) -> Findings:
+        """Style codes, and what the networks were trained with."""
+        return findings(params, schema, shared)
 
     def apply(
         self, params: Any, data: Images, model: SiteModel, shared: Arrays, schema: Schema

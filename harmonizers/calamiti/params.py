@@ -30,6 +30,7 @@ SMALL: Mapping[str, Any] = {
     "mapping": 32,
     "shading": 6,
     "fusion_widths": (4, 8, 8),
+    "fusion_adds": True,
 }
 TINY: Mapping[str, Any] = {
     "anatomy_base": 1,

@@ -48,6 +48,8 @@ class Sizes:
         Channels of the source's detail that the decoder sees: 0 or 1.
     fusion_widths : tuple of int
         Channels of the convolutions of the network that makes one volume of those of the planes.
+    fusion_adds : bool
+        Whether that network adds to the planes' median, and begins with nothing.
     """
 
     pixels: int
@@ -68,6 +70,7 @@ class Sizes:
     shading: int = 0
     detail: int = 0
     fusion_widths: tuple[int, ...] = (8, 16, 16)
+    fusion_adds: bool = False
 
     @property
     def groups(self) -> dict[str, int]:

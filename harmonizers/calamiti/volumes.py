@@ -99,6 +99,7 @@ def of_planes(
     Returns
     -------
     (planes, x, y, z) float64
+        0 beside the brain.
     """
     return np.stack([_of_plane(networks, params, seen, inside, theta, p) for p in params.planes])
 
@@ -127,7 +128,7 @@ def _of_plane(
         made = _decoded(networks, x.to(like), brain.to(like), code, params.train.threads)
         for k, pixels in zip(part, made, strict=True):
             slicing.put(found, k, pixels)
-    return found
+    return np.where(inside, found, 0.0)
 
 
 def _decoded(networks: Calamiti, x: Any, brain: Any, theta: Any, threads: int) -> Float:

@@ -14,6 +14,7 @@ import torch
 from conformance.brains import APART, opened, run, sites, study_of, write_brains
 from motet.errors import StudyFileError
 from motet.harmonizers.calamiti.fusion import NAME, Fusion
+from motet.harmonizers.calamiti.fusion_network import median
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.volumes import cube, windows
 from motet.plan import parse_params
@@ -41,6 +42,7 @@ def of_people(rows: np.ndarray) -> Samples:
     """Volumes of two contrasts, and noisy versions of them."""
     rng = np.random.default_rng(0)
     x = rng.random((len(PEOPLE), 2, EDGE, EDGE, EDGE))
+    x[rng.random(x.shape) < np.linspace(0.1, 0.8, len(PEOPLE))[:, None, None, None, None]] = 0.0
     made = x[:, :, None] + 0.1 * rng.standard_normal((len(PEOPLE), 2, 3, EDGE, EDGE, EDGE))
     return Samples(
         arrays={
@@ -53,16 +55,18 @@ def of_people(rows: np.ndarray) -> Samples:
     )
 
 
-def made_up(**train: Any) -> Train:
-    found = phase(mode="exact", steps=20, **train)
-    options = found.options.model_copy(update={"batch": 6})
+def made_up(preset: str) -> Train:
+    found = phase(preset, mode="exact", steps=20)
+    how = {"batch": 6, "epochs": 0.0, "precision": "float64", "transfer": "float64"}
+    options = found.options.model_copy(update=how)
     return replace(found, samples=lambda site, shared: of_people(site.data), options=options)
 
 
 class Pooled:
     """A plain loop over everybody, with torch's own mean and AdamW."""
 
-    def __init__(self, train: Train, seed: int = 3) -> None:
+    def __init__(self, train: Train, *, within: bool, seed: int = 3) -> None:
+        self.within = within
         self.train, self.samples = train, of_people(np.arange(len(PEOPLE)))
         torch.manual_seed(int(draw(seed, "first weights", NAME).integers(2**63)))
         self.net = train.build(SIZES).double()
@@ -76,7 +80,11 @@ class Pooled:
     def loss(self, step: int) -> torch.Tensor:
         rows = self.order.due(step)
         x, made = (torch.from_numpy(self.samples.arrays[name][rows]) for name in ("x", "made"))
-        return (self.net(made) - x).abs().mean()
+        apart = (self.net(made) - x).abs()
+        if not self.within:
+            return apart.mean()
+        each = [one[where > 0].mean() for one, where in zip(apart, x, strict=True)]
+        return torch.stack(each).mean()
 
     def step(self, step: int) -> None:
         self.net.zero_grad()
@@ -97,11 +105,13 @@ def test_parameters_are_as_many_as_published() -> None:
     assert (paper.options.batch, paper.options.epochs) == (1, 20.0)
 
 
+@pytest.mark.parametrize("preset", ["tiny", "small"])
 @pytest.mark.parametrize("where", [(0, 1, 2, 3, 4), (2, 0, 1, 0, 2)], ids=str)
-def test_exact_mode_is_training_in_one_place(where: Sequence[int]) -> None:
-    """Catches norms over several volumes, and volumes whose order a site decides."""
-    train = made_up()
-    pooled, tables = Pooled(train), toy.sites_of(where, PEOPLE)
+def test_exact_mode_is_training_in_one_place(where: Sequence[int], preset: str) -> None:
+    """Catches norms over several volumes, volumes whose order a site decides, and the size of all
+    brains for each one's."""
+    train = made_up(preset)
+    pooled, tables = Pooled(train, within=preset == "small"), toy.sites_of(where, PEOPLE)
     turn = train.turn(0)
     told = Trainer(train, sizes=SIZES, seed=3, samples=2 * len(PEOPLE)).told(turn)
     sent = [train_at_site(train, turn, s, {**SHARED, **told}) for s in tables.values()]  # type: ignore[arg-type]
@@ -122,6 +132,16 @@ def test_exact_mode_is_training_in_one_place(where: Sequence[int]) -> None:
     found = torch.cat([p.detach().reshape(-1) for p in networks.module.parameters()])
     np.testing.assert_allclose(found.numpy(), now.numpy(), rtol=0, atol=1e-10)
     assert (now - before).abs().max() > 1e-3
+
+
+def test_small_begins_as_the_median() -> None:
+    """Catches a short training that leaves people with less than the median."""
+    net = phase("small").build({}).double()
+    made = torch.from_numpy(np.random.default_rng(0).random((2, 3, EDGE, EDGE, EDGE)))
+    with torch.no_grad():
+        assert torch.equal(net(made), made.median(dim=1).values)
+        two = made[:, :2]
+        assert torch.equal(median(two), two.mean(dim=1))
 
 
 def test_a_volume_comes_out_of_a_cube_as_it_went_in() -> None:
