@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
+from motet.harmonizers.calamiti import vgg
 from motet.harmonizers.calamiti.curves import curved, wandering
 from motet.harmonizers.calamiti.layers import spread
 from motet.harmonizers.calamiti.networks import Calamiti, detail_of
@@ -170,7 +171,7 @@ class Losses:
         first, second = code.chunk(2)
         found = {
             "reconstruction": of_samples(self._apart(networks, made - pair.x, pair)),
-            "gradient": of_samples(self._edges(networks, made - pair.x, pair)),
+            **self._perceived(networks, batch, made, pair),
             "anatomy": (first - second).abs().flatten(1).mean(dim=1),
             "kl": of_samples(0.5 * (log_var.exp() + mean.square() - 1.0 - log_var)),
         }
@@ -194,6 +195,18 @@ class Losses:
             return apart.abs()
         size = pair.brain.sum(dim=(2, 3), keepdim=True).clamp_min(1.0)
         return apart.abs() * pair.brain * (pair.brain[0].numel() / size)
+
+    def _perceived(
+        self, networks: Calamiti, batch: Mapping[str, Tensor], made: Tensor, pair: Pair
+    ) -> dict[str, Tensor]:
+        """Differences of VGG's features, or of neighbours where its weights are not to be had."""
+        if not vgg.is_there(batch):
+            return {"gradient": of_samples(self._edges(networks, made - pair.x, pair))}
+        if not networks.sizes.within:
+            return {"perceptual": of_samples(vgg.apart(batch, made, pair.x))}
+        size = pair.brain.flatten(1).mean(dim=1).clamp_min(1.0 / pair.brain[0].numel())
+        found = vgg.apart(batch, made * pair.brain, pair.x * pair.brain)
+        return {"perceptual": of_samples(found / size)}
 
     def _edges(self, networks: Calamiti, apart: Tensor, pair: Pair) -> Tensor:
         """The same of differences of neighbours, which stands for the term of VGG's features."""

@@ -46,6 +46,10 @@ class Sizes:
         Edge of the coarse grid of a smooth gain that the decoder makes of theta; 0: none.
     detail : int
         Channels of the source's detail that the decoder sees: 0 or 1.
+    fusion_widths : tuple of int
+        Channels of the convolutions of the network that makes one volume of those of the planes.
+    fusion_adds : bool
+        Whether that network adds to the planes' median, and begins with nothing.
     """
 
     pixels: int
@@ -65,6 +69,8 @@ class Sizes:
     mapping: int = 0
     shading: int = 0
     detail: int = 0
+    fusion_widths: tuple[int, ...] = (8, 16, 16)
+    fusion_adds: bool = False
 
     @property
     def groups(self) -> dict[str, int]:
@@ -101,6 +107,13 @@ class Sizes:
             # A spectral norm keeps a vector as long as the convolution has outputs.
             "critic": sum(_conv(a, b, k) + b for a, b, k in critic) + _plain(16, 1, 1) + 1,
         }
+
+
+def of_fusion(planes: int, sizes: Sizes) -> int:
+    """Parameters of the network that makes one volume of those of some planes."""
+    widths = sizes.fusion_widths
+    layers = [*zip([planes, *widths], widths, strict=False), (widths[-1] + planes, widths[-1])]
+    return sum(27 * a * b + b for a, b in [*layers, (widths[-1], 1)])
 
 
 def _plain(inputs: int, outputs: int, kernel: int) -> int:

@@ -29,6 +29,8 @@ MOST = 16.0
 """No number of a style code is larger: the term that keeps codes near 0 leaves none near it."""
 AT_ONCE = 32
 """Slices that pass through the networks at once."""
+VOLUMES = "volumes"
+"""Number of everybody's volumes, where a network is trained on them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +152,10 @@ class Styles:
     def conclude(self, sums: Arrays, shared: Arrays) -> Arrays:
         """Means over everybody."""
         count = float(sums["images"])
-        return {"theta": sums["theta"] / count, "white": sums["white"] / count}
+        found = {"theta": sums["theta"] / count, "white": sums["white"] / count}
+        if self.params.fusion == "network":
+            found[VOLUMES] = np.asarray(int(count) * len(self.params.contrasts), dtype=np.int64)
+        return found
 
     def target(self, shared: Arrays) -> Style:
         """The style that everybody gets.
