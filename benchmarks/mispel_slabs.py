@@ -179,6 +179,7 @@ def main() -> None:
     parser.add_argument("--train", default="{}")
     parser.add_argument("--params", default="{}")
     asked = parser.parse_args()
+    asked.out = asked.out.resolve()
     modes = asked.modes.split(",")
     for seed in map(int, asked.seeds.split(",")):
         phantom = asked.out / f"phantom-{asked.effect}-{seed}"

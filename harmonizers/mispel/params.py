@@ -37,8 +37,10 @@ class MispelParams(TrainedParams, RegisteredParams):
         Public keys of the people who were scanned on all scanners, as in each site's travelers.tsv.
         Where each site has its own scans, they have to be named, and to have consented at each.
         At a hub the default is everybody who was scanned on several scanners.
-    embedding_epochs, harmonization_epochs : int
-        Passes over the slices in step 1 (encoders and decoders) and step 2 (decoders alone).
+    embedding_epochs : int
+        Passes over the travelers' slices in step 1, of encoders and decoders.
+    harmonization_epochs : int
+        The same in step 2, of decoders alone.
     refresh : int
         Epochs after which the sites make a new consensus; at a hub, after which state is stored.
     learning_rate : float
@@ -137,6 +139,8 @@ class MispelParams(TrainedParams, RegisteredParams):
     def _fits(self) -> MispelParams:
         if self.slices is not None and not 0 <= self.slices[0] <= self.slices[1]:
             raise ValueError("slices are the first and the last, from 0: [40, 120]")
+        if self.train.precision == "bfloat16":
+            raise ValueError("units are trained in float32 or float64: train.precision")
         if self.mode == "sites" and self.hub:
             raise ValueError("there is a hub where mode is hub or pairs, and mode is sites")
         return self
