@@ -63,7 +63,6 @@ class MispelParams(TrainedParams, RegisteredParams):
             "train": {"batch": 4},
             "embedding_epochs": 60,
             "harmonization_epochs": 20,
-            "refresh": 5,
             "learning_rate": 2e-3,
             "coupling": 10.0,
         },
@@ -83,11 +82,11 @@ class MispelParams(TrainedParams, RegisteredParams):
     travelers: tuple[str, ...] = ()
     embedding_epochs: int = Field(default=100, ge=1)
     harmonization_epochs: int = Field(default=100, ge=1)
-    refresh: int = Field(default=10, ge=1)
+    refresh: int = Field(default=5, ge=1)
     learning_rate: float = Field(default=1e-4, gt=0.0)
     coupling: float = Field(default=1.0, gt=0.0)
     slices: tuple[int, int] | None = None
-    stride: int = Field(default=2, ge=1, le=8)
+    stride: int = Field(default=3, ge=1, le=8)
     sent: Literal["float64", "float32", "float16"] = "float16"
     largest: float = Field(default=16.0, gt=0.0)
 
