@@ -28,7 +28,10 @@ def findings(params: CalamitiParams, schema: Schema, shared: Arrays) -> Findings
             Profile(
                 title=f"Style codes, {contrast}",
                 columns=tuple(map(str, range(1, params.sizes.style + 1))),
-                values={name: np.asarray(shared[f"theta{of}"][c]) for name, of in told.items()},
+                values={
+                    name: np.asarray(shared[f"theta{of}"][c, : params.sizes.style])
+                    for name, of in told.items()
+                },
             )
             for c, contrast in enumerate(params.contrasts)
         ),
@@ -51,7 +54,8 @@ def _facts(params: CalamitiParams) -> Iterator[tuple[str, str]]:
         + ("" if params.second else "; the second of each pair is the first under a random curve"),
     )
     yield "anatomy code", f"{sizes.anatomy} channels, {code}; no anatomy code leaves a hospital"
-    yield "style code", f"{sizes.style} numbers a contrast"
+    shading = f", and {sizes.shading**2} of its shading" if sizes.shading else ""
+    yield "style code", f"{sizes.style} numbers a contrast{shading}"
     if params.vgg16:
         yield "perceptual term", f"features of VGG16 (relu2_2), weights {params.vgg16[:12]}…"
     else:

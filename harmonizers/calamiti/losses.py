@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -73,6 +73,12 @@ def stacked(x: Tensor) -> Tensor:
     return x.transpose(0, 1).reshape(-1, 1, *x.shape[2:])
 
 
+def random_gain(draws: Any, purpose: str, sd: float, like: Tensor) -> Tensor:
+    """Smooth gains of both contrasts, (2 B, 1, h, w); their logarithms have sd `sd`."""
+    field = stacked(draws.normal(purpose, 2, GAIN_GRID, GAIN_GRID))
+    return torch.exp(sd * spread(field, like.shape[2:]))
+
+
 def of_samples(values: Tensor) -> Tensor:
     """(2 B, …) -> (B,): means over both contrasts and all else."""
     return values.reshape(2, len(values) // 2, -1).mean(dim=(0, 2))
@@ -90,11 +96,23 @@ class Losses:
         How far the anatomy encoder's input is from its own contrast: 0 never, 1 anywhere.
     augment_gain : float
         Standard deviation of the logarithm of a smooth random gain of that input.
+    augment_shading : float
+        The same of a gain that the slice and the other of its volume have in common: of a scanner
+        that shades as none in the study.
     """
 
     cooling: float
     augment: float
     augment_gain: float = 0.0
+    augment_shading: float = 0.0
+
+    def _pairs(self, networks: Calamiti, batch: Mapping[str, Tensor], draws: Any) -> Pair:
+        """The pairs as a scanner with random shading shows them."""
+        pair = pairs(networks, batch, draws)
+        if not self.augment_shading:
+            return pair
+        gain = random_gain(draws, "shading", self.augment_shading, pair.x)
+        return replace(pair, x=pair.x * gain, other=pair.other * gain)
 
     def _code(self, networks: Calamiti, pair: Pair, draws: Any) -> Tensor:
         """Anatomy codes, (2 B, anatomy, h, w)."""
@@ -103,8 +121,7 @@ class Losses:
             knots = stacked(draws.normal("augmented", 2, 1, KNOTS))
             x = wandering(x, self.augment * knots.reshape(len(x), -1))
         if self.augment_gain:
-            field = stacked(draws.normal("gain", 2, GAIN_GRID, GAIN_GRID))
-            x = x * torch.exp(self.augment_gain * spread(field, x.shape[2:]))
+            x = x * random_gain(draws, "gain", self.augment_gain, x)
         logits = networks.logits(x, pair.brains)
         if not networks.sizes.one_hot:
             return networks.code(logits, None, 1.0)
@@ -118,7 +135,7 @@ class Losses:
     ) -> dict[str, Tensor]:
         """Own labels are to be told from labels of anybody (section 3.3)."""
         with torch.no_grad():
-            pair = pairs(networks, batch, draws)
+            pair = self._pairs(networks, batch, draws)
             code = self._code(networks, pair, draws)
         joint, marginal = self._judged(networks, code, batch, draws)
         return {
@@ -161,7 +178,7 @@ class Losses:
         self, networks: Calamiti, batch: Mapping[str, Tensor], draws: Any
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Losses that need no critic, and the anatomy codes."""
-        pair = pairs(networks, batch, draws)
+        pair = self._pairs(networks, batch, draws)
         code = self._code(networks, pair, draws)
         mean, log_var = networks.contrast(pair.other)
         width = mean.shape[1]

@@ -71,6 +71,9 @@ class CalamitiParams(TrainedParams, PairedParams):
     augment_gain : float
         How far a smooth random gain takes them besides: standard deviation of its logarithm. It
         teaches the encoder to leave the scanner's shading out. 0 as published.
+    augment_shading : float
+        The same of a gain of a slice, the other of its volume and what is to be reconstructed: as
+        if a scanner shaded like that. It teaches the style code to tell shading. 0 as published.
     detail : bool
         Whether the decoder sees the source's fine detail beside its anatomy code. Not published:
         it gives back what the code's few channels lose, and some of the source's noise.
@@ -94,6 +97,7 @@ class CalamitiParams(TrainedParams, PairedParams):
             "augment": 0.1,
             "fusion_epochs": 2.0,
             "augment_gain": 0.25,
+            "augment_shading": 0.12,
         },
         "tiny": {
             "train": {
@@ -119,6 +123,7 @@ class CalamitiParams(TrainedParams, PairedParams):
     learning_rate: float = Field(default=4e-4, gt=0.0)
     augment: float = Field(default=0.0, ge=0.0, le=1.0)
     augment_gain: float = Field(default=0.0, ge=0.0, le=1.0)
+    augment_shading: float = Field(default=0.0, ge=0.0, le=1.0)
     detail: bool = False
     vgg16: str = ""
     join_steps: int = Field(default=200, ge=1)

@@ -43,7 +43,8 @@ class Sizes:
     mapping : int
         Width of two layers from theta to what scales and shifts the norms; 0: theta itself does.
     shading : int
-        Edge of the coarse grid of a smooth gain that the decoder makes of theta; 0: none.
+        Edge of the coarse grid of a smooth gain that is a part of the style code; 0: none. Only
+        with `pooled` and `film`.
     detail : int
         Channels of the source's detail that the decoder sees: 0 or 1.
     fusion_widths : tuple of int
@@ -73,6 +74,11 @@ class Sizes:
     fusion_adds: bool = False
 
     @property
+    def codes(self) -> int:
+        """Numbers of the whole style code: theta's, and the shading's."""
+        return self.style + self.shading**2
+
+    @property
     def groups(self) -> dict[str, int]:
         """Numbers in every group: parameters, and the critic's buffers."""
         features, last = 2 * self.anatomy_base, self.style_widths[-1]
@@ -88,8 +94,9 @@ class Sizes:
         decoder = _unet(inputs, 1, self.decoder_base, self.levels, style if self.film else 0)
         if self.mapping:
             decoder += _plain(self.style, style, 1) + _plain(style, style, 1)
+        shading = 0
         if self.shading:
-            decoder += _plain(style, self.shading**2, 1)
+            shading = _plain(3 * last, self.style_between, 1) + _plain(self.style_between, 1, 1)
         critic = ((self.anatomy + 1, 16, 4), (16, 64, 4), (64, 64, 4), (64, 16, 1))
         return {
             "anatomy": _unet(1, features, self.anatomy_base, self.levels, 0),
@@ -102,7 +109,7 @@ class Sizes:
                 _plain(a, b, 3) if self.pooled else _conv(a, b, 4)
                 for a, b in zip([1, *self.style_widths], self.style_widths, strict=False)
             ),
-            "style_head": 2 * head,
+            "style_head": 2 * head + shading,
             "decoder": decoder,
             # A spectral norm keeps a vector as long as the convolution has outputs.
             "critic": sum(_conv(a, b, k) + b for a, b, k in critic) + _plain(16, 1, 1) + 1,

@@ -56,6 +56,7 @@ class Training:
             cooling=COOLING,
             augment=self.params.augment,
             augment_gain=self.params.augment_gain,
+            augment_shading=self.params.augment_shading,
         )
 
     def build(self, sizes: Mapping[str, int]) -> Calamiti:

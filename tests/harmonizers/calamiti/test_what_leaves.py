@@ -88,7 +88,7 @@ def test_updates_counts_and_styles_leave_and_nothing_else(read: Read) -> None:
     """Catches codes, slices, volumes or statistics of pixels that travel with an update, and an
     array whose length follows from the number of people or slices."""
     trainings = [phase for phase in read.result.plan.phases if isinstance(phase, Train)]
-    style = read.result.plan.params.sizes.style
+    style = read.result.plan.params.sizes.codes
     allowed: dict[str, set[tuple[int, ...]]] = {}
     for train in trainings:
         local = train.options.mode == "local"
