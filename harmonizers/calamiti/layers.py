@@ -8,22 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
+from motet.harmonizers._images.norms import EPS, moments
 from motet.harmonizers.calamiti.sizes import WHITE
 
-EPS = 1e-5
 SLOPE = 0.01
 """Of leaky ReLUs below 0."""
-
-
-def moments(x: Tensor, brain: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Mean and variance of every channel of `x`, (B, C, h, w), over the brain: (B, C, 1, 1)."""
-    if brain is None:
-        var, mean = torch.var_mean(x, dim=(2, 3), keepdim=True, correction=0)
-        return mean, var
-    count = brain.sum(dim=(2, 3), keepdim=True).clamp_min(1.0)
-    mean = (x * brain).sum(dim=(2, 3), keepdim=True) / count
-    square = (x.square() * brain).sum(dim=(2, 3), keepdim=True) / count
-    return mean, (square - mean.square()).clamp_min(0.0)
 
 
 def evened(x: Tensor, brain: Tensor, window: int) -> Tensor:
@@ -193,14 +182,6 @@ class UNet(nn.Module):
             x = join(torch.cat([skips[level], up(x, at[level], style)], dim=1), at[level], style)
         x = self.last(x)
         return x if self.linear else nnf.leaky_relu(x, SLOPE)
-
-
-def pyramid(brain: Tensor, levels: int) -> list[Tensor]:
-    """A mask, (B, 1, h, w), at every level of a U-Net: a pixel counts where any of it does."""
-    found = [brain]
-    for _ in range(levels):
-        found.append(nnf.max_pool2d(found[-1], 2))
-    return found
 
 
 def spread(field: Tensor, size: Sequence[int]) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
-from motet.harmonizers.calamiti.layers import SLOPE, Conv, UNet, evened, moments, pyramid, spread
+from motet.harmonizers._images.norms import moments, pyramid
+from motet.harmonizers.calamiti.layers import SLOPE, Conv, UNet, evened, spread
 from motet.harmonizers.calamiti.sizes import WHITE, Sizes
 from motet.training.spectral import spectral
 
