@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
-from motet.harmonizers._images.norms import EPS, moments
+from motet.harmonizers._images.norms import EPS, Norm
 from motet.harmonizers.calamiti.sizes import WHITE
 
 SLOPE = 0.01
@@ -35,45 +35,6 @@ def evened(x: Tensor, brain: Tensor, window: int) -> Tensor:
     apart = (x - mean) / mean.clamp_min(0.1 * WHITE) * brain
     count = brain.sum(dim=(2, 3), keepdim=True).clamp_min(1.0)
     return apart * torch.rsqrt(apart.square().sum(dim=(2, 3), keepdim=True) / count + EPS)
-
-
-class Norm(nn.Module):
-    """Instance norm of every channel, affine (Ulyanov et al. 2016, arXiv:1607.08022).
-
-    Parameters
-    ----------
-    channels : int
-    style : int
-        Numbers of a style code that scales and shifts the normed channels (FiLM, Perez et al.
-        2018, arXiv:1709.07871); 0: none.
-    """
-
-    def __init__(self, channels: int, style: int = 0) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.film = nn.Linear(style, 2 * channels) if style else None
-
-    def forward(self, x: Tensor, brain: Tensor | None, style: Tensor | None) -> Tensor:
-        """Norm `x`, (B, C, h, w).
-
-        Parameters
-        ----------
-        brain : (B, 1, h, w), optional
-            1 where mean and variance are taken; default: everywhere.
-        style : (B, style), optional
-        """
-        mean, var = moments(x, brain)
-        scale = self.weight.view(1, -1, 1, 1)
-        shift = self.bias.view(1, -1, 1, 1)
-        if self.film is not None and style is not None:
-            by, to = self.film(style)[:, :, None, None].chunk(2, dim=1)
-            scale, shift = scale * (1.0 + by), shift + to
-        factor = scale * torch.rsqrt(var + EPS)
-        # One pass over x: a factor and an offset a channel.
-        found = torch.addcmul(shift - mean * factor, x, factor)
-        # Two pixels of brain have hardly a variance: what lies beside them would grow without end.
-        return found if brain is None else found * brain
 
 
 class Conv(nn.Module):
