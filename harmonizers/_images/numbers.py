@@ -23,6 +23,18 @@ def batch_numbers(images: Images, schema: Schema) -> Int:
     )
 
 
+def label_order(schema: Schema) -> Int:
+    """Numbers of the schema's batches in the order of labels, (K,).
+
+    By the batch's name before its site's: which hospital sends a scanner's slices is to change
+    nothing where a label is a number, or is drawn.
+    """
+    batches = schema.batches
+    return np.array(
+        sorted(range(len(batches)), key=lambda k: (batches[k].name, batches[k].site)), dtype=np.intp
+    )
+
+
 def parts(cache: SliceCache, images: Images) -> Int:
     """Which slice of its person every slice is, (n,): their draws differ."""
     # Samples are made where networks are trained: torch is there.

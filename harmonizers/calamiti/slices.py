@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from motet.harmonizers._images.numbers import Int, batch_numbers, parts
+from motet.harmonizers._images.numbers import Int, batch_numbers, label_order, parts
 from motet.harmonizers._images.white_stripe import white_matter_mode
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.sizes import WHITE
@@ -16,7 +16,6 @@ from motet.images.cache import SliceCache, slice_cache, slices_home
 from motet.images.images import Image, Images
 from motet.images.slices import PLANES
 from motet.releases import Arrays
-from motet.schema import Schema
 from motet.site import Site
 
 if TYPE_CHECKING:
@@ -80,18 +79,6 @@ def middle(cache: SliceCache, rows: int) -> Middle:
         a, b = largest(area[own])
         first[row], count[row] = own[a], b - a + 1
     return Middle(first=first, count=count)
-
-
-def label_order(schema: Schema) -> Int:
-    """Numbers of the schema's batches in the order of the critic's labels, (K,).
-
-    By the batch's name before its site's: the critic sees a label as a number, and which hospital
-    sends a scanner's slices is to change nothing.
-    """
-    batches = schema.batches
-    return np.array(
-        sorted(range(len(batches)), key=lambda k: (batches[k].name, batches[k].site)), dtype=np.intp
-    )
 
 
 def samples(site: Site, params: CalamitiParams, shared: Arrays) -> Samples:
