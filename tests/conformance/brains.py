@@ -45,6 +45,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "default": {"planes": ["axial"]},
         "one contrast": {"second": "", "planes": ["sagittal"], "targets": ["b1"]},
     },
+    "murd": {"default": {}, "two planes": {"planes": ["coronal", "sagittal"], "appearance": 2}},
 }
 
 
