@@ -8,33 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
-from motet.harmonizers._images.norms import EPS, Norm
-from motet.harmonizers.calamiti.sizes import WHITE
+from motet.harmonizers._images.norms import Norm
 
 SLOPE = 0.01
 """Of leaky ReLUs below 0."""
-
-
-def evened(x: Tensor, brain: Tensor, window: int) -> Tensor:
-    """Relative differences from the mean around, with variance 1 over the brain; 0 beside it.
-
-    A smooth gain, as receive coils leave, cancels.
-
-    Parameters
-    ----------
-    x, brain : (B, 1, h, w)
-    window : int
-        Edge of the square around, pixels, odd; averaged twice.
-    """
-
-    def around(values: Tensor) -> Tensor:
-        once = nnf.avg_pool2d(values, window, stride=1, padding=window // 2)
-        return nnf.avg_pool2d(once, window, stride=1, padding=window // 2)
-
-    mean = around(x * brain) / around(brain).clamp_min(1e-3)
-    apart = (x - mean) / mean.clamp_min(0.1 * WHITE) * brain
-    count = brain.sum(dim=(2, 3), keepdim=True).clamp_min(1.0)
-    return apart * torch.rsqrt(apart.square().sum(dim=(2, 3), keepdim=True) / count + EPS)
 
 
 class Conv(nn.Module):
@@ -143,8 +120,3 @@ class UNet(nn.Module):
             x = join(torch.cat([skips[level], up(x, at[level], style)], dim=1), at[level], style)
         x = self.last(x)
         return x if self.linear else nnf.leaky_relu(x, SLOPE)
-
-
-def spread(field: Tensor, size: Sequence[int]) -> Tensor:
-    """A coarse field, (B, 1, k, k), at every pixel of images of `size`: (B, 1, h, w)."""
-    return nnf.interpolate(field, size=list(size), mode="bicubic", align_corners=True)

@@ -64,9 +64,10 @@ class Losses:
         """Real slices told from made ones, with the penalty R1 (Mescheder et al. 2018, eq. 9)."""
         given = self.triplets(batch, draws)
         with torch.no_grad():
-            code = self._noisy(networks.content(given.x, given.brain), draws, "content")
+            detail = networks.detail(given.x, given.brain)
+            code = self._noisy(networks.content(detail, given.brain), draws, "content")
             style = networks.style_of(self._z(networks, draws, "z"), given.target)
-            fake = networks.made(code, style, given.x, given.brain)
+            fake = networks.made(code, style, detail, given.brain)
         x = given.x.detach().requires_grad_()
         real = networks.judged(x, given.brain, given.label)
         (slope,) = torch.autograd.grad(real.sum(), x, create_graph=True)
@@ -82,17 +83,20 @@ class Losses:
         """All other losses."""
         given = self.triplets(batch, draws)
         x, brain = given.x, given.brain
-        code = networks.content(x, brain)
+        detail = networks.detail(x, brain)
+        code = networks.content(detail, brain)
         noisy = self._noisy(code, draws, "content")
         style = networks.style_of(self._z(networks, draws, "z"), given.target)
-        made = networks.made(noisy, style, x, brain)
+        made = networks.made(noisy, style, detail, brain)
         with torch.no_grad():
             other = networks.style_of(self._z(networks, draws, "other z"), given.target)
-            apart = networks.made(noisy, other, x, brain)
-        again = networks.content(made, brain)
+            apart = networks.made(noisy, other, detail, brain)
+        detail_again = networks.detail(made, brain)
+        again = networks.content(detail_again, brain)
         own = networks.style(x, given.label)
-        same = networks.made(noisy, own, x, brain)
-        back = networks.made(self._noisy(again, draws, "content again"), own, made, brain)
+        same = networks.made(noisy, own, detail, brain)
+        noisy_again = self._noisy(again, draws, "content again")
+        back = networks.made(noisy_again, own, detail_again, brain)
         return {
             "adversarial": softplus(-networks.judged(made, brain, given.target)),
             "content": _mean((code - again).abs()),
@@ -107,9 +111,10 @@ class Losses:
     def error(self, networks: Murd, batch: Mapping[str, Tensor], draws: Any) -> Tensor:
         """Absolute error of slices that are made of their own content and style, (B,)."""
         given = self.triplets(batch, draws)
-        code = networks.content(given.x, given.brain)
+        detail = networks.detail(given.x, given.brain)
         own = networks.style(given.x, given.label)
-        return self._over(given.x - networks.made(code, own, given.x, given.brain), given.brain)
+        made = networks.made(networks.content(detail, given.brain), own, detail, given.brain)
+        return self._over(given.x - made, given.brain)
 
     def triplets(self, batch: Mapping[str, Tensor], draws: Any) -> Triplets:
         """The slices of a batch of samples, and where each is brought to."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from motet.harmonizers.murd.layers import SLOPE, Conv, Halving, Heads, Residual, Up, begin
-from motet.harmonizers.murd.light import LightContent, LightCritic, LightGenerator
+from motet.harmonizers.murd.light import LightContent, LightCritic, LightGenerator, detail_of
 from motet.harmonizers.murd.sizes import NEIGHBOURS, Sizes
 
 
@@ -72,7 +72,7 @@ class Generator(nn.Module):
         self.up = nn.Sequential(Up(w, w // 2), Up(w // 2, w // 4))
         self.last = Conv(w // 4, NEIGHBOURS, 7, normed=False, bent=False)
 
-    def forward(self, code: Tensor, style: Tensor, x: Tensor, brain: Tensor) -> Tensor:
+    def forward(self, code: Tensor, style: Tensor, detail: Tensor, brain: Tensor) -> Tensor:
         """(B, code, h / 4, w / 4) and (B, style) -> (B, 3, h, w)."""
         plane = style[:, :, None, None].expand(-1, -1, *code.shape[2:])
         made = self.up(self.blocks(torch.cat([code, plane], dim=1)))
@@ -120,11 +120,21 @@ class Murd(nn.Module):
             self.generator.begin()
         self.style_heads = Heads(order, sizes.style_widths[-1], sizes.style)
         self.code_heads = Heads(order, sizes.mapping, sizes.style)
-        self.critic_heads = Heads(order, 4 * sizes.critic, 1)
+        self.critic_heads = Heads(order, sizes.judged, 1)
 
-    def content(self, x: Tensor, brain: Tensor) -> Tensor:
-        """Content codes of slices (B, 3, h, w) with their brain (B, 1, h, w)."""
-        found: Tensor = self.content_encoder(x, brain)
+    def detail(self, x: Tensor, brain: Tensor) -> Tensor:
+        """What :meth:`content` and :meth:`made` see of slices: as published, the slices.
+
+        Parameters
+        ----------
+        x : (B, 3, h, w)
+        brain : (B, 1, h, w)
+        """
+        return detail_of(x, brain) if self.sizes.light else x
+
+    def content(self, detail: Tensor, brain: Tensor) -> Tensor:
+        """Content codes of slices' detail."""
+        found: Tensor = self.content_encoder(detail, brain)
         return found
 
     def style(self, x: Tensor, batch: Tensor) -> Tensor:
@@ -137,15 +147,15 @@ class Murd(nn.Module):
         found: Tensor = self.code_heads(self.style_generator(z), batch)
         return found
 
-    def made(self, code: Tensor, style: Tensor, x: Tensor, brain: Tensor) -> Tensor:
+    def made(self, code: Tensor, style: Tensor, detail: Tensor, brain: Tensor) -> Tensor:
         """Slices, (B, 3, h, w), of content codes with style codes.
 
         Parameters
         ----------
-        x : (B, 3, h, w)
-            The slices of the content, of which the preset ``small`` takes the detail.
+        detail : (B, 3, h, w)
+            Of the slices of the content; the published generator does not look at it.
         """
-        found: Tensor = self.generator(code, style, x, brain)
+        found: Tensor = self.generator(code, style, detail, brain)
         return found
 
     def judged(self, x: Tensor, brain: Tensor, batch: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ from itertools import pairwise
 
 NEIGHBOURS = 3
 """Slices that networks see and make at once: a slice and those before and after it."""
+GRID = 6
+"""Edge of the coarse grid of a smooth gain, in ``small``."""
 BATCHED = ("style_heads", "code_heads", "critic_heads")
 """Groups with a linear head for every batch: of the style encoder, the style generator, the
 discriminator."""
@@ -58,6 +60,11 @@ class Sizes:
         return 4 * self.content
 
     @property
+    def judged(self) -> int:
+        """Features of the discriminator: means, and of ``small`` standard deviations, too."""
+        return (8 if self.light else 4) * self.critic
+
+    @property
     def groups(self) -> dict[str, int]:
         """Numbers in every group; of one with heads, in one batch's."""
         return {
@@ -69,7 +76,7 @@ class Sizes:
             "code_heads": _linear(self.mapping, self.style),
             "generator": self._generator,
             "critic": self._critic,
-            "critic_heads": _linear(4 * self.critic, 1),
+            "critic_heads": _linear(self.judged, 1),
         }
 
     @property
@@ -96,12 +103,13 @@ class Sizes:
         found = 2 * self.blocks * _normed(4 * w, 4 * w, 3, film)
         found += _normed(4 * w, 2 * w, 3, film) + _normed(2 * w, w, 3, film)
         found += _normed(w + NEIGHBOURS, 2 * w, 3, film) + _conv(2 * w, NEIGHBOURS, 3)
-        return found + _linear(self.style, 2 * NEIGHBOURS)
+        return found + _linear(self.style, 2 * NEIGHBOURS) + _linear(self.style, GRID**2)
 
     @property
     def _critic(self) -> int:
         w, count = self.critic, _conv if self.light else _normed
-        return _conv(NEIGHBOURS, w, 4) + count(w, 2 * w, 4) + count(2 * w, 4 * w, 4)
+        seen = NEIGHBOURS + (2 if self.light else 0)
+        return _conv(seen, w, 4) + count(w, 2 * w, 4) + count(2 * w, 4 * w, 4)
 
 
 def _linear(inputs: int, outputs: int) -> int:

@@ -113,7 +113,8 @@ class Restyler:
         with torch.no_grad(), steady(self.params.train.threads):
             given, inside = seen(torch.from_numpy(x)).to(dtype), torch.from_numpy(brain).to(dtype)
             style = torch.from_numpy(self.target.style).to(dtype).expand(len(x), -1)
-            made = networks.made(networks.content(given, inside), style, given, inside)
+            detail = networks.detail(given, inside)
+            made = networks.made(networks.content(detail, inside), style, detail, inside)
         return np.asarray(((made.to(torch.float64).numpy() + 1.0) / SPAN).clip(0.0))
 
 
