@@ -55,6 +55,8 @@ class MurdParams(TrainedParams, ImageParams):
         Default: the preset's.
     style_rate : float
         The style generator's learning rate, as a share of it.
+    critic_rate : float
+        The discriminator's, as a share of it.
     noise : float
         Standard deviation of what is added to content codes in the training; 1 as published.
     adversary_steps : int
@@ -72,10 +74,11 @@ class MurdParams(TrainedParams, ImageParams):
             "join_steps": 5000,
         },
         "small": {
-            "train": {"batch": 6, "steps": 1200, "local_steps": 40},
+            "train": {"batch": 4, "steps": 800, "local_steps": 40},
             "pixels": 96,
             "learning_rate": 1e-3,
             "style_rate": 0.1,
+            "critic_rate": 0.5,
             "noise": 0.0,
         },
         "tiny": {
@@ -100,6 +103,7 @@ class MurdParams(TrainedParams, ImageParams):
     planes: tuple[Plane, ...] = ("axial",)
     learning_rate: float = Field(default=1e-4, gt=0.0)
     style_rate: float = Field(default=0.01, gt=0.0, le=1.0)
+    critic_rate: float = Field(default=1.0, gt=0.0, le=10.0)
     noise: float = Field(default=1.0, ge=0.0)
     adversary_steps: int = Field(default=10, ge=1)
     join_steps: int = Field(default=200, ge=1)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from motet.harmonizers.murd.networks import Murd
 
 Float = NDArray[np.float64]
+MANY = 1000
+"""Codes whose mean is a batch's middle appearance."""
 CUT = 2.0
 """No number of z is further from 0."""
 OWN = "heads"
@@ -52,11 +54,14 @@ class Target:
 
 
 def appearance(k: int, size: int) -> Float:
-    """Z of a batch's appearance, (size,): 0 is the middle, others are of a truncated normal."""
-    if not k:
-        return np.zeros(size)
+    """Noise of a batch's appearance, (1, size), of a truncated normal; of 0 much, (MANY, size).
+
+    The mean of many codes is a batch's middle, as StyleGAN's truncation has it: the code of z = 0
+    is not, networks being no lines.
+    """
     low, high = ndtr(-CUT), ndtr(CUT)
-    return np.asarray(ndtri(low + (high - low) * draw(k, "appearance", "").uniform(size=size)))
+    drawn = draw(k, "appearance", "").uniform(size=(1 if k else MANY, size))
+    return np.asarray(ndtri(low + (high - low) * drawn))
 
 
 def parsed(to: str) -> tuple[str, Path | None]:
@@ -152,8 +157,8 @@ def target_of(
             do="Choose another target.",
         )
     z = appearance(params.appearance, params.sizes.noise)
-    styles = _styles(networks, z, there)
-    return Target(style=styles.mean(axis=0), level=float(np.mean([level[k] for k in there])))
+    styles = [_style(networks, z, k) for k in there]
+    return Target(style=np.mean(styles, axis=0), level=float(np.mean([level[k] for k in there])))
 
 
 def _own(model: SiteModel, schema: Schema) -> set[str]:
@@ -164,14 +169,14 @@ def _own(model: SiteModel, schema: Schema) -> set[str]:
     return {word for b in own for word in (str(b), b.name)}
 
 
-def _styles(networks: Murd, z: Float, batches: Sequence[int]) -> Float:
+def _style(networks: Murd, z: Float, batch: int) -> Float:
+    """Mean code of a batch, (style,)."""
     import torch
 
     dtype = next(networks.parameters()).dtype
     with torch.no_grad():
-        given = torch.from_numpy(np.tile(z, (len(batches), 1))).to(dtype)
-        found = networks.style_of(given, torch.tensor(list(batches)))
-    return np.asarray(found.to(torch.float64).numpy())
+        found = networks.style_of(torch.from_numpy(z).to(dtype), torch.full((len(z),), batch))
+    return np.asarray(found.to(torch.float64).mean(dim=0).numpy())
 
 
 def _of_image(file: Path, params: MurdParams, networks: Murd, batch: int) -> Target:
