@@ -1,42 +1,33 @@
-"""How many slices there are, and how bright every scanner's images are: the first sum."""
+"""What is known before the training: how many slices there are, and how bright scanners' images."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from motet.errors import DataError, DesignError
+from motet.errors import DataError
 from motet.harmonizers._images.numbers import batch_numbers
 from motet.harmonizers.murd.params import MurdParams
 from motet.harmonizers.murd.slices import between, cached
-from motet.phases import Sum
+from motet.phases import Publish, Step, Sum
 from motet.releases import Arrays, ArraySpec
-from motet.scale import Bounds, Magnitudes
 from motet.site import Site
 
-ARRAYS = (
-    ArraySpec(
-        name="slices", shape=(), dtype="int64", least=0, meaning="slices with two neighbours"
-    ),
-    ArraySpec(
-        name="images",
-        shape=("batches",),
-        dtype="int64",
-        least=0,
-        meaning="number of images of every scanner",
-    ),
-    ArraySpec(
-        name="level",
-        shape=("batches",),
-        meaning="sum of every scanner's images' 99.5th percentiles within the brain",
-    ),
+SLICES = ArraySpec(
+    name="slices", shape=(), dtype="int64", least=0, meaning="slices with two neighbours"
+)
+LEVEL = ArraySpec(
+    name="level",
+    shape=("batches",),
+    meaning="mean over each own scanner's images of the brain's 99.5th percentile; 0 of others",
 )
 
 
 @dataclass(frozen=True)
 class Counts:
-    """The sum, and what is made of it.
+    """A sum, and what every scanner tells of itself: all may be brought to it.
 
     Parameters
     ----------
@@ -45,40 +36,52 @@ class Counts:
 
     params: MurdParams
 
-    def step(self) -> Sum:
-        """The phase."""
-        return Sum(
-            name="images",
-            arrays=ARRAYS,
-            at_site=self.send,
-            at_coordinator=self.conclude,
-            bounds=self.bounds,
+    def steps(self) -> Sequence[Step]:
+        """Both phases."""
+        return (
+            Sum(
+                name="slices",
+                arrays=(SLICES,),
+                at_site=self.send_slices,
+                at_coordinator=self.total,
+            ),
+            Publish(
+                name="level",
+                arrays=(LEVEL,),
+                at_site=self.send_levels,
+                at_coordinator=self.levels,
+            ),
         )
 
-    def send(self, site: Site, shared: Arrays) -> Arrays:
-        """Counts and levels of the site's scanners."""
-        cache = cached(site, self.params)
-        batch, size = batch_numbers(site.data, site.schema), site.schema.sizes["batches"]
-        if not len(between(cache)):
+    def send_slices(self, site: Site, shared: Arrays) -> Arrays:
+        """Number of the site's slices.
+
+        Raises
+        ------
+        DataError
+            When there are none.
+        """
+        count = len(between(cached(site, self.params)))
+        if not count:
             raise DataError(
                 "Nobody here has three slices in a row that show enough brain.",
                 do="Choose other planes (params.planes), or smaller params.pixels.",
                 site=site.name,
             )
-        level = np.bincount(batch, weights=cache.level[:, 0], minlength=size)
-        return {
-            "slices": np.asarray(len(between(cache)), dtype=np.int64),
-            "images": np.bincount(batch, minlength=size).astype(np.int64),
-            "level": level.astype(np.float64),
-        }
+        return {"slices": np.asarray(count, dtype=np.int64)}
 
-    def bounds(self, size: Magnitudes, shared: Arrays) -> Bounds:
-        """What no site's sums exceed."""
-        return {"level": size.rows * size.voxels}
+    def total(self, sums: Arrays, shared: Arrays) -> Arrays:
+        """All slices."""
+        return {"slices": sums["slices"]}
 
-    def conclude(self, sums: Arrays, shared: Arrays) -> Arrays:
-        """All slices, and the mean level of every scanner; 0 where nobody was in the fit."""
-        if not int(sums["slices"]):
-            raise DesignError("Nobody has three slices in a row that show enough brain.")
-        level = sums["level"] / np.maximum(sums["images"], 1)
-        return {"slices": sums["slices"], "level": np.asarray(level, dtype=np.float64)}
+    def send_levels(self, site: Site, shared: Arrays) -> Arrays:
+        """Mean level of each of the site's scanners; 0 where nobody of it is in the fit."""
+        batch, size = batch_numbers(site.data, site.schema), site.schema.sizes["batches"]
+        level = cached(site, self.params).level[:, 0]
+        sums = np.bincount(batch, weights=level, minlength=size)
+        return {"level": sums / np.maximum(np.bincount(batch, minlength=size), 1)}
+
+    def levels(self, published: Arrays, shared: Arrays) -> Arrays:
+        """One level a scanner: each is told by its site alone."""
+        found = [np.asarray(published[name]) for name in sorted(published)]
+        return {"level": np.sum(found, axis=0)}

@@ -36,7 +36,7 @@ class MurdHarmonizer:
         papers=(
             "Liu and Yap 2024, Communications Engineering 3:6, doi:10.1038/s44172-023-00140-w",
         ),
-        leaves="numbers of slices; sums of the brains' brightness by scanner; what the networks "
+        leaves="numbers of slices; every scanner's mean brightness; what the networks "
         "changed by, or their gradients, with a head of three networks for every scanner",
         limits=(
             "one contrast, two scanners or more",
@@ -46,7 +46,7 @@ class MurdHarmonizer:
     )
 
     def plan(self, params: Any, schema: Schema) -> Sequence[Step]:
-        """Counts, then networks.
+        """Slices and levels, then networks.
 
         Raises
         ------
@@ -61,7 +61,7 @@ class MurdHarmonizer:
                 do="Add a site, or name the column that holds the scanner: params.batch.",
             )
         check_in_a_study(params, schema)
-        return (Counts(params).step(), train_phase(params, schema))
+        return (*Counts(params).steps(), train_phase(params, schema))
 
     def join(self, params: Any, schema: Schema) -> Sequence[Step]:
         """Heads of its own, where a site's own scanner is the target. Nothing leaves."""

@@ -26,8 +26,20 @@ LEAST = 0.02
 
 
 def level(image: Image, contrast: str = "") -> float:
-    """The intensity that becomes 1: a high quantile of the brain, which no single voxel moves."""
-    return float(np.quantile(image.brain, SHARE))
+    """The intensity that becomes 1: a high quantile of the brain, which no single voxel moves.
+
+    Raises
+    ------
+    DataError
+        When it is not above 0.
+    """
+    found = float(np.quantile(image.brain, SHARE))
+    if not found > 0.0:
+        raise Place(file=image.volume.file).error(
+            "Nearly all of the brain has intensities of 0 or less.",
+            do="Look at the image and its mask.",
+        )
+    return found
 
 
 def check_mask(scan: Scan, place: Place, person: str) -> None:
@@ -43,23 +55,6 @@ def check_mask(scan: Scan, place: Place, person: str) -> None:
             do="Put one there: the image's name with desc-brain_mask in the place of its suffix.",
             person=person,
         )
-
-
-def check_level(image: Image, place: Place, person: str) -> float:
-    """The level of an image that has one.
-
-    Raises
-    ------
-    DataError
-    """
-    found = level(image)
-    if not found > 0.0:
-        raise place.error(
-            "Nearly all of the brain has intensities of 0 or less.",
-            do="Look at the image and its mask.",
-            person=person,
-        )
-    return found
 
 
 def cached(site: Site, params: MurdParams) -> SliceCache:

@@ -18,7 +18,7 @@ from motet.harmonizers._images.at_hand import are_images, read_at_hand, scan_at_
 from motet.harmonizers._linear.options import named_batch
 from motet.harmonizers.murd.params import MurdParams
 from motet.harmonizers.murd.sizes import BATCHED
-from motet.harmonizers.murd.slices import check_level, check_mask
+from motet.harmonizers.murd.slices import check_mask, level
 from motet.harmonizers.murd.training import NAME, train_phase
 from motet.harmonizers.murd.volumes import triplets
 from motet.images.cache import check_fits
@@ -141,16 +141,16 @@ def target_of(
         When there was nobody of it in the fit, or a reference image cannot be read.
     """
     name, file = (None, None) if params.to is None else parsed(params.to)
-    level = shared["level"]
+    levels = shared["level"]
     if name in _own(model, schema):
         own = of_batches(schema, model.site, model.batches)
         networks = networks_of(params, own, shared, model.arrays)
-        level, schema = model.arrays[f"{OWN}.level"], own
+        levels, schema = model.arrays[f"{OWN}.level"], own
     chosen = named_batch(name, schema, key="params.to")
     numbers = [k for k, batch in enumerate(schema.batches) if chosen in (None, batch)]
     if file is not None:
         return _of_image(file, params, networks, numbers[0])
-    there = [k for k in numbers if level[k] > 0]
+    there = [k for k in numbers if levels[k] > 0]
     if not there:
         raise ModelError(
             f"Nobody of '{chosen}' was in the fit, so how it looks is not known.",
@@ -158,7 +158,7 @@ def target_of(
         )
     z = appearance(params.appearance, params.sizes.noise)
     styles = [_style(networks, z, k) for k in there]
-    return Target(style=np.mean(styles, axis=0), level=float(np.mean([level[k] for k in there])))
+    return Target(style=np.mean(styles, axis=0), level=float(np.mean([levels[k] for k in there])))
 
 
 def _own(model: SiteModel, schema: Schema) -> set[str]:
@@ -191,15 +191,15 @@ def _of_image(file: Path, params: MurdParams, networks: Murd, batch: int) -> Tar
     image = read_at_hand(file)
     plane = params.planes[0]
     check_fits(image, planes=(plane,), size=params.pixels, place=place, person="")
-    level = check_level(image, place, "")
-    x, brain = triplets(image, level, plane, params.pixels, place)
+    bright = level(image)
+    x, brain = triplets(image, bright, plane, params.pixels, place)
     area = brain.sum(axis=(1, 2, 3))
     shown = x[area >= 0.5 * area.max()]
     dtype = next(networks.parameters()).dtype
     with torch.no_grad(), steady(params.train.threads):
         given = seen(torch.from_numpy(shown)).to(dtype)
         codes = networks.style(given, torch.full((len(given),), batch))
-    return Target(style=codes.to(torch.float64).numpy().mean(axis=0), level=level)
+    return Target(style=codes.to(torch.float64).numpy().mean(axis=0), level=bright)
 
 
 def known(to: str, schema: Schema) -> bool:

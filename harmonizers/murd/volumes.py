@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from motet.bids.checks import Place
 from motet.harmonizers.murd.params import MurdParams
-from motet.harmonizers.murd.slices import check_level
+from motet.harmonizers.murd.slices import level
 from motet.images.cache import brain_box, check_fits
 from motet.images.images import Image
 from motet.images.slices import Plane, Slicing
@@ -25,14 +25,14 @@ AT_ONCE = 16
 
 
 def triplets(
-    image: Image, level: float, plane: Plane, size: int, place: Place
+    image: Image, scale: float, plane: Plane, size: int, place: Place
 ) -> tuple[Float, Float]:
     """Every three slices in a row within the brain's box.
 
     Returns
     -------
     x : (n - 2, 3, size, size) float64
-        Intensities in units of `level`; 0 beside the brain.
+        Intensities in units of `scale`; 0 beside the brain.
     brain : (n - 2, 1, size, size) float64
         1 where one of the three shows brain.
 
@@ -44,7 +44,7 @@ def triplets(
     box = brain_box(image)
     inside = image.mask[box]
     slicing = _slicing(image, plane, size, place)
-    slices = np.stack(list(slicing.slices(np.where(inside, image.data[box] / level, 0.0))))
+    slices = np.stack(list(slicing.slices(np.where(inside, image.data[box] / scale, 0.0))))
     shown = np.stack(list(slicing.slices(inside.astype(np.float64))))
     count = len(slicing) - 2
     x = np.stack([slices[by : count + by] for by in range(3)], axis=1)
@@ -82,14 +82,14 @@ class Restyler:
         """The image with the target's style, in its units, (x, y, z); outside it stays."""
         planes = self.params.planes
         check_fits(image, planes=planes, size=self.params.pixels, place=place, person=person)
-        level = check_level(image, place, person)
-        made = np.mean([self._of_plane(image, level, plane, place) for plane in planes], axis=0)
+        scale = level(image)
+        made = np.mean([self._of_plane(image, scale, plane, place) for plane in planes], axis=0)
         return image.with_brain(self.target.level * made[image.mask[brain_box(image)]])
 
-    def _of_plane(self, image: Image, level: float, plane: Plane, place: Place) -> Float:
+    def _of_plane(self, image: Image, scale: float, plane: Plane, place: Place) -> Float:
         """The brain's box from slices of one plane, in units of a level."""
         slicing = _slicing(image, plane, self.params.pixels, place)
-        x, brain = triplets(image, level, plane, self.params.pixels, place)
+        x, brain = triplets(image, scale, plane, self.params.pixels, place)
         sums = np.zeros((len(slicing), *x.shape[2:]))
         counts = np.zeros((len(slicing), 1, 1))
         for start in range(0, len(x), AT_ONCE):

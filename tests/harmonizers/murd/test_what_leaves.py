@@ -54,7 +54,7 @@ def allowed(result: Any) -> dict[str, set[tuple[int, ...]]]:
         shape = (3, group.size) if group.name in BATCHED else (group.size,)
         found |= {name: {shape} for name in (group.name, *(f"{group.name}.{m}" for m in MOMENTS))}
     found |= {"losses": {(3,), (8,), (11,)}, "samples": {(1,), (2,)}, "weight": {()}}
-    return found | {"slices": {()}, "images": {(3,)}, "level": {(3,)}}
+    return found | {"slices": {()}, "level": {(3,)}}
 
 
 @pytest.mark.parametrize("train", [{}, LOCAL], ids=["exact", "local"])
