@@ -15,6 +15,7 @@ from motet.client.apply import check_features, harmonized, joined
 from motet.client.judging import judged_site
 from motet.client.local_site import LocalSite
 from motet.client.planned import Planned
+from motet.client.targets import write_targets
 from motet.harmonizer import SiteModel
 from motet.images.images import compared_in
 from motet.plan import model_document
@@ -67,7 +68,10 @@ def write_harmonized(
     sink: Sink,
     say: Say,
 ) -> None:
-    """Write the site's model into `folder`, and everybody's harmonized values where they go."""
+    """Write the site's model into `folder`, and everybody's harmonized values where they go.
+
+    Beside the folder: what one person looks like at every target, for the site's page.
+    """
     plan = run.plan
     description: dict[str, Any] = {"method": plan.method, "study": plan.study, "plan": plan.hash}
     if folder is not None:
@@ -90,3 +94,13 @@ def write_harmonized(
     with sink(compared_in(run.table, shared), description) as writer:
         for rows, block in blocks:
             writer.write(rows, block)
+    if folder is not None:
+        write_targets(
+            folder.parent,
+            run.table,
+            method=plan.harmonizer,
+            params=plan.params,
+            schema=plan.schema,
+            shared=shared,
+            model=model,
+        )

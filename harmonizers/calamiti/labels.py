@@ -10,6 +10,7 @@ from motet.errors import DesignError
 from motet.harmonizers._images.numbers import batch_numbers, label_order
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.slices import cached
+from motet.harmonizers.calamiti.vgg import check_weights
 from motet.phases import Sum
 from motet.releases import Arrays, ArraySpec
 from motet.schema import Schema
@@ -43,6 +44,7 @@ class Labels:
 
     def send(self, site: Site, shared: Arrays) -> Arrays:
         """Slices of each of the site's scanners."""
+        check_weights(site, self.params)
         batch = batch_numbers(site.data, site.schema)[cached(site, self.params).row]
         count = np.bincount(batch, minlength=site.schema.sizes["batches"])
         return {"slices": count.astype(np.int64)}

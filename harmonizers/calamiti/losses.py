@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as nnf
 
 from motet.harmonizers._images.shading import spread
+from motet.harmonizers.calamiti import vgg
 from motet.harmonizers.calamiti.curves import curved, wandering
 from motet.harmonizers.calamiti.networks import Calamiti, detail_of
 from motet.harmonizers.calamiti.sizes import KNOTS
@@ -72,6 +73,12 @@ def stacked(x: Tensor) -> Tensor:
     return x.transpose(0, 1).reshape(-1, 1, *x.shape[2:])
 
 
+def random_gain(draws: Any, purpose: str, sd: float, like: Tensor) -> Tensor:
+    """Smooth gains of both contrasts, (2 B, 1, h, w); their logarithms have sd `sd`."""
+    field = stacked(draws.normal(purpose, 2, GAIN_GRID, GAIN_GRID))
+    return torch.exp(sd * spread(field, like.shape[2:]))
+
+
 def of_samples(values: Tensor) -> Tensor:
     """(2 B, …) -> (B,): means over both contrasts and all else."""
     return values.reshape(2, len(values) // 2, -1).mean(dim=(0, 2))
@@ -89,11 +96,23 @@ class Losses:
         How far the anatomy encoder's input is from its own contrast: 0 never, 1 anywhere.
     augment_gain : float
         Standard deviation of the logarithm of a smooth random gain of that input.
+    augment_shading : float
+        The same of a gain that the slice and the other of its volume have in common: of a scanner
+        that shades as none in the study.
     """
 
     cooling: float
     augment: float
     augment_gain: float = 0.0
+    augment_shading: float = 0.0
+
+    def _pairs(self, networks: Calamiti, batch: Mapping[str, Tensor], draws: Any) -> Pair:
+        """The pairs as a scanner with random shading shows them."""
+        pair = pairs(networks, batch, draws)
+        if not self.augment_shading:
+            return pair
+        gain = random_gain(draws, "shading", self.augment_shading, pair.x)
+        return replace(pair, x=pair.x * gain, other=pair.other * gain)
 
     def _code(self, networks: Calamiti, pair: Pair, draws: Any) -> Tensor:
         """Anatomy codes, (2 B, anatomy, h, w)."""
@@ -102,8 +121,7 @@ class Losses:
             knots = stacked(draws.normal("augmented", 2, 1, KNOTS))
             x = wandering(x, self.augment * knots.reshape(len(x), -1))
         if self.augment_gain:
-            field = stacked(draws.normal("gain", 2, GAIN_GRID, GAIN_GRID))
-            x = x * torch.exp(self.augment_gain * spread(field, x.shape[2:]))
+            x = x * random_gain(draws, "gain", self.augment_gain, x)
         logits = networks.logits(x, pair.brains)
         if not networks.sizes.one_hot:
             return networks.code(logits, None, 1.0)
@@ -117,7 +135,7 @@ class Losses:
     ) -> dict[str, Tensor]:
         """Own labels are to be told from labels of anybody (section 3.3)."""
         with torch.no_grad():
-            pair = pairs(networks, batch, draws)
+            pair = self._pairs(networks, batch, draws)
             code = self._code(networks, pair, draws)
         joint, marginal = self._judged(networks, code, batch, draws)
         return {
@@ -160,7 +178,7 @@ class Losses:
         self, networks: Calamiti, batch: Mapping[str, Tensor], draws: Any
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Losses that need no critic, and the anatomy codes."""
-        pair = pairs(networks, batch, draws)
+        pair = self._pairs(networks, batch, draws)
         code = self._code(networks, pair, draws)
         mean, log_var = networks.contrast(pair.other)
         width = mean.shape[1]
@@ -170,7 +188,7 @@ class Losses:
         first, second = code.chunk(2)
         found = {
             "reconstruction": of_samples(self._apart(networks, made - pair.x, pair)),
-            "gradient": of_samples(self._edges(networks, made - pair.x, pair)),
+            **self._perceived(networks, batch, made, pair),
             "anatomy": (first - second).abs().flatten(1).mean(dim=1),
             "kl": of_samples(0.5 * (log_var.exp() + mean.square() - 1.0 - log_var)),
         }
@@ -194,6 +212,18 @@ class Losses:
             return apart.abs()
         size = pair.brain.sum(dim=(2, 3), keepdim=True).clamp_min(1.0)
         return apart.abs() * pair.brain * (pair.brain[0].numel() / size)
+
+    def _perceived(
+        self, networks: Calamiti, batch: Mapping[str, Tensor], made: Tensor, pair: Pair
+    ) -> dict[str, Tensor]:
+        """Differences of VGG's features, or of neighbours where its weights are not to be had."""
+        if not vgg.is_there(batch):
+            return {"gradient": of_samples(self._edges(networks, made - pair.x, pair))}
+        if not networks.sizes.within:
+            return {"perceptual": of_samples(vgg.apart(batch, made, pair.x))}
+        size = pair.brain.flatten(1).mean(dim=1).clamp_min(1.0 / pair.brain[0].numel())
+        found = vgg.apart(batch, made * pair.brain, pair.x * pair.brain)
+        return {"perceptual": of_samples(found / size)}
 
     def _edges(self, networks: Calamiti, apart: Tensor, pair: Pair) -> Tensor:
         """The same of differences of neighbours, which stands for the term of VGG's features."""

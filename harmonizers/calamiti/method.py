@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.bids.checks import Place
-from motet.harmonizer import Card, Params, SiteModel
+from motet.harmonizer import Card, Findings, Params, SiteModel
 from motet.harmonizers._images.at_hand import are_images
 from motet.harmonizers.calamiti.adapt import Adapt, heads_of
+from motet.harmonizers.calamiti.findings import findings
+from motet.harmonizers.calamiti.fusion import Fusion
 from motet.harmonizers.calamiti.labels import Labels
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.reference import style_of
@@ -45,11 +47,12 @@ class CalamitiHarmonizer:
     )
 
     def plan(self, params: Any, schema: Schema) -> Sequence[Step]:
-        """Label frequencies, networks, style codes."""
+        """Label frequencies, networks, style codes; then the network that combines planes."""
         return (
             Labels(params, schema).step(),
             train_phase(params),
             *Styles(params, schema).steps(),
+            *((Fusion(params, schema).step(),) if params.fusion == "network" else ()),
         )
 
     def join(self, params: Any, schema: Schema) -> Sequence[Step]:
@@ -59,6 +62,10 @@ class CalamitiHarmonizer:
     def site_model(self, params: Any, site: Site, shared: Arrays) -> SiteModel:
         """The heads of a site that adapted them; of others nothing."""
         return SiteModel(site=site.name, batches=site.batches, arrays=heads_of(site.keep))
+
+    def findings(self, params: Any, schema: Schema, shared: Arrays) -> Findings:
+        """Style codes, and what the networks were trained with."""
+        return findings(params, schema, shared)
 
     def apply(
         self, params: Any, data: Images, model: SiteModel, shared: Arrays, schema: Schema
@@ -82,10 +89,14 @@ def _restyler(params: Any, model: SiteModel, shared: Arrays, schema: Schema) -> 
 
     own = {f"{NAME}.{name}": head for name, head in model.arrays.items()}
     networks = trained(train_phase(params), schema.sizes, {**shared, **own})
+    fusion = None
+    if params.fusion == "network":
+        fusion = trained(Fusion(params, schema).step(), schema.sizes, shared)
     if params.train.precision != "float64":
         networks.to(torch.float32)
+        fusion = fusion and fusion.to(torch.float32)
     if params.to and are_images(params.to):
         target = style_of(params.to, params, networks)
     else:
         target = Styles(params, schema).target(shared)
-    return Restyler(networks=networks, params=params, target=target)
+    return Restyler(networks=networks, params=params, target=target, fusion=fusion)

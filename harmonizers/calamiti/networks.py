@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,12 @@ from motet.training.spectral import spectral
 
 LEAST = 0.1 * WHITE
 """A mean of surroundings counts as no smaller than this."""
+SHADING = 0.3
+"""Logarithm of the gain that a 1 in the style code's shading stands for."""
+CERTAIN = -12.0
+"""Log variance of the noise of shading in the training."""
+LEAST_SHARE = 0.05
+"""Of a cell that is brain: less counts as this much."""
 
 
 class AnatomyHead(nn.Module):
@@ -49,25 +56,58 @@ class StyleEncoder(nn.Module):
         return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pooled:
+    """What a style encoder found, pooled over the brain.
+
+    Attributes
+    ----------
+    whole : (B, 2 C, 1, 1)
+        Mean and standard deviation of features.
+    cells : (B, C, k, k)
+        Their mean in cells of a coarse grid.
+    share : (B, 1, k, k)
+        How much of a cell is brain.
+    """
+
+    whole: Tensor
+    cells: Tensor
+    share: Tensor
+
+
 class PooledStyle(nn.Module):
     """The same without norms, which hide the contrast that is asked for; pooled over the brain.
 
     It learns in tens of steps what the published one takes hundreds for.
+
+    Parameters
+    ----------
+    widths : sequence of int
+    cells : int
+        Edge of the coarse grid in which shading is seen.
     """
 
-    def __init__(self, widths: Sequence[int]) -> None:
+    def __init__(self, widths: Sequence[int], cells: int) -> None:
         super().__init__()
         pairs = zip([1, *widths], widths, strict=False)
         self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairs)
+        self.cells = max(1, cells)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 1, h, w) -> mean and standard deviation of features, (B, 2 widths[-1], 1, 1)."""
+    def forward(self, x: Tensor) -> Pooled:
+        """Take (B, 1, h, w)."""
         brain = (x > 0).to(x.dtype)
         x = (x - 0.8 * WHITE) / (0.5 * WHITE) * brain
         for layer in self.layers:
             x = nnf.leaky_relu(layer(x), SLOPE)
-        mean, var = moments(x, nnf.adaptive_avg_pool2d(brain, (x.shape[2], x.shape[3])))
-        return torch.cat([mean, (var + 1e-4).sqrt()], dim=1)
+        share = nnf.adaptive_avg_pool2d(brain, (x.shape[2], x.shape[3]))
+        mean, var = moments(x, share)
+        cells = nnf.adaptive_avg_pool2d(x * share, self.cells)
+        part = nnf.adaptive_avg_pool2d(share, self.cells)
+        return Pooled(
+            whole=torch.cat([mean, (var + 1e-4).sqrt()], dim=1),
+            cells=cells / part.clamp_min(LEAST_SHARE),
+            share=part,
+        )
 
 
 class StyleHead(nn.Module):
@@ -84,6 +124,28 @@ class StyleHead(nn.Module):
         """(B, inputs, edge, edge) -> (B, outputs)."""
         found: Tensor = self.last(self.first(x))
         return found.flatten(1)
+
+
+class ShadingHead(nn.Module):
+    """What is seen in the cells of a coarse grid to the image's shading there.
+
+    A cell's brightness says how it is shaded once the whole tells of the contrast. A table of
+    scanners' shadings, which theta would have to point into, is learned far more slowly.
+    """
+
+    def __init__(self, inputs: int, between: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3 * inputs, between, 1)
+        self.last = nn.Conv2d(between, 1, 1)
+
+    def forward(self, seen: Pooled) -> Tensor:
+        """Give (B, k * k): mean 0 over the brain."""
+        whole = seen.whole.expand(-1, -1, *seen.cells.shape[2:])
+        both = torch.cat([seen.cells, whole], dim=1)
+        found = self.last(nnf.leaky_relu(self.first(both), SLOPE))
+        weighed = (found * seen.share).sum(dim=(2, 3), keepdim=True)
+        mean = weighed / seen.share.sum(dim=(2, 3), keepdim=True).clamp_min(LEAST_SHARE)
+        return torch.flatten(found - mean, 1)
 
 
 class Decoder(nn.Module):
@@ -112,22 +174,22 @@ class Decoder(nn.Module):
             if sizes.mapping
             else None
         )
-        self.shading = nn.Linear(style, sizes.shading**2) if sizes.shading else None
 
     def forward(self, code: Tensor, theta: Tensor, brains: list[Tensor] | None) -> Tensor:
-        """(B, anatomy + detail, h, w) and (B, style) -> (B, 1, h, w)."""
+        """(B, anatomy + detail, h, w) and (B, codes) -> (B, 1, h, w)."""
         if not self.sizes.film:
             plane = theta[:, :, None, None].expand(-1, -1, *code.shape[2:])
             found: Tensor = self.unet(torch.cat([code, plane], dim=1), brains)
             return found
+        contrast, shading = theta[:, : self.sizes.style], theta[:, self.sizes.style :]
         for layer in self.mapping or ():
-            theta = nnf.leaky_relu(layer(theta), SLOPE)
+            contrast = nnf.leaky_relu(layer(contrast), SLOPE)
         # Of first weights it is about white matter, and differs about as tissues do.
-        made: Tensor = 0.8 * WHITE + 0.4 * WHITE * self.unet(code, brains, theta)
-        if self.shading is not None:
+        made: Tensor = 0.8 * WHITE + 0.4 * WHITE * self.unet(code, brains, contrast)
+        if self.sizes.shading:
             edge = self.sizes.shading
-            field = self.shading(theta).view(-1, 1, edge, edge)
-            made = made * torch.exp(0.3 * spread(field, code.shape[2:]))
+            field = spread(shading.reshape(-1, 1, edge, edge), code.shape[2:])
+            made = made * torch.exp(SHADING * field)
         return made
 
 
@@ -170,7 +232,7 @@ class Calamiti(nn.Module):
         self.anatomy = UNet(1, features, base=sizes.anatomy_base, levels=sizes.levels)
         self.anatomy_head = AnatomyHead(features, sizes.head_widths, sizes.anatomy)
         widths, pooled = sizes.style_widths, sizes.pooled
-        self.style = PooledStyle(widths) if pooled else StyleEncoder(widths)
+        self.style = PooledStyle(widths, sizes.shading) if pooled else StyleEncoder(widths)
         self.style_head = nn.ModuleDict(
             {
                 name: StyleHead(
@@ -189,6 +251,8 @@ class Calamiti(nn.Module):
             assert isinstance(noise, StyleHead)
             assert noise.last.bias is not None
             nn.init.constant_(noise.last.bias, -8.0)
+            if sizes.shading:
+                self.style_head["shading"] = ShadingHead(widths[-1], sizes.style_between)
         self.decoder = Decoder(sizes)
         self.critic = Critic(sizes.anatomy + 1)
 
@@ -224,9 +288,15 @@ class Calamiti(nn.Module):
         return hard + (soft - soft.detach())
 
     def contrast(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of the style code theta, (B, style) each, of images."""
-        features = self.style(x)
-        return self.style_head["mean"](features), self.style_head["log_var"](features)
+        """Mean and log variance of the style code theta, (B, codes) each, of images."""
+        seen = self.style(x)
+        whole = seen.whole if self.sizes.pooled else seen
+        mean, log_var = self.style_head["mean"](whole), self.style_head["log_var"](whole)
+        if not self.sizes.shading:
+            return mean, log_var
+        shading = self.style_head["shading"](seen)
+        certain = torch.full_like(shading, CERTAIN)
+        return torch.cat([mean, shading], dim=1), torch.cat([log_var, certain], dim=1)
 
     def decode(
         self,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from motet.harmonizers.calamiti.sizes import Sizes
 from motet.images.params import PairedParams
 from motet.images.slices import PLANES, Plane
 from motet.training.options import TrainedParams
 
+HASH = re.compile(r"[0-9a-fA-F]{64}")
 SMALL: Mapping[str, Any] = {
     "anatomy": 8,
     "style": 8,
@@ -27,6 +29,8 @@ SMALL: Mapping[str, Any] = {
     "pooled": True,
     "mapping": 32,
     "shading": 6,
+    "fusion_widths": (4, 8, 8),
+    "fusion_adds": True,
 }
 TINY: Mapping[str, Any] = {
     "anatomy_base": 1,
@@ -35,6 +39,7 @@ TINY: Mapping[str, Any] = {
     "head_widths": (2,),
     "style_widths": (2, 2, 2, 2),
     "style_between": 2,
+    "fusion_widths": (2, 2, 2),
 }
 
 
@@ -52,7 +57,12 @@ class CalamitiParams(TrainedParams, PairedParams):
     pixels : int
         Of a slice along an edge, a multiple of 16: the brain has to fit. Default: the preset's.
     planes : list of {"axial", "coronal", "sagittal"}
-        Slices are cut across; of more than one, voxels get the median. Thin slabs: axial alone.
+        Slices are cut across; of more than one, volumes are combined. Thin slabs: axial alone.
+    fusion : {"median", "network"}
+        What makes one volume of those of the planes: the voxel-wise median, or a 3-D network that
+        is trained after the others.
+    fusion_epochs : float
+        Passes of that network over all volumes, ``train.steps`` at most.
     learning_rate : float
         Default: the preset's.
     augment : float
@@ -61,9 +71,16 @@ class CalamitiParams(TrainedParams, PairedParams):
     augment_gain : float
         How far a smooth random gain takes them besides: standard deviation of its logarithm. It
         teaches the encoder to leave the scanner's shading out. 0 as published.
+    augment_shading : float
+        The same of a gain of a slice, the other of its volume and what is to be reconstructed: as
+        if a scanner shaded like that. It teaches the style code to tell shading. 0 as published.
     detail : bool
         Whether the decoder sees the source's fine detail beside its anatomy code. Not published:
         it gives back what the code's few channels lose, and some of the source's noise.
+    vgg16 : str
+        SHA-256 of a file of VGG16's weights (torchvision's state dict) that every site has in its
+        folder as ``weights/vgg16.pth``: images are compared by its features, as published. Without
+        it the differences of neighbours stand for them.
     join_steps : int
         Steps in which a site that was not in the fit adapts its heads.
     """
@@ -78,7 +95,9 @@ class CalamitiParams(TrainedParams, PairedParams):
             "pixels": 96,
             "learning_rate": 4e-3,
             "augment": 0.1,
+            "fusion_epochs": 2.0,
             "augment_gain": 0.25,
+            "augment_shading": 0.12,
         },
         "tiny": {
             "train": {
@@ -99,16 +118,35 @@ class CalamitiParams(TrainedParams, PairedParams):
     targets: tuple[str, ...] = ()
     pixels: int = Field(default=288, ge=32, le=512, multiple_of=16)
     planes: tuple[Plane, ...] = PLANES
+    fusion: Literal["median", "network"] = "median"
+    fusion_epochs: float = Field(default=20.0, gt=0.0)
     learning_rate: float = Field(default=4e-4, gt=0.0)
     augment: float = Field(default=0.0, ge=0.0, le=1.0)
     augment_gain: float = Field(default=0.0, ge=0.0, le=1.0)
+    augment_shading: float = Field(default=0.0, ge=0.0, le=1.0)
     detail: bool = False
+    vgg16: str = ""
     join_steps: int = Field(default=200, ge=1)
+
+    @field_validator("vgg16")
+    @classmethod
+    def _a_hash(cls, value: str) -> str:
+        if value and not HASH.fullmatch(value):
+            raise ValueError(
+                "vgg16 is the SHA-256 of the file of its weights, 64 hexadecimal digits: what "
+                "'sha256sum weights/vgg16.pth' says"
+            )
+        return value.lower()
 
     @model_validator(mode="after")
     def _planes(self) -> Self:
         if not self.planes or len(set(self.planes)) < len(self.planes):
             raise ValueError("planes are one or several of axial, coronal, sagittal, each once")
+        if self.fusion == "network" and len(self.planes) == 1:
+            raise ValueError(
+                f"fusion: network combines several planes, and planes is {self.planes[0]} alone. "
+                "Name more planes, or take 'fusion' out"
+            )
         return self
 
     @model_validator(mode="before")

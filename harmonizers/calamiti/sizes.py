@@ -43,9 +43,14 @@ class Sizes:
     mapping : int
         Width of two layers from theta to what scales and shifts the norms; 0: theta itself does.
     shading : int
-        Edge of the coarse grid of a smooth gain that the decoder makes of theta; 0: none.
+        Edge of the coarse grid of a smooth gain that is a part of the style code; 0: none. Only
+        with `pooled` and `film`.
     detail : int
         Channels of the source's detail that the decoder sees: 0 or 1.
+    fusion_widths : tuple of int
+        Channels of the convolutions of the network that makes one volume of those of the planes.
+    fusion_adds : bool
+        Whether that network adds to the planes' median, and begins with nothing.
     """
 
     pixels: int
@@ -65,6 +70,13 @@ class Sizes:
     mapping: int = 0
     shading: int = 0
     detail: int = 0
+    fusion_widths: tuple[int, ...] = (8, 16, 16)
+    fusion_adds: bool = False
+
+    @property
+    def codes(self) -> int:
+        """Numbers of the whole style code: theta's, and the shading's."""
+        return self.style + self.shading**2
 
     @property
     def groups(self) -> dict[str, int]:
@@ -82,8 +94,9 @@ class Sizes:
         decoder = _unet(inputs, 1, self.decoder_base, self.levels, style if self.film else 0)
         if self.mapping:
             decoder += _plain(self.style, style, 1) + _plain(style, style, 1)
+        shading = 0
         if self.shading:
-            decoder += _plain(style, self.shading**2, 1)
+            shading = _plain(3 * last, self.style_between, 1) + _plain(self.style_between, 1, 1)
         critic = ((self.anatomy + 1, 16, 4), (16, 64, 4), (64, 64, 4), (64, 16, 1))
         return {
             "anatomy": _unet(1, features, self.anatomy_base, self.levels, 0),
@@ -96,11 +109,18 @@ class Sizes:
                 _plain(a, b, 3) if self.pooled else _conv(a, b, 4)
                 for a, b in zip([1, *self.style_widths], self.style_widths, strict=False)
             ),
-            "style_head": 2 * head,
+            "style_head": 2 * head + shading,
             "decoder": decoder,
             # A spectral norm keeps a vector as long as the convolution has outputs.
             "critic": sum(_conv(a, b, k) + b for a, b, k in critic) + _plain(16, 1, 1) + 1,
         }
+
+
+def of_fusion(planes: int, sizes: Sizes) -> int:
+    """Parameters of the network that makes one volume of those of some planes."""
+    widths = sizes.fusion_widths
+    layers = [*zip([planes, *widths], widths, strict=False), (widths[-1] + planes, widths[-1])]
+    return sum(27 * a * b + b for a, b in [*layers, (widths[-1], 1)])
 
 
 def _plain(inputs: int, outputs: int, kernel: int) -> int:

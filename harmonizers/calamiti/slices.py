@@ -12,6 +12,7 @@ from motet.harmonizers._images.numbers import Int, batch_numbers, label_order, p
 from motet.harmonizers._images.white_stripe import white_matter_mode
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.sizes import WHITE
+from motet.harmonizers.calamiti.vgg import weights_of
 from motet.images.cache import SliceCache, slice_cache, slices_home
 from motet.images.images import Image, Images
 from motet.images.slices import PLANES
@@ -93,7 +94,7 @@ def samples(site: Site, params: CalamitiParams, shared: Arrays) -> Samples:
     return Samples(
         arrays={"x": cache.x, "brain": cache.brain, "label": label[row].astype(np.int64)},
         drawn={"other": Drawn(array=cache.x, first=where.first[row], count=where.count[row])},
-        constants={"cumulated": shared["cumulated"]},
+        constants={"cumulated": shared["cumulated"], **weights_of(site, params)},
         people=images.people[row],
         parts=parts(cache, images),
         batch=batch[row],

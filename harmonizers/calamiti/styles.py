@@ -29,6 +29,8 @@ MOST = 16.0
 """No number of a style code is larger: the term that keeps codes near 0 leaves none near it."""
 AT_ONCE = 32
 """Slices that pass through the networks at once."""
+VOLUMES = "volumes"
+"""Number of everybody's volumes, where a network is trained on them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,8 @@ class Style:
 
     Attributes
     ----------
-    theta : (contrasts, style) float64
+    theta : (contrasts, codes) float64
+        Of them the first ``style`` tell of contrast, the others of shading.
     white : (contrasts,) float64
         Intensity of white matter, native units.
     """
@@ -47,7 +50,7 @@ class Style:
 
 
 def codes(networks: Calamiti, x: NDArray[np.floating], *, threads: int) -> Float:
-    """Mean style code of slices, (n, contrasts, h, w) -> (contrasts, style)."""
+    """Mean style code of slices, (n, contrasts, h, w) -> (contrasts, codes)."""
     import torch
 
     from motet.training.device import steady
@@ -82,7 +85,7 @@ class Styles:
 
     def steps(self) -> Sequence[Step]:
         """The mean over everybody, then the codes of targets."""
-        contrasts, style = len(self.params.contrasts), self.params.sizes.style
+        contrasts, style = len(self.params.contrasts), self.params.sizes.codes
         theta = ArraySpec(
             name="theta",
             shape=(contrasts, style),
@@ -113,7 +116,7 @@ class Styles:
         return tuple(dict.fromkeys(batch for batch in named if batch is not None))
 
     def of_people(self, site: Site, shared: Arrays) -> tuple[Float, Float]:
-        """Codes (rows, contrasts, style) and white matter (rows, contrasts) of a site's images."""
+        """Codes (rows, contrasts, codes) and white matter (rows, contrasts) of a site's images."""
         from motet.training.networks import trained
 
         if "styles" not in site.scratch:
@@ -150,7 +153,10 @@ class Styles:
     def conclude(self, sums: Arrays, shared: Arrays) -> Arrays:
         """Means over everybody."""
         count = float(sums["images"])
-        return {"theta": sums["theta"] / count, "white": sums["white"] / count}
+        found = {"theta": sums["theta"] / count, "white": sums["white"] / count}
+        if self.params.fusion == "network":
+            found[VOLUMES] = np.asarray(int(count) * len(self.params.contrasts), dtype=np.int64)
+        return found
 
     def target(self, shared: Arrays) -> Style:
         """The style that everybody gets.
@@ -190,7 +196,7 @@ class Target:
 
     def step(self) -> Publish:
         """The phase."""
-        contrasts, style = len(self.styles.params.contrasts), self.styles.params.sizes.style
+        contrasts, style = len(self.styles.params.contrasts), self.styles.params.sizes.codes
         return Publish(
             name=f"style-{self.number}",
             who=Who(site=self.batch.site),

@@ -56,6 +56,7 @@ class Training:
             cooling=COOLING,
             augment=self.params.augment,
             augment_gain=self.params.augment_gain,
+            augment_shading=self.params.augment_shading,
         )
 
     def build(self, sizes: Mapping[str, int]) -> Calamiti:
@@ -98,6 +99,8 @@ def train_phase(params: CalamitiParams) -> Train:
     adam = {"name": "adam", "lr": params.learning_rate}
     rate = None if params.train.preset == "paper" else falling
     weights = WEIGHTS if params.train.preset != "small" else {**WEIGHTS, "anatomy": ALIKE}
+    if params.vgg16:
+        weights = {"perceptual" if n == "gradient" else n: w for n, w in weights.items()}
     return Train(
         name=NAME,
         build=training.build,

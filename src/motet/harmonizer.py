@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
+import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
@@ -150,6 +151,50 @@ class SiteModel:
     site: str
     batches: tuple[str, ...]
     arrays: Arrays
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """Some numbers of several targets, side by side.
+
+    Attributes
+    ----------
+    title : str
+    columns : tuple of str
+        What each number is.
+    values : mapping of str to (m,) float64
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    values: Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a method says of its shared model in the study report: released numbers, public facts.
+
+    Attributes
+    ----------
+    title : str
+    facts : tuple of (str, str)
+    curves, tables : tuple of Profile
+        Curves are drawn, a line a target, beside their tables.
+    """
+
+    title: str
+    facts: tuple[tuple[str, str], ...] = ()
+    curves: tuple[Profile, ...] = ()
+    tables: tuple[Profile, ...] = ()
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A method whose shared model has more to be told of than its arrays."""
+
+    def findings(self, params: Any, schema: Schema, shared: Arrays) -> Findings:
+        """What the study report says of a finished model."""
+        ...
 
 
 class Harmonizer(Protocol):

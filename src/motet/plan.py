@@ -242,6 +242,11 @@ class Plan:
                 for phase in self.phases
                 if isinstance(phase, Train)
             },
+            "trainings": {
+                phase.name: phase.options.model_dump(mode="json")
+                for phase in self.phases
+                if isinstance(phase, Train)
+            },
             "readers": {
                 phase.name: self.readers(phase)
                 for phase, _ in walk((*self.steps, *self.evaluation))

@@ -44,6 +44,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "calamiti": {
         "default": {"planes": ["axial"]},
         "one contrast": {"second": "", "planes": ["sagittal"], "targets": ["b1"]},
+        "fusion": {"second": "", "planes": ["sagittal", "axial"], "fusion": "network"},
     },
     "murd": {"default": {}, "two planes": {"planes": ["coronal", "sagittal"], "appearance": 2}},
 }

@@ -198,3 +198,14 @@ def test_prepared(folder: Path) -> None:
         if images is plain:
             before = place
     np.testing.assert_allclose(place, before, atol=1.5)
+
+
+def test_a_slab_of_four_slices_keeps_them_for_n4(folder: Path) -> None:
+    """Catches a slab that is shrunk to one slice, which ITK refuses in words of its own."""
+    pytest.importorskip("SimpleITK")
+    for what in ("T1w", "desc-brain_mask"):
+        image = nib.load(file_of(folder, what=what))
+        save(file_of(folder, what=what), np.asarray(image.dataobj)[:, :, 6:10])
+    images = opened(folder, ImageParams(n4=True))
+    assert images.image(1).data.shape == (*SHAPE[:2], 4)
+    assert np.isfinite(images.image(1).brain).all()

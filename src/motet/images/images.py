@@ -167,6 +167,11 @@ class Images(Table):
             found.append(measured(made, contrast=self.contrast))
         return np.stack(found)
 
+    @property
+    def root(self) -> Path:
+        """The folder with what is the same at every site: masks, weights of a network."""
+        return self.home or self.source or Path()
+
     def named_mask(self, name: str) -> NDArray[np.bool_]:
         """A mask of the template's space that the site has: ``masks/<name>.nii.gz``.
 
@@ -180,8 +185,7 @@ class Images(Table):
         DataError
             When there is none of this name, or it is on another grid.
         """
-        home = self.home or self.source or Path()
-        file = home / "masks" / f"{name}.nii.gz"
+        file = self.root / "masks" / f"{name}.nii.gz"
         place = Place(site=self.site, file=file)
         if not file.is_file():
             there = sorted(f.name.removesuffix(".nii.gz") for f in file.parent.glob("*.nii.gz"))

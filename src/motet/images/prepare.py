@@ -94,7 +94,8 @@ def _n4(sitk: Any, data: Any, mask: Any) -> Any:
     correct = sitk.N4BiasFieldCorrectionImageFilter()
     correct.SetMaximumNumberOfIterations(list(ITERATIONS))
     correct.SetNumberOfThreads(1)
-    small = [min(SHRINK, n) for n in whole.GetSize()]
+    # A slab keeps its few slices: of a field, a single one would tell nothing along it.
+    small = [SHRINK if n >= 2 * SHRINK else 1 for n in whole.GetSize()]
     correct.Execute(sitk.Shrink(whole, small), sitk.Shrink(inside, small))
     field = sitk.GetArrayFromImage(correct.GetLogBiasFieldAsImage(whole))
     return (data / np.exp(field)).astype(np.float32)

@@ -14,9 +14,10 @@ from motet.training.phase import VALIDATED
 
 def trained(study: StudyFiles, cited: Citations) -> Iterator[str]:
     """Sentences on every training; none where nothing was trained."""
-    how = options(study)
-    for phase in dict.fromkeys(str(row["phase"]) for row in study.training) if how else ():
-        rows = lines(study, phase)
+    for phase in dict.fromkeys(str(row["phase"]) for row in study.training):
+        how, rows = options(study, phase), lines(study, phase)
+        if not how:
+            continue
         length = (
             f"{count(int(rows[-1]['step']), 'step')} in "
             f"{count(int(rows[-1]['exchange']) + 1, 'exchange')}, batches of {how['batch']} over "

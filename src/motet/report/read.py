@@ -65,6 +65,11 @@ class StudyFiles:
         return str(self.plan.get("params", {}).get("contrast", ""))
 
     @property
+    def trained(self) -> bool:
+        """Whether the method trains networks."""
+        return bool(self.plan.get("params", {}).get("train"))
+
+    @property
     def batches(self) -> tuple[Mapping[str, Any], ...]:
         """Batches with site, role and, where they were released, counts."""
         return tuple(self.run.get("batches", ()))

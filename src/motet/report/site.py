@@ -18,6 +18,7 @@ from motet.report.site_ledger import read_ledger
 from motet.report.site_numbers import changes, in_units_of
 from motet.report.site_pages import BEGINS, ENDS
 from motet.report.site_people import people_tables
+from motet.report.site_targets import targets
 from motet.report.words import number
 from motet.report.worst import largest
 from motet.store import OWNER, load_model
@@ -52,6 +53,7 @@ def write(
         tables=people_tables(raw, fit, found),
         figures=site_figures(before, harmonized, found, model, batches),
         pictures=_pictures(raw, folder / "harmonized", str(about.get("method", ""))),
+        targets=targets(folder),
         most=tuple(
             (raw.features[j], f"{number(found.of_feature[j])} sd")
             for j in largest(found.of_feature)

@@ -81,7 +81,7 @@ def pictures(raw: Images, folder: Path, method: str) -> Pictures:
             chosen.append(pair)
     windows = _window([p.before for p in chosen]), _window([p.after for p in chosen])
     slices = tuple(
-        (f"{pair.person}, {pair.batch}", _png(_mosaic(pair, *windows), _alt(pair)))
+        (f"{pair.person}, {pair.batch}", png(_mosaic(pair, *windows), _alt(pair)))
         for pair in chosen
     )
     figures = tuple(
@@ -134,16 +134,16 @@ def _mosaic(pair: _Pair, before: tuple[float, float], after: tuple[float, float]
     middle = [round((s.start + s.stop - 1) / 2) for s in box]
     columns = []
     for data, paint in (
-        (_brain_only(pair.before), lambda part: _grey(part, *before)),
-        (_brain_only(pair.after), lambda part: _grey(part, *after)),
+        (_brain_only(pair.before), lambda part: grey(part, *before)),
+        (_brain_only(pair.after), lambda part: grey(part, *after)),
         (changed, _signed),
     ):
         planes = [
             paint(_plane(data, axis, middle[axis], box, pair.before.volume.grid.canonical.spacing))
             for axis in (2, 1, 0)
         ]
-        width = max(plane.shape[1] for plane in planes)
-        columns.append(np.vstack([_padded(plane, width) for plane in planes]))
+        width = max(one.shape[1] for one in planes)
+        columns.append(np.vstack([padded(one, width) for one in planes]))
     return np.hstack(columns)
 
 
@@ -164,10 +164,22 @@ def _box(mask: NDArray[np.bool_]) -> list[slice]:
 def _plane(
     data: NDArray[Any], axis: int, index: int, box: list[slice], spacing: Sequence[float]
 ) -> Float:
-    """One slice as it is looked at: up is up or front, left is the person's left; square pixels."""
+    """One slice of a volume within a box."""
     across = [k for k in range(3) if k != axis]
     part = np.asarray(np.take(data, index, axis=axis)[box[across[0]], box[across[1]]], dtype=float)
-    edges = [spacing[k] for k in across]
+    return plane(part, [spacing[k] for k in across])
+
+
+def plane(part: Float, edges: Sequence[float]) -> Float:
+    """A slice as it is looked at: up is up or front, left is the person's left; square pixels.
+
+    Parameters
+    ----------
+    part : (a, b) float
+        Canonical axes.
+    edges : sequence of 2 float
+        Of a voxel.
+    """
     step = max(min(edges), max(n * e for n, e in zip(part.shape, edges, strict=True)) / PIXELS)
     picks = [
         np.minimum((np.arange(max(1, int(n * e / step))) * step / e).astype(np.intp), n - 1)
@@ -176,7 +188,8 @@ def _plane(
     return part[np.ix_(*picks)].T[::-1]
 
 
-def _grey(part: Float, low: float, high: float) -> RGB:
+def grey(part: Float, low: float, high: float) -> RGB:
+    """Black at `low` and where there is nothing, white at `high`."""
     level = np.clip(np.nan_to_num((part - low) / (high - low)), 0, 1)
     return np.repeat((255 * level).round().astype(np.uint8)[..., None], 3, axis=2)
 
@@ -191,17 +204,19 @@ def _signed(part: Float) -> RGB:
     return np.asarray(shown.round(), dtype=np.uint8)
 
 
-def _padded(plane: RGB, width: int) -> RGB:
-    left = (width - plane.shape[1]) // 2
-    room = ((2, 2), (left + 2, width - plane.shape[1] - left + 2), (0, 0))
-    return np.pad(plane, room)
+def padded(picture: RGB, width: int) -> RGB:
+    """A picture in the middle of a width, with a black rim."""
+    left = (width - picture.shape[1]) // 2
+    room = ((2, 2), (left + 2, width - picture.shape[1] - left + 2), (0, 0))
+    return np.pad(picture, room)
 
 
 def _alt(pair: _Pair) -> str:
     return f"Slices of {pair.person}: as measured, harmonized, and the difference."
 
 
-def _png(pixels: RGB, alt: str) -> Markup:
+def png(pixels: RGB, alt: str) -> Markup:
+    """An image element that holds its pixels."""
     from matplotlib.image import imsave
 
     stream = io.BytesIO()

@@ -20,6 +20,7 @@ from motet.report import (
     provenance,
     training,
 )
+from motet.report.findings import findings
 from motet.report.page import LARGEST, render, write_page
 from motet.report.privacy import privacy
 from motet.report.read import StudyFiles, read_study
@@ -73,6 +74,7 @@ def _context(study: StudyFiles) -> dict[str, Any]:
         ),
         "figures": study_figures(study),
         "trainings": training.trainings(study),
+        "findings": findings(study),
         "fitted": study.axis,
         "worst": worst_features(study),
         "general": _general(study),

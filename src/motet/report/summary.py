@@ -8,7 +8,6 @@ from motet.evaluation.result import Judgement, Metric
 from motet.report.comparison import best_probe, figure, value_of
 from motet.report.participation import covariates_in_words
 from motet.report.read import StudyFiles
-from motet.report.training import options
 from motet.report.verdict import TOO_FEW, told_by_covariates, verdict
 from motet.report.words import count, joined, percent
 
@@ -73,7 +72,7 @@ def _who(study: StudyFiles, title: str) -> str:
         f"{count(len(sites), 'hospital')} with {scanners}"
         f"{of_whom} harmonized {_what(study)} with {title}, "
         + (f"keeping {kept}" if kept else "keeping no covariates")
-        + f"; {LEFT.format(what=OF_NETWORKS if options(study) else OF_SUMS)}."
+        + f"; {LEFT.format(what=OF_NETWORKS if study.trained else OF_SUMS)}."
     )
     if study.missing:
         lost = joined(sorted(study.missing))

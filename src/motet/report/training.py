@@ -43,14 +43,15 @@ class Trained:
 
 def trainings(study: StudyFiles) -> tuple[Trained, ...]:
     """All trainings, in the order of the log; none where nothing was trained."""
-    how = options(study)
     phases = dict.fromkeys(str(row["phase"]) for row in study.training)
-    return tuple(_trained(study, how, phase) for phase in phases) if how else ()
+    return tuple(_trained(study, how, phase) for phase in phases if (how := options(study, phase)))
 
 
-def options(study: StudyFiles) -> Mapping[str, Any]:
-    """The study's ``train:``, complete; empty where its method is not trained."""
-    found = study.plan.get("params", {}).get("train")
+def options(study: StudyFiles, phase: str) -> Mapping[str, Any]:
+    """The options of one training, complete; empty where the method is not trained."""
+    found = study.plan.get("trainings", {}).get(phase)
+    # A training may have others than the study's; older plans say the study's alone.
+    found = study.plan.get("params", {}).get("train") if found is None else found
     return found if isinstance(found, Mapping) else {}
 
 
@@ -68,16 +69,29 @@ def best(rows: tuple[Row, ...]) -> Row | None:
 def _trained(study: StudyFiles, how: Mapping[str, Any], phase: str) -> Trained:
     rows = lines(study, phase)
     sent: dict[str, int] = {}
+    releases = 0
     for entry in study.run.get("received", ()):
         if str(entry["phase"]).split("/")[-1] == phase:
             site = str(entry["site"])
-            sent[site] = sent.get(site, 0) + int(entry["bytes"]) * int(entry.get("times", 1))
+            times = int(entry.get("times", 1))
+            releases += times
+            sent[site] = sent.get(site, 0) + int(entry["bytes"]) * times
     return Trained(
         phase=phase,
-        facts=tuple(_facts(how, rows, masked=bool(study.plan.get("secure_sum")))),
+        facts=(
+            *_facts(how, rows, masked=bool(study.plan.get("secure_sum"))),
+            *_releases(releases, len(sent)),
+        ),
         figures=shown(_figures(phase, rows)),
         bytes=tuple((site, size(n)) for site, n in sorted(sent.items())),
     )
+
+
+def _releases(releases: int, sites: int) -> tuple[tuple[str, str], ...]:
+    """How many arrays left for it; nothing where the run kept no record."""
+    if not releases:
+        return ()
+    return (("releases", f"{count(releases, 'array')} from {count(sites, 'hospital')}"),)
 
 
 def _facts(
@@ -94,7 +108,8 @@ def _facts(
         "length",
         f"{count(int(last['step']), 'step')} in {count(int(last['exchange']) + 1, 'exchange')}",
     )
-    yield "batch", f"{how['batch']} samples a step, over all hospitals"
+    samples = f"{how['batch']} sample{'s' if how['batch'] > 1 else ''}" if how["batch"] else "all"
+    yield "batch", f"{samples} a step, over all hospitals"
     yield "preset", str(how["preset"])
     sent = "behind masks, as integers of 64 bits" if masked else f"as {how['transfer']}"
     yield "precision", f"{how['precision']}; sent {sent}"

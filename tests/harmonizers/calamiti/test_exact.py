@@ -28,6 +28,7 @@ MODES: dict[str, dict[str, Any]] = {
         "second": "",
         "augment": 0.2,
         "augment_gain": 0.1,
+        "augment_shading": 0.1,
         "detail": True,
     },
 }

@@ -43,7 +43,7 @@ def test_updates_counts_and_styles_leave_and_nothing_else(
     result, seen = messages(folder, monkeypatch)
     (train,) = (phase for phase in result.plan.phases if isinstance(phase, Train))
     groups = {group.name: group.size for group in train.groups}
-    style = result.plan.params.sizes.style
+    style = result.plan.params.sizes.codes
     allowed: dict[str, set[tuple[int, ...]]] = {name: {(size,)} for name, size in groups.items()}
     allowed |= {"losses": {(2,), (5,)}, "samples": {(1,)}}  # of the critic, of the generator
     allowed |= {"slices": {(3,)}, "images": {()}, "white": {(2,)}, "theta": {(2, style)}}

@@ -1,0 +1,66 @@
+"""What a method says of its shared model, as a section of the study report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from motet.config import checked
+from motet.errors import MotetError
+from motet.harmonizer import Profile, Telling
+from motet.registry import methods
+from motet.report.figures.canvas import shown
+from motet.report.figures.profiles import profile
+from motet.report.read import StudyFiles
+from motet.report.words import number
+from motet.schema import Schema
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Numbers of every target, a row each."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """What is shown."""
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    figures: tuple[Markup, ...]
+    tables: tuple[Table, ...]
+
+
+def findings(study: StudyFiles) -> Section | None:
+    """The section; None of a method that has no more to say, or is not installed here."""
+    try:
+        method = methods().get(str(study.plan["method"]))
+        if not isinstance(method, Telling) or not study.shared:
+            return None
+        params = checked(method.params_type, study.plan["params"], under="params")
+        schema = Schema.from_json(study.plan["schema"])
+        found = method.findings(params, schema, study.shared)
+    except MotetError:
+        return None
+    return Section(
+        title=found.title,
+        facts=found.facts,
+        figures=shown(profile(one, name=f"profile-{k}") for k, one in enumerate(found.curves)),
+        tables=tuple(map(_table, (*found.curves, *found.tables))),
+    )
+
+
+def _table(found: Profile) -> Table:
+    return Table(
+        caption=found.title,
+        header=("", *found.columns),
+        rows=tuple(
+            (name, *(number(float(value)) for value in values))
+            for name, values in found.values.items()
+        ),
+    )
