@@ -203,11 +203,17 @@ def _of_image(file: Path, params: MurdParams, networks: Murd, batch: int) -> Tar
 
 
 def known(to: str, schema: Schema) -> bool:
-    """Whether a target is of the study."""
-    try:
-        named_batch(parsed(to)[0], schema, key="params.to")
-    except StudyFileError:
+    """Whether a target is of the study.
+
+    Raises
+    ------
+    StudyFileError
+        When it can mean several of the study's batches.
+    """
+    name, _ = parsed(to)
+    if not any(name in (str(batch), batch.name, batch.site) for batch in schema.batches):
         return False
+    named_batch(name, schema, key="params.to")
     return True
 
 

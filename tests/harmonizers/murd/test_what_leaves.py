@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from conformance.brains import APART, opened, run, sites, study_of, write_brains
-from motet.client.apply import joined
+from motet.client.apply import harmonized, joined
 from motet.flower.inprocess import InProcessGrid
 from motet.flower.records import decode
 from motet.harmonizers.murd.sizes import BATCHED
@@ -115,3 +115,10 @@ def test_a_new_site_trains_heads_and_nothing_else_and_sends_nothing(folder: Path
         begun = result.shared[f"networks.{name}"].mean(axis=0)
         assert own[f"heads.{name}"].shape == (1, len(begun))
         assert np.abs(own[f"heads.{name}"] - begun).max() > 1e-6
+    made = {}
+    for to in ("b0", "b2"):
+        found = harmonized(
+            tables["b2"], model=None, params=params.model_copy(update={"to": to}), **asked
+        )
+        made[to] = np.stack([np.array(block[0]) for _, block in found])
+    assert made["b2"].mean() > 1.2 * made["b0"].mean()  # its own brightness: 1.7 / 1.0
