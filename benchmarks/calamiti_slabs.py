@@ -20,7 +20,7 @@ root mean square over pairs of sites of the relative error of a tissue's mean; `
 correlation with the truth within the tissue. ``dice``: of CSF, GM and WM by the one segmenter, with
 the truth's. ``site``: how often probes that are trained anew on six of the travelers, all brought
 to one target, tell where scans of the other two came from (balanced accuracy, chance 0.25): a
-linear SVM on slices, a random forest on distributions of intensities. ``--controls`` trains nothing.
+linear SVM on slices, a random forest on distributions. ``--controls`` trains nothing.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from motet.harmonizers.calamiti.curves import curved, wandering
 from motet.harmonizers.calamiti.losses import Losses, pairs
 from motet.harmonizers.calamiti.networks import Calamiti, detail_of
 from motet.harmonizers.calamiti.params import CalamitiParams
-from motet.harmonizers.calamiti.sizes import TOP
+from motet.harmonizers.calamiti.sizes import KNOTS, TOP
 from motet.training.draws import Draws, sample_keys
 from training.slabs import BRAIN, SHARED, X
 
@@ -185,7 +185,7 @@ def test_curves_keep_nothing_at_nothing_and_the_monotone_one_its_order() -> None
     assert (made[:, 0] == 0).all()
     assert (made.diff(dim=1) > 0).all()
     assert torch.allclose(made[1, 1:], x[1].flatten()[1:], atol=1e-5)
-    still = wandering(x, torch.zeros(3, 5, dtype=torch.float64)).flatten(1)
+    still = wandering(x, torch.zeros(3, KNOTS, dtype=torch.float64)).flatten(1)
     assert torch.allclose(still, x.flatten(1).clamp_max(TOP))
 
 
