@@ -2,20 +2,25 @@
 
     python benchmarks/calamiti_slabs.py SLABS.npz OUT [--seeds 1,2,3] [--effect tissue]
                                         [--train '{"batch": 4}'] [--params '{"augment": 0.1}']
+                                        [--controls]
 
 Four sites of 13 people and 8 travelers at 2 mm (``motet phantom``), T1w and T2w. Everything is
 fitted to the people of the sites; figures are of travelers, whom no fit saw, each brought from
 every site to every other. Networks are trained with ``motet simulate`` and used with ``motet apply
 --to``, as a user does.
 
-* ``raw``; ``white matter``: times the ratio of white matter at both sites.
+* ``raw``; ``preparation``: times the ratio of white matter at both sites, and nothing else;
+  ``blur``: the same, destroyed.
 * ``histogram matching``: 1,001 quantiles to the mean of the target's people.
 * ``nyul``: the same with 11 landmarks.
 * ``rescan``: the traveler's own scan at the target: no method is nearer to the truth than noise.
 
 PSNR and SSIM (in plane) within the brain, of the range of the target's truth. By tissue: ``bias``,
 root mean square over pairs of sites of the relative error of a tissue's mean; ``within``, mean
-correlation with the truth within the tissue.
+correlation with the truth within the tissue. ``dice``: of CSF, GM and WM by the one segmenter, with
+the truth's. ``site``: how often probes that are trained anew on six of the travelers, all brought
+to one target, tell where scans of the other two came from (balanced accuracy, chance 0.25): a
+linear SVM on slices, a random forest on distributions. ``--controls`` trains nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ import json
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -33,7 +38,11 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from motet.evaluation.battery.probes import prepare, site_probes
+from motet.evaluation.battery.splits import Split
+from motet.evaluation.images.look import Look, look
 from motet.harmonizers._images.white_stripe import white_matter_mode
+from motet.harmonizers.blur.method import BlurParams, blurred
 from motet.images.fidelity import fidelity
 from motet.images.find import Found, Name
 from motet.images.images import Image, Scan, read_image
@@ -41,6 +50,7 @@ from motet.images.images import Image, Scan, read_image
 SITES = ("ash", "birch", "cedar", "dogwood")
 CONTRASTS = ("T1w", "T2w")
 TISSUES = {"CSF": 1, "GM": 2, "WM": 3, "deep GM": 4}
+ORDER = ("raw", "preparation", "blur", "histogram matching", "nyul", "calamiti", "rescan")
 GRIDS = {
     "histogram matching": np.linspace(0, 1, 1001),
     "nyul": np.array([0.01, *np.arange(0.1, 0.95, 0.1), 0.99]),
@@ -128,21 +138,25 @@ def by_histogram(phantom: Path) -> dict[tuple[str, str, str], np.ndarray]:
                 each = [np.quantile(i.data[i.mask], grid) for i in images]
                 found[name, site, contrast] = np.mean(each, axis=0)
             levels = [white_matter_mode(i, contrast) for i in images]
-            found["white matter", site, contrast] = np.asarray(np.mean(levels))
+            found["preparation", site, contrast] = np.asarray(np.mean(levels))
     return found
 
 
 def versions(
-    phantom: Path, out: Path, known: dict, site: str, target: str, person: str, contrast: str
+    out: Path,
+    phantom: Path,
+    known: dict,
+    image: Image,
+    site: str,
+    target: str,
+    person: str,
+    contrast: str,
 ) -> Iterator[tuple[str, np.ndarray]]:
     """A traveler's image at a site as every way brings it to the target."""
-    image = scan(phantom, site, person, contrast)
-    if site == target:
-        yield "rescan", image.data
-        return
     yield "raw", image.data
-    ratio = known["white matter", target, contrast] / white_matter_mode(image, contrast)
-    yield "white matter", image.data * float(ratio)
+    ratio = float(known["preparation", target, contrast] / white_matter_mode(image, contrast))
+    yield "preparation", image.data * ratio
+    yield "blur", blurred(image, BlurParams().fwhm) * ratio
     for name, grid in GRIDS.items():
         own = np.quantile(image.data[image.mask], grid)
         made = np.zeros_like(image.data)
@@ -156,24 +170,58 @@ def versions(
             mapped = np.where(values > own[-1], high[0] + high[1] * values, mapped)
         made[image.mask] = mapped
         yield name, made
-    folder = restyled(phantom, out, site, target)
-    (file,) = folder.rglob(f"{person}_*{contrast}.nii.gz")
-    yield "calamiti", volume(file)
+    if (out / "model").exists():
+        folder = restyled(phantom, out, site, target)
+        (file,) = folder.rglob(f"{person}_*{contrast}.nii.gz")
+        yield "calamiti", volume(file)
 
 
-def judged(phantom: Path, out: Path) -> pd.DataFrame:
-    """A row a version, contrast, pair of sites and traveler."""
-    known, rows = by_histogram(phantom), []
+def site_told(seen: Sequence[tuple[str, str, Look]], seed: int) -> dict[str, float]:
+    """How often probes tell where scans came from that were all brought to one target.
+
+    Parameters
+    ----------
+    seen : sequence of (person, site, Look)
+        Two travelers at a time are read, and nobody of them is trained on.
+    """
+    who, where = np.array([p for p, _, _ in seen]), np.array([s for _, s, _ in seen])
+    people, classes = np.unique(who), np.unique(where, return_inverse=True)[1]
+    probes, found = site_probes(seed), {}
+    for name, probe, features in (
+        ("site slices", "linear_svm", [one.slices for *_, one in seen]),
+        ("site distributions", "random_forest", [one.distribution for *_, one in seen]),
+    ):
+        predicted = np.zeros(len(seen), dtype=np.intp)
+        for first in range(0, len(people), 2):
+            test = np.isin(who, people[first : first + 2])
+            split = Split(train=np.flatnonzero(~test), test=np.flatnonzero(test))
+            own = classes[split.train]
+            ready = prepare(np.stack(features), split)
+            predicted[split.test] = probes[probe][1](ready, np.arange(len(own)), own)
+        found[name] = float(np.mean([(predicted == k)[classes == k].mean() for k in range(4)]))
+    return found
+
+
+def judged(phantom: Path, out: Path, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A row a version, contrast, pair of sites and traveler; and of probes one a target."""
+    known, rows, told = by_histogram(phantom), [], []
     for target in SITES:
         for contrast in CONTRASTS:
             who = people(phantom, target, travelers=True)
             masks = {p: scan(phantom, target, p, contrast).mask for p in who}
             truths = {p: volume(file_of(phantom / "truth" / target, p, contrast)) for p in who}
             wide = float(np.mean([np.ptp(truths[p][masks[p]]) for p in who]))
+            looks: dict[str, list[tuple[str, str, Look]]] = defaultdict(list)
             for site in SITES:
                 for p in who:
+                    image = scan(phantom, site, p, contrast)
                     labels = volume(phantom / "labels" / f"{p}_dseg.nii.gz")
-                    for name, made in versions(phantom, out, known, site, target, p, contrast):
+                    ways = versions(out, phantom, known, image, site, target, p, contrast)
+                    for way, made in ways:
+                        looks[way].append((p, site, look(image, made, contrast=contrast)))
+                        if site == target and way != "raw":
+                            continue
+                        name = "rescan" if site == target else way
                         f = fidelity(made, truths[p], masks[p], data_range=wide, contrast=contrast)
                         row = {"version": name, "contrast": contrast, "from": site, "to": target}
                         row |= {"psnr": f.psnr, "ssim": f.ssim_in_plane, "mae": f.mae}
@@ -184,11 +232,13 @@ def judged(phantom: Path, out: Path) -> pd.DataFrame:
                             row[f"bias {tissue}"] = one.mean() / other.mean() - 1.0
                             row[f"within {tissue}"] = np.corrcoef(one, other)[0, 1]
                         rows.append(row)
-    return pd.DataFrame(rows)
+            for name, seen in looks.items():
+                told.append({"version": name, "contrast": contrast, **site_told(seen, seed)})
+    return pd.DataFrame(rows), pd.DataFrame(told)
 
 
-def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Means over travelers, then over pairs of sites."""
+def summary(rows: pd.DataFrame, told: pd.DataFrame) -> pd.DataFrame:
+    """Means over travelers, then over pairs of sites; of probes over targets."""
     pairs = rows.groupby(["contrast", "version", "from", "to"]).mean(numeric_only=True)
     found = defaultdict(dict)
     for key, group in pairs.groupby(level=["contrast", "version"]):
@@ -196,7 +246,11 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
             values = group[column].to_numpy()
             squared = column.startswith("bias")
             found[key][column] = np.sqrt(np.mean(values**2)) if squared else values.mean()
-    return pd.DataFrame(found).T
+    probed = told.groupby(["contrast", "version"]).mean()
+    table = pd.DataFrame(found).T.rename_axis(["contrast", "version"])
+    there = [(c, v) for c in CONTRASTS for v in ORDER if (c, v) in table.index]
+    # A rescan came from nowhere else: there is nothing to tell.
+    return table.join(probed).loc[there]
 
 
 def main() -> None:
@@ -207,6 +261,7 @@ def main() -> None:
     parser.add_argument("--effect", default="tissue")
     parser.add_argument("--train", default="{}")
     parser.add_argument("--params", default="{}")
+    parser.add_argument("--controls", action="store_true")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     tables = []
@@ -217,12 +272,13 @@ def main() -> None:
             words += ("--contrasts", ",".join(CONTRASTS), "--effect", asked.effect)
             motet("phantom", *words, "--sites", 4, "--seed", seed, "--out", phantom)
         out = asked.out / f"{asked.effect}-{seed}"
-        if not (out / "model").exists():
-            out.mkdir()
+        out.mkdir(exist_ok=True)
+        if not (out / "model").exists() and not asked.controls:
             trained(phantom, out, asked, seed)
-        rows = judged(phantom, out)
+        rows, told = judged(phantom, out, seed)
         rows.to_csv(out / "rows.csv", index=False)
-        tables.append(summary(rows))
+        told.to_csv(out / "probes.csv", index=False)
+        tables.append(summary(rows, told))
         print(f"\nseed {seed}\n{tables[-1].round(3).to_string()}\n", flush=True)
     every = np.stack([table.to_numpy() for table in tables])
     index, columns = tables[0].index, tables[0].columns

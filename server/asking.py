@@ -29,6 +29,7 @@ from motet.server.anchors import Anchors
 from motet.server.exchange import Exchange
 from motet.server.received import Received
 from motet.store import bytes_hash
+from motet.strategies.rounds import State
 from motet.training.exchange import path_of
 from motet.training.phase import UNFINISHED, Turn
 
@@ -44,7 +45,7 @@ Opened = Callable[[Phase, Circle], None]
 """Told of every sum that was read."""
 
 
-def unkept(turn: Turn, state: Arrays, row: Mapping[str, Any] | None) -> None:
+def unkept(turn: Turn, state: State, row: Mapping[str, Any] | None) -> None:
     """Write nothing down."""
 
 
@@ -69,7 +70,7 @@ class Asking:
     kept : mapping of str to ndarray
         What a training that was interrupted goes on from.
     keeping : callable
-        ``(turn, state, row)``: writes down where a training is.
+        ``(turn, state, row)``: writes down where a training is; ``state()`` says where.
     """
 
     exchange: Exchange
@@ -82,7 +83,7 @@ class Asking:
     anchors: Anchors | None
     opened: Opened
     kept: Arrays = field(default_factory=dict)
-    keeping: Callable[[Turn, Arrays, Mapping[str, Any] | None], None] = unkept
+    keeping: Callable[[Turn, State, Mapping[str, Any] | None], None] = unkept
 
     @property
     def seed(self) -> int:
@@ -93,7 +94,7 @@ class Asking:
         """The same sites, asked for one exchange of a training."""
         return replace(self, path=path_of(self.path, turn))
 
-    def keep(self, turn: Turn, state: Arrays, row: Mapping[str, Any] | None) -> None:
+    def keep(self, turn: Turn, state: State, row: Mapping[str, Any] | None) -> None:
         """Write down where a training is after an exchange, and a line of its log."""
         self.keeping(turn, state, row)
 

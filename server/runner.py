@@ -23,6 +23,7 @@ from motet.server.exchange import Exchange
 from motet.server.pace import Pace
 from motet.server.received import Received
 from motet.strategies import strategy_for
+from motet.strategies.rounds import State
 from motet.strategies.trained import check_counted
 from motet.training.exchange import path_of, then
 from motet.training.phase import UNFINISHED, Train, Turn
@@ -157,18 +158,14 @@ class Runner:
                 check_counted(phase, int(additions[phase.counted]))
 
     def _kept(
-        self, path: str, pace: Pace, turn: Turn, state: Arrays, row: Mapping[str, Any] | None
+        self, path: str, pace: Pace, turn: Turn, state: State, row: Mapping[str, Any] | None
     ) -> None:
         """Write down where a training is. What can be done again is written every few seconds.
 
         Of a private training sites send the last exchange again and no other.
         """
-        own = f"{UNFINISHED}{path}/"
         progress = self._progress
         pace.take(turn)
-        # What is no longer part of the state must not be found by who goes on from it.
-        progress.shared = {n: a for n, a in progress.shared.items() if not n.startswith(own)}
-        progress.shared |= {f"{own}{name}": np.asarray(array) for name, array in state.items()}
         if row is not None:
             progress.log.append(dict(row))
             self._observe(
@@ -188,6 +185,10 @@ class Runner:
             progress.done = then(progress.done, path_of(path, turn))
         elif phase.private is None and time.monotonic() < self._saved + EVERY:
             return
+        # What is no longer part of the state must not be found by who goes on from it.
+        own = f"{UNFINISHED}{path}/"
+        progress.shared = {n: a for n, a in progress.shared.items() if not n.startswith(own)}
+        progress.shared |= {f"{own}{name}": np.asarray(array) for name, array in state().items()}
         self._saved = time.monotonic()
         progress.received = self._received.to_json()
         self._checkpoint.save(progress)

@@ -17,6 +17,7 @@ from motet.secure.circle import Circle
 from motet.secure.held import Held
 from motet.secure.party import Masked, Revealed
 from motet.site import Site
+from motet.strategies.rounds import State
 from motet.training.phase import Turn
 
 
@@ -53,7 +54,7 @@ class InPlace:
         """The same sites: nothing is written down of an exchange."""
         return replace(self)
 
-    def keep(self, turn: Turn, state: Arrays, row: Mapping[str, Any] | None, /) -> None:
+    def keep(self, turn: Turn, state: State, row: Mapping[str, Any] | None, /) -> None:
         """Pass a line of the log on; what is in one process is not resumed."""
         if row is not None:
             self.log(row)

@@ -13,6 +13,9 @@ from motet.secure.held import Held
 from motet.secure.party import Masked, Revealed
 from motet.training.phase import Turn
 
+State = Callable[[], Arrays]
+"""Puts together all that a training goes on from."""
+
 
 class Ask(Protocol):
     """The sites of a phase, as a strategy reaches them. Every reply has passed the validator."""
@@ -36,8 +39,12 @@ class Ask(Protocol):
         """The same sites, asked for one exchange of a training."""
         ...
 
-    def keep(self, turn: Turn, state: Arrays, row: Mapping[str, Any] | None, /) -> None:
-        """Write down where a training is after an exchange, and a line of its log."""
+    def keep(self, turn: Turn, state: State, row: Mapping[str, Any] | None, /) -> None:
+        """Write down where a training is after an exchange, and a line of its log.
+
+        The state of large networks takes as long as a step to put together: it is asked for where
+        it is written down.
+        """
         ...
 
     def bounds(self, phase: Phase, shared: Arrays, /) -> Bounds:

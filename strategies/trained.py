@@ -43,7 +43,7 @@ def run(train: Train, ask: Ask, shared: Arrays, conclude: Conclude) -> Arrays:
         row = trainer.note(turn, sums, of_sites)
         if turn.after > turn.first:
             conclude(trainer, turn, sums)
-        ask.keep(turn, trainer.state(), row)
+        ask.keep(turn, trainer.state, row)
     return trainer.model() | of_noise(train, samples)
 
 

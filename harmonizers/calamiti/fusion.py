@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from motet.bids.folder import complete_folder
+from motet.harmonizers._images.numbers import batch_numbers
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.sizes import of_fusion
-from motet.harmonizers.calamiti.slices import batch_numbers, level
+from motet.harmonizers.calamiti.slices import level
 from motet.harmonizers.calamiti.styles import VOLUMES, Styles
 from motet.harmonizers.calamiti.training import train_phase
 from motet.harmonizers.calamiti.volumes import cube, of_planes

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from motet.errors import DesignError
+from motet.harmonizers._images.numbers import batch_numbers, label_order
 from motet.harmonizers.calamiti.params import CalamitiParams
-from motet.harmonizers.calamiti.slices import batch_numbers, cached, label_order
+from motet.harmonizers.calamiti.slices import cached
 from motet.harmonizers.calamiti.vgg import check_weights
 from motet.phases import Sum
 from motet.releases import Arrays, ArraySpec

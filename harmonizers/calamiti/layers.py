@@ -8,87 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
-from motet.harmonizers.calamiti.sizes import WHITE
+from motet.harmonizers._images.norms import Norm
 
-EPS = 1e-5
 SLOPE = 0.01
 """Of leaky ReLUs below 0."""
-
-
-def moments(x: Tensor, brain: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Mean and variance of every channel of `x`, (B, C, h, w), over the brain: (B, C, 1, 1)."""
-    if brain is None:
-        var, mean = torch.var_mean(x, dim=(2, 3), keepdim=True, correction=0)
-        return mean, var
-    count = brain.sum(dim=(2, 3), keepdim=True).clamp_min(1.0)
-    mean = (x * brain).sum(dim=(2, 3), keepdim=True) / count
-    square = (x.square() * brain).sum(dim=(2, 3), keepdim=True) / count
-    return mean, (square - mean.square()).clamp_min(0.0)
-
-
-def evened(x: Tensor, brain: Tensor, window: int) -> Tensor:
-    """Relative differences from the mean around, with variance 1 over the brain; 0 beside it.
-
-    A smooth gain, as receive coils leave, cancels.
-
-    Parameters
-    ----------
-    x, brain : (B, 1, h, w)
-    window : int
-        Edge of the square around, pixels, odd; averaged twice.
-    """
-
-    def around(values: Tensor) -> Tensor:
-        for _ in range(2):
-            # Rows, then columns: a square at once costs as many additions as it has pixels.
-            for edges in ((window, 1), (1, window)):
-                padding = [edge // 2 for edge in edges]
-                values = nnf.avg_pool2d(values, edges, stride=1, padding=padding)
-        return values
-
-    mean = around(x * brain) / around(brain).clamp_min(1e-3)
-    apart = (x - mean) / mean.clamp_min(0.1 * WHITE) * brain
-    count = brain.sum(dim=(2, 3), keepdim=True).clamp_min(1.0)
-    return apart * torch.rsqrt(apart.square().sum(dim=(2, 3), keepdim=True) / count + EPS)
-
-
-class Norm(nn.Module):
-    """Instance norm of every channel, affine (Ulyanov et al. 2016, arXiv:1607.08022).
-
-    Parameters
-    ----------
-    channels : int
-    style : int
-        Numbers of a style code that scales and shifts the normed channels (FiLM, Perez et al.
-        2018, arXiv:1709.07871); 0: none.
-    """
-
-    def __init__(self, channels: int, style: int = 0) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.film = nn.Linear(style, 2 * channels) if style else None
-
-    def forward(self, x: Tensor, brain: Tensor | None, style: Tensor | None) -> Tensor:
-        """Norm `x`, (B, C, h, w).
-
-        Parameters
-        ----------
-        brain : (B, 1, h, w), optional
-            1 where mean and variance are taken; default: everywhere.
-        style : (B, style), optional
-        """
-        mean, var = moments(x, brain)
-        scale = self.weight.view(1, -1, 1, 1)
-        shift = self.bias.view(1, -1, 1, 1)
-        if self.film is not None and style is not None:
-            by, to = self.film(style)[:, :, None, None].chunk(2, dim=1)
-            scale, shift = scale * (1.0 + by), shift + to
-        factor = scale * torch.rsqrt(var + EPS)
-        # One pass over x: a factor and an offset a channel.
-        found = torch.addcmul(shift - mean * factor, x, factor)
-        # Two pixels of brain have hardly a variance: what lies beside them would grow without end.
-        return found if brain is None else found * brain
 
 
 class Conv(nn.Module):
@@ -197,16 +120,3 @@ class UNet(nn.Module):
             x = join(torch.cat([skips[level], up(x, at[level], style)], dim=1), at[level], style)
         x = self.last(x)
         return x if self.linear else nnf.leaky_relu(x, SLOPE)
-
-
-def pyramid(brain: Tensor, levels: int) -> list[Tensor]:
-    """A mask, (B, 1, h, w), at every level of a U-Net: a pixel counts where any of it does."""
-    found = [brain]
-    for _ in range(levels):
-        found.append(nnf.max_pool2d(found[-1], 2))
-    return found
-
-
-def spread(field: Tensor, size: Sequence[int]) -> Tensor:
-    """A coarse field, (B, 1, k, k), at every pixel of images of `size`: (B, 1, h, w)."""
-    return nnf.interpolate(field, size=list(size), mode="bicubic", align_corners=True)

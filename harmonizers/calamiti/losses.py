@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
+from motet.harmonizers._images.shading import spread
 from motet.harmonizers.calamiti import vgg
 from motet.harmonizers.calamiti.curves import curved, wandering
-from motet.harmonizers.calamiti.layers import spread
 from motet.harmonizers.calamiti.networks import Calamiti, detail_of
 from motet.harmonizers.calamiti.sizes import KNOTS
 

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from motet.bids.checks import Place
 from motet.harmonizer import Card, Findings, Params, SiteModel
+from motet.harmonizers._images.at_hand import are_images
 from motet.harmonizers.calamiti.adapt import Adapt, heads_of
 from motet.harmonizers.calamiti.findings import findings
 from motet.harmonizers.calamiti.fusion import Fusion
 from motet.harmonizers.calamiti.labels import Labels
 from motet.harmonizers.calamiti.params import CalamitiParams
-from motet.harmonizers.calamiti.reference import are_images, style_of
+from motet.harmonizers.calamiti.reference import style_of
 from motet.harmonizers.calamiti.styles import Styles
 from motet.harmonizers.calamiti.training import NAME, train_phase
 from motet.harmonizers.calamiti.volumes import Restyler

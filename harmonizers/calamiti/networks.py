@@ -9,10 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
-from motet.harmonizers.calamiti.layers import SLOPE, Conv, UNet, evened, moments, pyramid, spread
+from motet.harmonizers._images.norms import moments, pyramid
+from motet.harmonizers._images.shading import evened, spread
+from motet.harmonizers.calamiti.layers import SLOPE, Conv, UNet
 from motet.harmonizers.calamiti.sizes import WHITE, Sizes
 from motet.training.spectral import spectral
 
+LEAST = 0.1 * WHITE
+"""A mean of surroundings counts as no smaller than this."""
 SHADING = 0.3
 """Logarithm of the gain that a 1 in the style code's shading stands for."""
 CERTAIN = -12.0
@@ -262,7 +266,7 @@ class Calamiti(nn.Module):
         """Logits of the anatomy code beta, (B, anatomy, h, w), of images (B, 1, h, w)."""
         if brains is not None:
             # Beside the step from nothing to brain, tissues hardly differ; anatomy has no gain.
-            x = evened(x, brains[0], self.sizes.evened)
+            x = evened(x, brains[0], self.sizes.evened, least=LEAST)
         found: Tensor = self.anatomy_head(self.anatomy(x, brains), brains)
         return found
 

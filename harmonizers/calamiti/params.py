@@ -91,10 +91,10 @@ class CalamitiParams(TrainedParams, PairedParams):
             "pixels": 288,
         },
         "small": {
-            "train": {"batch": 8, "steps": 2400, "local_steps": 50},
+            "train": {"batch": 4, "steps": 2000, "local_steps": 50},
             "pixels": 96,
             "learning_rate": 4e-3,
-            "augment": 0.1,
+            "augment": 0.07,
             "fusion_epochs": 2.0,
             "augment_gain": 0.25,
             "augment_shading": 0.12,

@@ -9,24 +9,17 @@ import numpy as np
 
 from motet.bids.checks import Place
 from motet.errors import ModelError, listed
+from motet.harmonizers._images.at_hand import read_at_hand
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.sizes import WHITE
 from motet.harmonizers.calamiti.slices import largest, level
 from motet.harmonizers.calamiti.styles import Style, codes
 from motet.images.cache import brain_box, check_fits
-from motet.images.find import Found, Name, find_mask
-from motet.images.images import Image, Scan, read_image
+from motet.images.images import Image
 from motet.images.slices import Slicing
 
 if TYPE_CHECKING:
     from motet.harmonizers.calamiti.networks import Calamiti
-
-ENDINGS = (".nii", ".nii.gz")
-
-
-def are_images(to: str) -> bool:
-    """Whether a target is named by files."""
-    return to.endswith(ENDINGS)
 
 
 def style_of(to: str, params: CalamitiParams, networks: Calamiti) -> Style:
@@ -56,24 +49,11 @@ def style_of(to: str, params: CalamitiParams, networks: Calamiti) -> Style:
         )
     theta, white = [], []
     for file, contrast in zip(files, params.contrasts, strict=True):
-        image = _read(file)
+        image = read_at_hand(file)
         white.append(level(image, contrast) * WHITE)
         x = _middle(image, contrast, params, Place(file=file))
         theta.append(codes(networks, x[:, None], threads=params.train.threads)[0])
     return Style(theta=np.stack(theta), white=np.array(white))
-
-
-def _read(file: Path) -> Image:
-    name = Name.of(file)
-    if name is None:
-        raise ModelError(
-            "A reference image has a BIDS name, so that its mask is found: sub-ref_T1w.nii.gz and "
-            "sub-ref_desc-brain_mask.nii.gz.",
-            file=file,
-        )
-    found = Found(person=name.entities.get("sub", ""), session="", file=file, name=name)
-    scan = Scan(found=found, mask=find_mask(file.parent, found))
-    return read_image(scan, site="", person=found.person)
 
 
 def _middle(

@@ -8,8 +8,9 @@ WHITE = 0.25
 """Intensity of white matter in what networks see."""
 TOP = 2 * WHITE
 """Intensity up to which random curves bend; above, they go on as at their end."""
-KNOTS = 5
-"""Of a curve that may fall."""
+KNOTS = 11
+"""Of a curve that may fall: neighbours lie closer than grey and white matter, so that what
+lies between tissues may change places with them."""
 
 
 @dataclass(frozen=True, kw_only=True)

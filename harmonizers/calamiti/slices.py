@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from motet.harmonizers._images.numbers import Int, batch_numbers, label_order, parts
 from motet.harmonizers._images.white_stripe import white_matter_mode
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.sizes import WHITE
@@ -16,7 +17,6 @@ from motet.images.cache import SliceCache, slice_cache, slices_home
 from motet.images.images import Image, Images
 from motet.images.slices import PLANES
 from motet.releases import Arrays
-from motet.schema import Batch, Schema
 from motet.site import Site
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 LEAST = 0.02
 """Share of a slice that is brain, at least."""
-SLICES = 100_000
-"""Numbers of slices of one image of a person; a person's later images come after them."""
-Int = NDArray[np.intp]
 
 
 def level(image: Image, contrast: str) -> float:
@@ -85,42 +82,20 @@ def middle(cache: SliceCache, rows: int) -> Middle:
     return Middle(first=first, count=count)
 
 
-def batch_numbers(images: Images, schema: Schema) -> Int:
-    """Number of every image's batch in the schema, (rows,)."""
-    of = {batch: k for k, batch in enumerate(schema.batches)}
-    # A batch that the study does not know has no label: no loss that is used asks for it.
-    return np.array(
-        [of.get(Batch(images.site, b), 0) for b in images.batch.tolist()], dtype=np.intp
-    )
-
-
-def label_order(schema: Schema) -> Int:
-    """Numbers of the schema's batches in the order of the critic's labels, (K,).
-
-    By the batch's name before its site's: the critic sees a label as a number, and which hospital
-    sends a scanner's slices is to change nothing.
-    """
-    batches = schema.batches
-    return np.array(
-        sorted(range(len(batches)), key=lambda k: (batches[k].name, batches[k].site)), dtype=np.intp
-    )
-
-
 def samples(site: Site, params: CalamitiParams, shared: Arrays) -> Samples:
     """Every slice of the site's people, and others of the same image drawn beside it."""
-    from motet.training.samples import Drawn, Samples, numbered
+    from motet.training.samples import Drawn, Samples
 
     images: Images = site.data
     cache = cached(site, params)
     row = cache.row.astype(np.intp)
     where, batch = middle(cache, len(images)), batch_numbers(images, site.schema)
     label = np.argsort(label_order(site.schema))[batch]
-    image = numbered(images.people)[row]
     return Samples(
         arrays={"x": cache.x, "brain": cache.brain, "label": label[row].astype(np.int64)},
         drawn={"other": Drawn(array=cache.x, first=where.first[row], count=where.count[row])},
         constants={"cumulated": shared["cumulated"], **weights_of(site, params)},
         people=images.people[row],
-        parts=image * SLICES + cache.plane * (SLICES // 10) + cache.index,
+        parts=parts(cache, images),
         batch=batch[row],
     )

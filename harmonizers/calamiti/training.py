@@ -1,4 +1,4 @@
-"""The training of CALAMITI's networks as a phase: critic and generator take turns."""
+"""The training of CALAMITI's networks as a phase: an update of the critic, one of all else."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ WEIGHTS = {
 """Of the published code; ``gradient`` has the weight of VGG's term, for which it stands."""
 ALIKE = 5e-3
 """Of ``anatomy`` in the preset ``small``: with more, codes are alike before they say anything."""
+PERIODS, SMALL_PERIODS = (2, 2), (4, 1)
+"""Steps from one update of critic and of generator to the next; as published they take turns."""
 CRITIC_WEIGHTS = {"joint": 3e-2, "marginal": 3e-2}
 
 
@@ -99,6 +101,7 @@ def train_phase(params: CalamitiParams) -> Train:
     adam = {"name": "adam", "lr": params.learning_rate}
     rate = None if params.train.preset == "paper" else falling
     weights = WEIGHTS if params.train.preset != "small" else {**WEIGHTS, "anatomy": ALIKE}
+    critic, generator = PERIODS if params.train.preset != "small" else SMALL_PERIODS
     if params.vgg16:
         weights = {"perceptual" if n == "gradient" else n: w for n, w in weights.items()}
     return Train(
@@ -114,7 +117,7 @@ def train_phase(params: CalamitiParams) -> Train:
                 losses=training.critic,
                 weights=CRITIC_WEIGHTS,
                 rate=rate,
-                period=2,
+                period=critic,
             ),
             Update(
                 name="generator",
@@ -123,8 +126,8 @@ def train_phase(params: CalamitiParams) -> Train:
                 losses=training.generator,
                 weights=weights,
                 rate=rate,
-                period=2,
-                offset=1,
+                period=generator,
+                offset=generator - 1,
             ),
         ),
         options=params.train,

@@ -46,6 +46,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "one contrast": {"second": "", "planes": ["sagittal"], "targets": ["b1"]},
         "fusion": {"second": "", "planes": ["sagittal", "axial"], "fusion": "network"},
     },
+    "murd": {"default": {}, "two planes": {"planes": ["coronal", "sagittal"], "appearance": 2}},
 }
 
 

@@ -104,7 +104,7 @@ def test_fedadam_goes_on_after_a_stop_with_groups_of_their_own_intervals() -> No
     class Once(InPlace):
         def keep(self, turn: Any, state: Any, row: Any, /) -> None:
             if turn.number == 4:
-                kept.update({name: np.array(array) for name, array in state.items()})
+                kept.update({name: np.array(array) for name, array in state().items()})
                 raise Stopped
 
     with pytest.raises(Stopped):

@@ -91,7 +91,8 @@ def _sentences(train: Train, plan: Plan, rows: int | None) -> Iterator[str]:
         f"'{train.name}' trains networks ({how.mode} mode{updates}): at most "
         f"{train.longest_training:,} steps in {most_exchanges(train):,} exchanges."
     )
-    if rows is not None and not plan.schema.grid:
+    # Of slices and volumes nobody knows yet how many there are.
+    if rows is not None and train.counted == "people" and not plan.schema.grid:
         steps = train.steps(train.trained_of(rows))
         exchanges = train.exchanges(steps) + bool(how.validation)
         total = sum(r.bytes * r.times for r in plan.releases() if r.phase == train.name)

@@ -93,13 +93,13 @@ class Trainer:
 
         Where they validate, running means, too: what is judged is what would be given out.
         """
-        found = {g.name: self._networks.vector(g.name) for g in self.train.leaving}
+        # As they are: of large networks, wider copies take as long as what a GPU does in a step.
+        found = {g.name: self._networks.numbers(g.name).numpy() for g in self.train.leaving}
         if turn.validates:
-            means = self._finished()
-            found |= {f"{name}.{EMA}": means[name] for name in self._ema}
-        return self._named(found) | {
-            f"{self.train.name}.{key}": array for key, array in self._averaged.items()
-        }
+            means, kind = self._finished(), found[self.train.leaving[0].name].dtype
+            found |= {f"{name}.{EMA}": means[name].astype(kind) for name in self._ema}
+        named = {f"{self.train.name}.{name}": array for name, array in found.items()}
+        return named | {f"{self.train.name}.{key}": array for key, array in self._averaged.items()}
 
     def _named(self, vectors: Numbers) -> dict[str, NDArray[Any]]:
         """``<train>.<group>``, in the precision of the networks."""

@@ -15,6 +15,7 @@ from motet.apply import apply_model
 from motet.client.alone import _without_foreign_reference, fitted_alone
 from motet.client.apply import harmonized
 from motet.errors import DataError, ModelError, StudyFileError, TrainingError
+from motet.harmonizers.calamiti import fusion
 from motet.plan import model_document, parse_params
 from motet.registry import methods
 from motet.simulation import simulate
@@ -40,6 +41,18 @@ def test_no_second_contrast_says_how_to_do_without(folder: Path) -> None:
         opened(folder, study())
     assert "second: ''" in str(raised.value)
     assert len(opened(folder, study(second=""))) == 9
+
+
+def test_the_site_without_a_second_contrast_is_named(tmp_path: Path) -> None:
+    """Catches a study of several sites that says of none of them who lacks the images."""
+    split = {site: tmp_path / site for site in ("ash", "birch")}
+    for site, home in split.items():
+        have = ("T1w", "T2w") if site == "ash" else ("T1w",)
+        write_brains(home, batches={site: 2}, contrasts=have)
+    with pytest.raises(DataError, match=r"birch.*have no T2w") as raised:
+        simulate(study().model_copy(update={"sites": split}), out=tmp_path / "out")
+    assert "second: ''" in str(raised.value)
+    assert not (tmp_path / "out" / "sites").exists()
 
 
 def test_contrasts_on_different_grids_are_refused(folder: Path) -> None:
@@ -108,6 +121,16 @@ def test_a_target_that_is_no_scanner(folder: Path) -> None:
 def test_a_training_that_diverges_stops_with_a_sentence(folder: Path) -> None:
     """Catches networks of NaN that are called finished."""
     asked = study(learning_rate=1e30)
+    with pytest.raises(TrainingError, match="no longer a finite number"):
+        run(asked, sites(opened(folder, asked), APART))
+
+
+def test_the_network_that_combines_planes_diverges_with_a_sentence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a second training whose networks of NaN are called finished."""
+    monkeypatch.setitem(fusion.ADAMW, "lr", 1e300)
+    asked = study(planes=["axial", "coronal"], fusion="network")
     with pytest.raises(TrainingError, match="no longer a finite number"):
         run(asked, sites(opened(folder, asked), APART))
 

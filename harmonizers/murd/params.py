@@ -1,0 +1,135 @@
+"""MURD's options, and the sizes of its networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from motet.harmonizers.murd.sizes import Sizes
+from motet.images.params import ImageParams
+from motet.images.slices import Plane
+from motet.training.options import TrainedParams
+
+SMALL: Mapping[str, Any] = {
+    "content": 8,
+    "blocks": 2,
+    "style": 16,
+    "style_widths": (8, 16, 32, 32),
+    "noise": 8,
+    "mapping": 32,
+    "layers": 3,
+    "critic": 16,
+    "light": True,
+}
+TINY: Mapping[str, Any] = {
+    "content": 2,
+    "blocks": 1,
+    "style": 3,
+    "style_widths": (2, 3, 4),
+    "noise": 2,
+    "mapping": 4,
+    "layers": 2,
+    "critic": 2,
+}
+
+
+class MurdParams(TrainedParams, ImageParams):
+    """Options of MURD.
+
+    Parameters
+    ----------
+    to : str, optional
+        Whose appearance everybody gets: a batch (``site``, ``site/batch``, or a batch name that is
+        unique), or a scan of one, ``batch=ref_T1w.nii.gz``, its brain mask beside it. Default: the
+        mean style of all batches.
+    appearance : int
+        Which of a batch's appearances: 0 is the one in the middle, others are drawn.
+    pixels : int
+        Of a slice along an edge, a multiple of 16: the brain has to fit. Default: the preset's.
+    planes : list of {"axial", "coronal", "sagittal"}
+        Slices are cut across; of more than one, voxels get the mean.
+    learning_rate : float
+        Default: the preset's.
+    style_rate : float
+        The style generator's learning rate, as a share of it.
+    critic_rate : float
+        The discriminator's, as a share of it.
+    noise : float
+        Standard deviation of what is added to content codes in the training; 1 as published.
+    adversary_steps : int
+        Local mode: steps between exchanges of the discriminator and of the heads; the greatest
+        common divisor of it and ``train.local_steps`` is taken.
+    join_steps : int
+        Steps in which a site that was not in the fit trains heads of its own, where ``to`` is one
+        of its own scanners.
+    """
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {
+            "train": {"mode": "exact", "batch": 1, "steps": 100_000},
+            "pixels": 256,
+            "join_steps": 5000,
+        },
+        "small": {
+            "train": {"batch": 4, "steps": 800, "local_steps": 40},
+            "pixels": 96,
+            "learning_rate": 1e-3,
+            "style_rate": 0.1,
+            "critic_rate": 0.5,
+            "noise": 0.0,
+        },
+        "tiny": {
+            "train": {
+                "batch": 8,
+                "steps": 4,
+                "local_steps": 2,
+                "precision": "float64",
+                "transfer": "float64",
+            },
+            "pixels": 32,
+            "adversary_steps": 1,
+            "join_steps": 2,
+        },
+    }
+
+    retargets: ClassVar[bool] = True
+
+    to: str | None = None
+    appearance: int = Field(default=0, ge=0)
+    pixels: int = Field(default=256, ge=32, le=512, multiple_of=16)
+    planes: tuple[Plane, ...] = ("axial",)
+    learning_rate: float = Field(default=1e-4, gt=0.0)
+    style_rate: float = Field(default=0.01, gt=0.0, le=1.0)
+    critic_rate: float = Field(default=1.0, gt=0.0, le=10.0)
+    noise: float = Field(default=1.0, ge=0.0)
+    adversary_steps: int = Field(default=10, ge=1)
+    join_steps: int = Field(default=200, ge=1)
+
+    @model_validator(mode="after")
+    def _planes(self) -> Self:
+        if not self.planes or len(set(self.planes)) < len(self.planes):
+            raise ValueError("planes are one or several of axial, coronal, sagittal, each once")
+        return self
+
+    @model_validator(mode="after")
+    def _not_compiled(self) -> Self:
+        if self.train.compile:
+            raise ValueError(
+                "train.compile cannot be had: the discriminator's penalty needs gradients of "
+                "gradients, which torch does not compile. Take it out"
+            )
+        return self
+
+    @property
+    def sizes(self) -> Sizes:
+        """Of the networks."""
+        changed = {"paper": {}, "small": SMALL, "tiny": TINY}[self.train.preset]
+        return Sizes(pixels=self.pixels, **changed)
+
+    @property
+    def often(self) -> int:
+        """Steps between exchanges of the discriminator and of the heads, in local mode."""
+        return math.gcd(self.adversary_steps, self.train.local_steps)

@@ -1,0 +1,235 @@
+"""Styles that people are brought to: a batch's, the mean of all, or that of a scan at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+from motet.bids.checks import Place
+from motet.errors import ModelError, StudyFileError, listed
+from motet.harmonizer import SiteModel
+from motet.harmonizers._images.at_hand import are_images, read_at_hand, scan_at_hand
+from motet.harmonizers._linear.options import named_batch
+from motet.harmonizers.murd.params import MurdParams
+from motet.harmonizers.murd.sizes import BATCHED
+from motet.harmonizers.murd.slices import check_mask, level
+from motet.harmonizers.murd.training import NAME, train_phase
+from motet.harmonizers.murd.volumes import triplets
+from motet.images.cache import check_fits
+from motet.releases import Arrays
+from motet.schema import Batch, Schema
+from motet.site import draw
+
+if TYPE_CHECKING:
+    from motet.harmonizers.murd.networks import Murd
+
+Float = NDArray[np.float64]
+MANY = 1000
+"""Codes whose mean is a batch's middle appearance."""
+CUT = 2.0
+"""No number of z is further from 0."""
+OWN = "heads"
+"""First part of the names of heads that a site trained for itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """How people are to look.
+
+    Attributes
+    ----------
+    style : (style,) float64
+    level : float
+        The intensity that a brain's 99.5th percentile gets, native units.
+    """
+
+    style: Float
+    level: float
+
+
+def appearance(k: int, size: int) -> Float:
+    """Noise of a batch's appearance, (1, size), of a truncated normal; of 0 much, (MANY, size).
+
+    The mean of many codes is a batch's middle, as StyleGAN's truncation has it: the code of z = 0
+    is not, networks being no lines.
+    """
+    low, high = ndtr(-CUT), ndtr(CUT)
+    drawn = draw(k, "appearance", "").uniform(size=(1 if k else MANY, size))
+    return np.asarray(ndtri(low + (high - low) * drawn))
+
+
+def parsed(to: str) -> tuple[str, Path | None]:
+    """A target as (batch, file): ``ash``, or ``ash=sub-ref_T1w.nii.gz``.
+
+    Raises
+    ------
+    ModelError
+        When a file is named and no batch: the style encoder has a head for each.
+    """
+    batch, found, file = to.partition("=")
+    if found and are_images(file):
+        return batch.strip(), Path(file.strip())
+    if are_images(to):
+        raise ModelError(
+            "Say whose scan the reference image is: the style encoder has a head for every batch.",
+            do=f"Write BATCH={to}.",
+        )
+    return to, None
+
+
+def check_in_a_study(params: MurdParams, schema: Schema) -> None:
+    """Refuse a target that no site could reach, before anybody trains.
+
+    Raises
+    ------
+    StudyFileError
+    """
+    if params.to is None:
+        return
+    if are_images(params.to):
+        raise StudyFileError(
+            "A reference image is at one place, and the study's target is read at every site.",
+            do="Name a batch here; with the finished model: motet apply --to BATCH=IMAGE.",
+            key="params.to",
+        )
+    named_batch(params.to, schema, key="params.to")
+
+
+def of_batches(schema: Schema, site: str, batches: Sequence[str]) -> Schema:
+    """The schema with a site's batches in the place of the study's."""
+    return replace(schema, batches=tuple(Batch(site, name) for name in batches))
+
+
+def networks_of(
+    params: MurdParams, schema: Schema, shared: Arrays, heads: Mapping[str, Any]
+) -> Murd:
+    """The finished networks, with the study's heads or a site's own."""
+    import torch
+
+    from motet.training.networks import trained
+
+    own = {f"{NAME}.{name}": heads[f"{OWN}.{name}"] for name in BATCHED} if heads else {}
+    networks: Murd = trained(train_phase(params, schema), schema.sizes, {**shared, **own})
+    if params.train.precision != "float64":
+        networks.to(torch.float32)
+    return networks
+
+
+def target_of(
+    params: MurdParams, schema: Schema, shared: Arrays, model: SiteModel, networks: Murd
+) -> Target:
+    """The target that the parameters name.
+
+    Parameters
+    ----------
+    model : SiteModel
+        Of the site whose people are harmonized: its own heads are targets, too.
+    networks : Murd
+        With the study's heads.
+
+    Raises
+    ------
+    StudyFileError
+        When there is no such batch.
+    ModelError, DataError
+        When there was nobody of it in the fit, or a reference image cannot be read.
+    """
+    name, file = (None, None) if params.to is None else parsed(params.to)
+    levels = shared["level"]
+    if name in _own(model, schema):
+        own = of_batches(schema, model.site, model.batches)
+        networks = networks_of(params, own, shared, model.arrays)
+        levels, schema = model.arrays[f"{OWN}.level"], own
+    chosen = named_batch(name, schema, key="params.to")
+    numbers = [k for k, batch in enumerate(schema.batches) if chosen in (None, batch)]
+    if file is not None:
+        return _of_image(file, params, networks, numbers[0])
+    there = [k for k in numbers if levels[k] > 0]
+    if not there:
+        raise ModelError(
+            f"Nobody of '{chosen}' was in the fit, so how it looks is not known.",
+            do="Choose another target.",
+        )
+    z = appearance(params.appearance, params.sizes.noise)
+    styles = [_style(networks, z, k) for k in there]
+    return Target(style=np.mean(styles, axis=0), level=float(np.mean([levels[k] for k in there])))
+
+
+def _own(model: SiteModel, schema: Schema) -> set[str]:
+    """Names of batches that the site trained heads for."""
+    if f"{OWN}.level" not in model.arrays:
+        return set()
+    own = of_batches(schema, model.site, model.batches).batches
+    return {word for b in own for word in (str(b), b.name)}
+
+
+def _style(networks: Murd, z: Float, batch: int) -> Float:
+    """Mean code of a batch, (style,)."""
+    import torch
+
+    dtype = next(networks.parameters()).dtype
+    with torch.no_grad():
+        found = networks.style_of(torch.from_numpy(z).to(dtype), torch.full((len(z),), batch))
+    return np.asarray(found.to(torch.float64).mean(dim=0).numpy())
+
+
+def _of_image(file: Path, params: MurdParams, networks: Murd, batch: int) -> Target:
+    """The mean style of a reference image's slices, by a batch's head; and its level."""
+    import torch
+
+    from motet.harmonizers.murd.losses import seen
+    from motet.training.device import steady
+
+    place, scan = Place(file=file), scan_at_hand(file)
+    check_mask(scan, place, scan.found.person)
+    image = read_at_hand(file)
+    plane = params.planes[0]
+    check_fits(image, planes=(plane,), size=params.pixels, place=place, person="")
+    bright = level(image)
+    x, brain = triplets(image, bright, plane, params.pixels, place)
+    area = brain.sum(axis=(1, 2, 3))
+    shown = x[area >= 0.5 * area.max()]
+    dtype = next(networks.parameters()).dtype
+    with torch.no_grad(), steady(params.train.threads):
+        given = seen(torch.from_numpy(shown)).to(dtype)
+        codes = networks.style(given, torch.full((len(given),), batch))
+    return Target(style=codes.to(torch.float64).numpy().mean(axis=0), level=bright)
+
+
+def known(to: str, schema: Schema) -> bool:
+    """Whether a target is of the study.
+
+    Raises
+    ------
+    StudyFileError
+        When it can mean several of the study's batches.
+    """
+    name, _ = parsed(to)
+    if not any(name in (str(batch), batch.name, batch.site) for batch in schema.batches):
+        return False
+    named_batch(name, schema, key="params.to")
+    return True
+
+
+def check_own(to: str, own: Schema, schema: Schema) -> None:
+    """Refuse a target that is neither of the study nor of the site.
+
+    Raises
+    ------
+    StudyFileError
+    """
+    try:
+        named_batch(to, own, key="params.to")
+    except StudyFileError as error:
+        raise StudyFileError(
+            f"The batch '{to}' is neither among those of the study nor among the site's own.",
+            do=f"The study's: {listed([str(b) for b in schema.batches], at_most=24)}; "
+            f"the site's: {listed([str(b) for b in own.batches], at_most=24)}.",
+            key="params.to",
+        ) from error

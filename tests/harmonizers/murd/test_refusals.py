@@ -1,0 +1,149 @@
+"""What people get wrong, and what they are told; and what they ask a finished model for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from conformance.brains import APART, opened, run, sites, study_of, write_brains
+from motet.agreement import agree
+from motet.apply import apply_model
+from motet.client.alone import _without_foreign_reference, fitted_alone
+from motet.errors import DataError, DesignError, ModelError, StudyFileError, TrainingError
+from motet.plan import model_document, parse_params
+from motet.registry import methods
+from motet.store import save_model
+
+BATCHES = {"b0": 3, "b1": 3, "b2": 3}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_brains(tmp_path / "all", batches=BATCHES)
+
+
+def study(**params: Any) -> Any:
+    return study_of("murd", params)
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "words"),
+    [
+        ({"to": "b9"}, StudyFileError, "'b9' is not among the batches"),
+        ({"to": "b1=sub-1_T1w.nii.gz"}, StudyFileError, "motet apply --to BATCH=IMAGE"),
+        ({"pixels": 96}, DataError, "too small for networks"),
+        ({"learning_rate": 1e30}, TrainingError, "no longer a finite number"),
+        ({"pixels": 33}, StudyFileError, "multiple of 16"),
+        ({"planes": []}, StudyFileError, "one or several of axial"),
+    ],
+    ids=str,
+)
+def test_bad_options(params: Any, error: Any, words: str, folder: Path) -> None:
+    """Catches heads for nobody, a target that one site alone can read, brains of a few pixels in a
+    large empty slice, and networks of NaN that are called finished."""
+    asked = study(**params)
+    with pytest.raises(error, match=words):
+        parse_params(asked)
+        run(asked, sites(opened(folder, asked), APART))
+
+
+def test_compiling_is_refused() -> None:
+    """Catches gradients of gradients that torch refuses in the middle of a run."""
+    asked = study().model_copy(update={"train": {"preset": "tiny", "compile": True}})
+    with pytest.raises(StudyFileError, match="gradients of gradients"):
+        parse_params(asked)
+
+
+def test_one_scanner_alone(folder: Path) -> None:
+    asked = study()
+    table = sites(opened(folder, asked), APART)["b0"]
+    schema = agree([table.described])
+    with pytest.raises(DesignError, match="the study has one"):
+        fitted_alone(table, method=methods().get("murd"), params=parse_params(asked), schema=schema)
+
+
+def test_no_brain_mask(folder: Path) -> None:
+    """Catches heads and necks that are harmonized as brains."""
+    next(folder.rglob("sub-b101_desc-brain_mask.nii.gz")).unlink()
+    asked = study()
+    with pytest.raises(DataError, match="no brain mask") as raised:
+        run(asked, sites(opened(folder, asked), APART))
+    assert raised.value.where["person"] == "sub-b101"
+
+
+def test_too_few_slices_in_a_row(folder: Path) -> None:
+    """Catches a slab of two slices, of which there is no slice with two neighbours."""
+    for file in folder.rglob("sub-b1*.nii.gz"):
+        image = nib.load(file)
+        data = np.asarray(image.dataobj)[:, :, 6:8]
+        nib.save(nib.Nifti1Image(data, image.affine), file)
+    asked = study()
+    with pytest.raises(DataError, match="three slices in a row"):
+        run(asked, sites(opened(folder, asked), APART))
+
+
+def test_a_site_alone_is_brought_to_its_own_mean(folder: Path) -> None:
+    """Catches a control, each site by itself, that stops since the target is elsewhere."""
+    asked = study(to="b1")
+    images = opened(folder, asked)
+    own = sites(images, {"b0": "x", "b1": "y", "b2": "x"})["x"]
+    params = _without_foreign_reference(parse_params(asked), own)
+    assert params.to is None
+    _, shared, _ = fitted_alone(
+        own, method=methods().get("murd"), params=params, schema=agree([own.described])
+    )
+    assert shared["networks.style_heads"].shape[0] == 2
+
+
+def test_any_target_for_a_finished_model(folder: Path, tmp_path: Path) -> None:
+    """Catches `--to` that changes nothing, appearances that are all one, a reference image without
+    its own brightness or by another batch's head, and a target that is nobody's."""
+    asked = study()
+    result, _ = run(asked, sites(opened(folder, asked), {"b0": "b0", "b1": "b1", "b2": "b1"}))
+    save_model(tmp_path / "shared", result.shared, model_document(result.plan))
+    image = folder / "sub-b200" / "anat" / "sub-b200_T1w.nii.gz"
+
+    def made(to: str, site: str = "new") -> np.ndarray:
+        out = tmp_path / f"out {abs(hash(to))}"
+        apply_model(tmp_path, folder, out, site=site, to=to, participants=["b000"])
+        (file,) = out.rglob("sub-b000_desc-murd_T1w.nii.gz")
+        like = nib.load(folder / "sub-b000" / "anat" / "sub-b000_T1w.nii.gz")
+        assert np.array_equal(nib.load(file).affine, like.affine)
+        assert nib.load(file).shape == like.shape
+        return np.asarray(nib.load(file).dataobj)
+
+    mask = nib.load(next(folder.rglob("sub-b000_desc-brain_mask.nii.gz"))).get_fdata() > 0
+    own, b0, b2 = made(""), made("b0"), made("b1/b2")
+    by_head = [made(f"{batch}={image}") for batch in ("b0", "b1/b2")]
+    found = [own, b0, b2, *by_head]
+    for k, one in enumerate(found):
+        assert not any(np.array_equal(one, other) for other in found[:k])
+    assert np.array_equal(made("mean"), own)
+    assert b2[mask].mean() > 1.3 * b0[mask].mean()  # brighter by 1.7 / 1.0
+    with pytest.raises(ModelError, match="Say whose scan the reference image is") as raised:
+        made(str(image))
+    assert f"BATCH={image}" in str(raised.value)
+    with pytest.raises(StudyFileError, match="'b7' is neither among those of the study"):
+        made("b7")
+    with pytest.raises(StudyFileError, match="'b8' is neither among those of the study"):
+        made(f"b8={image}")
+
+
+def test_appearances_of_one_scanner(folder: Path) -> None:
+    """Catches a parameter that nobody reads."""
+    asked = study(to="b1")
+    images = opened(folder, asked)
+    tables = sites(images, APART)
+    result, _ = run(asked, tables)
+    method, known = methods().get("murd"), (result.shared, result.schema)
+
+    def of(k: int) -> np.ndarray:
+        params = result.plan.params.model_copy(update={"appearance": k})
+        found = method.apply(params, tables["b0"], result.models["b0"], *known)
+        return np.array(next(iter(found))[1])
+
+    assert len({of(k).tobytes() for k in (0, 1, 2, 1)}) == 3
