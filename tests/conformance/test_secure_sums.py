@@ -78,9 +78,10 @@ def test_images_as_without_masks(
     method: str, options: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Catches the same for voxels, whose bound is the brightest of all."""
-    folder = tmp_path_factory.getbasetemp() / "secure-brains"
+    paired = "paired" if method in brains.PAIRED else "plain"
+    folder = tmp_path_factory.getbasetemp() / f"secure-brains-{paired}"
     if not folder.exists():
-        brains.write_brains(folder, batches=brains.BATCHES, contrasts=("T1w", "T2w"))
+        brains.written(folder, method, batches=brains.BATCHES)
     judged = {"metrics": "summed", "held_out": 0.2, "by_batch": True}
     study = brains.study_of(method, options, **judged)
     tables = brains.sites(brains.opened(folder, study), {"b0": "x", "b1": "y", "b2": "z"})
