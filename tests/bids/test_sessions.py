@@ -45,9 +45,11 @@ def test_without_the_column_it_is_the_persons(tmp_path: Path) -> None:
         ("session_id\tscanner\nses-a\tprisma\nses-b\tn/a\n", "session b is not known"),
         ("session_id\tscanner\nses-a\tprisma\nses-a\ttrio\n", "session a is listed twice"),
         ("", "batch of sub-T1 is not known"),
+        ("session_id\tscanner\nses-a\tprisma\n", "batch of session b is not listed"),
     ],
 )
 def test_refused(sessions: str, words: str, tmp_path: Path) -> None:
+    """Catches a session that is taken for one of another session's scanner, without a word."""
     with pytest.raises(DataError, match=words):
         read_site(site(tmp_path, sessions), site="hub", covariates={})
 
@@ -59,3 +61,10 @@ def test_another_scanner_is_other_data(tmp_path: Path) -> None:
     file = home / "sub-T1" / "sub-T1_sessions.tsv"
     file.write_text(file.read_text().replace("trio", "skyra"))
     assert fingerprint(home) != before
+
+
+def test_dates_of_sessions_are_no_batches(tmp_path: Path) -> None:
+    """Catches what participants.tsv would be refused for, told to everybody by way of sessions."""
+    visits = "".join(f"ses-{k}\t2020-01-{k:02d}\n" for k in range(1, 13))
+    with pytest.raises(DataError, match="more like identifiers, notes or numbers"):
+        read_site(site(tmp_path, f"session_id\tscanner\n{visits}"), site="hub", covariates={})

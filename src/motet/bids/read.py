@@ -32,7 +32,7 @@ from motet.bids.checks import Place, check_labels, check_name, check_people
 from motet.bids.covariates import CovariateRequest, Sort, level, resolve
 from motet.bids.features import PERSON, read_measures
 from motet.bids.memory import from_arrays
-from motet.bids.sessions import Visits, label_of, read_visits
+from motet.bids.sessions import Visits, batch_of, read_visits
 from motet.bids.table import Table
 from motet.bids.telling import refuse_identifier, refuse_telling
 from motet.bids.travelers import Travelers, read_travelers
@@ -116,6 +116,7 @@ class SitePeople:
     ``visits`` has the batches of sessions that were on other scanners.
     """
 
+    site: str
     people: list[str]
     covariates: pd.DataFrame
     kinds: dict[str, Sort]
@@ -127,14 +128,21 @@ class SitePeople:
     def rows_of(
         self, people: Sequence[str], sessions: Sequence[str] | None = None
     ) -> tuple[pd.DataFrame, list[str]]:
-        """Covariates and batch of these people, one after another; a person may come twice."""
+        """Covariates and batch of these people, one after another; a person may come twice.
+
+        Raises
+        ------
+        DataError
+            When a person's sessions have batches, and one that is asked for has none.
+        """
         row_of = {name: i for i, name in enumerate(self.people)}
         index = np.array([row_of[name] for name in people], dtype=np.intp)
         rows = self.covariates.iloc[index].reset_index(drop=True)
-        visits = [label_of(name) for name in sessions or [""] * len(people)]
         return rows, [
-            self.visits.get(person, {}).get(visit, self.batches[i])
-            for person, visit, i in zip(people, visits, index.tolist(), strict=True)
+            batch_of(self.visits, person, session, otherwise=self.batches[i], site=self.site)
+            for person, session, i in zip(
+                people, sessions or [""] * len(people), index.tolist(), strict=True
+            )
         ]
 
     def batches_of(self, people: Collection[str]) -> set[str]:
@@ -164,6 +172,7 @@ def read_people(
     participants[PERSON] = people
     visits = read_visits(folder, people, batch, site=site)
     return SitePeople(
+        site=site,
         people=people,
         covariates=frame,
         kinds=kinds,

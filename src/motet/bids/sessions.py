@@ -7,6 +7,7 @@ from pathlib import Path
 
 from motet.bids.checks import Place
 from motet.bids.covariates import level
+from motet.bids.telling import MANY, refuse_telling
 from motet.bids.tsv import is_missing, read_text
 from motet.errors import listed
 
@@ -23,7 +24,8 @@ def read_visits(folder: Path, people: Sequence[str], column: str, *, site: str) 
     Raises
     ------
     DataError
-        A session is listed twice, or has no batch while others of the person have one.
+        A session is listed twice, or has no batch while others of the person have one; or batches
+        are more like dates or notes, which would be told to everybody.
     """
     found: dict[str, dict[str, str]] = {}
     for person in people:
@@ -47,7 +49,44 @@ def read_visits(folder: Path, people: Sequence[str], column: str, *, site: str) 
                 person=person,
             )
         found[person] = dict(zip(sessions, batches, strict=True))
+    _refuse_telling(found, column, place=Place(site=site, file=folder / "sub-*/sub-*_sessions.tsv"))
     return found
+
+
+def batch_of(visits: Visits, person: str, session: str, *, otherwise: str, site: str) -> str:
+    """The batch of a person's session; `otherwise` where nothing is said of this one's sessions.
+
+    Raises
+    ------
+    DataError
+        When the person's sessions have batches, and this one is not among them: whose scanner it
+        was nobody knows, and another session's may be another.
+    """
+    if person not in visits:
+        return otherwise
+    batch = visits[person].get(label_of(session))
+    if batch is None:
+        label = person.removeprefix("sub-")
+        which = f"session {label_of(session)}" if session else "images or rows without a session"
+        raise Place(site=site, file=Path(f"sub-{label}") / f"sub-{label}_sessions.tsv").error(
+            f"The batch of {which} is not listed, and those of other sessions are.",
+            do="Add the session to the file, or take its data out.",
+            person=person,
+        )
+    return batch
+
+
+def _refuse_telling(visits: Visits, column: str, *, place: Place) -> None:
+    """Refuse what participants.tsv would be refused for; a few travelers may have many scanners."""
+    batches = [batch for own in visits.values() for batch in set(own.values())]
+    if len(set(batches)) > MANY:
+        refuse_telling(
+            batches,
+            column,
+            "batch",
+            do="Give sessions on the same scanner one batch, or change 'batch' in the study file.",
+            place=place,
+        )
 
 
 def label_of(session: str) -> str:
