@@ -12,9 +12,9 @@ from motet.phases import Publish
 from motet.plan import Plan
 from motet.releases import Arrays, ArraySpec, violations
 from motet.secure.circle import what_is_summed
-from motet.secure.held import of_key
-from motet.secure.sealed import SEALED, Seal, read_salt, salt_document
-from motet.secure.wire import read_keys
+from motet.secure.held import of_key, with_key
+from motet.secure.sealed import SEALED, Seal
+from motet.secure.wire import read_keys, read_salt
 from motet.store import bytes_hash
 
 
@@ -46,7 +46,7 @@ class Sealing:
     def hide(self, arrays: Arrays) -> Arrays:
         """The arrays as bytes that the recipient alone can open."""
         salt, sealed = self.seal.close(self.masking.key, arrays)
-        self.beside = {"salt": salt_document(salt)}
+        self.beside = {"salt": salt.hex()}
         return sealed
 
 
@@ -139,8 +139,10 @@ def opened(
             sender=site,
         )
         sealed = of_key(of_key(arrays, SEALED), site)
-        opened = one.seal.open(masking.key, read_salt(salts[site]), sealed, one.specs, sizes)
-        if wrong := violations(opened, one.specs, sizes):
-            raise ProtocolError(f"'{site}' sealed what is not declared: {'; '.join(wrong)}.")
-        found |= {f"{site}/{name}": array for name, array in opened.items()}
+        own = one.seal.open(masking.key, read_salt(salts[site]), sealed, one.specs, sizes)
+        if wrong := violations(own, one.specs, sizes):
+            raise ProtocolError(
+                f"'{site}' sealed what is not declared: {'; '.join(wrong)}.", site=masking.site
+            )
+        found |= with_key(own, site)
     return found

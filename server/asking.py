@@ -18,11 +18,12 @@ from motet.secure.declared import masked_specs
 from motet.secure.held import SHARED, TOTAL, Held, of_key, read_seals, seals_document, with_key
 from motet.secure.panel import Panel
 from motet.secure.party import Masked, Revealed
-from motet.secure.sealed import SEALED, read_salt, salt_document, sealed_specs
+from motet.secure.sealed import SEALED, sealed_specs
 from motet.secure.wire import (
     keys_document,
     read_masked,
     read_revealed,
+    read_salt,
     relayed_document,
 )
 from motet.server.anchors import Anchors
@@ -247,7 +248,7 @@ class Asking:
         assert isinstance(phase, Publish)
         document = {
             "keys": keys_document(self._ends(phase)),
-            "salts": {site: salt_document(salt) for site, (_, salt) in sorted(sealed.items())},
+            "salts": {site: salt.hex() for site, (_, salt) in sorted(sealed.items())},
         }
         arrays = with_key(_told(shared), SHARED)
         for site, (own, _) in sealed.items():

@@ -64,8 +64,6 @@ def check_runnable(plan: Plan) -> None:
             asks = f"{phase.on} people and {phase.reads} values"
         elif isinstance(phase, Sum) and (phase.key or phase.read_by == "holders"):
             asks = "a keyed sum that the coordinator reads, or holders without a key"
-        elif isinstance(phase, Publish) and phase.sealed and not phase.to.site:
-            asks = "a sealed release to nobody"
         if asks:
             raise PlanError(
                 f"The phase '{phase.name}' of '{plan.method}' needs {asks}, which this version "

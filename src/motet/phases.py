@@ -171,7 +171,10 @@ class Sum(Phase):
     @property
     def readers(self) -> str:
         if self.read_by == "holders":
-            return "the holders read the sum; the coordinator and other sites read nothing"
+            return (
+                "the holders read the sum, and so, where they are two, each other's part; the "
+                "coordinator and other sites read nothing"
+            )
         return f"the coordinator reads each site's; {self.concluded('the sum')}"
 
     def concluded(self, source: str) -> str:

@@ -10,7 +10,8 @@ import pytest
 from motet.errors import ProtocolError, SecureSumError
 from motet.releases import ArraySpec
 from motet.secure.keys import SumKey
-from motet.secure.sealed import Seal, read_salt, salt_document, sealed_specs
+from motet.secure.sealed import Seal, sealed_specs
+from motet.secure.wire import read_salt
 
 SPECS = (
     ArraySpec(name="unit", shape=("p",), dtype="float32", meaning="weights"),
@@ -27,7 +28,7 @@ def test_the_recipient_reads_what_was_sealed() -> None:
     salt, sealed = SEAL.close(A, ARRAYS)
     declared = {spec.name: spec.shape for spec in sealed_specs(SPECS, SIZES)}
     assert {name: array.shape for name, array in sealed.items()} == declared
-    found = SEAL.open(B, read_salt(salt_document(salt)), sealed, SPECS, SIZES)
+    found = SEAL.open(B, read_salt(salt.hex()), sealed, SPECS, SIZES)
     for name, array in ARRAYS.items():
         assert found[name].dtype == array.dtype
         assert np.array_equal(found[name], array)
@@ -71,7 +72,9 @@ def test_the_same_bytes_again_and_never_one_key_for_two() -> None:
 
 
 def test_what_a_coordinator_may_not_say() -> None:
+    """Catches a release to oneself, and words that are no salt."""
     with pytest.raises(SecureSumError, match="one other"):
         replace(SEAL, recipient="a")
-    with pytest.raises(ProtocolError, match="salt"):
-        read_salt("AAAA")
+    for wrong in ("AAAA", "no hex", None, 7):
+        with pytest.raises(ProtocolError, match="salt"):
+            read_salt(wrong)

@@ -1,4 +1,4 @@
-"""Masks: keystreams of ChaCha20 as integers modulo 2^32 or 2^64."""
+"""Masks: keystreams of ChaCha20 as integers modulo 2^16, 2^32 or 2^64."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add(arrays: Sequence[NDArray[Any]], seed: bytes, *, sign: int) -> None:
 
     Parameters
     ----------
-    arrays : sequence of (m,) uint32 or uint64
+    arrays : sequence of (m,) uint16, uint32 or uint64
     seed : bytes
         32 bytes.
     sign : {1, -1}

@@ -87,7 +87,7 @@ class Holder:
 
         Parameters
         ----------
-        arrays : sequence of (m,) uint32 or uint64
+        arrays : sequence of (m,) uint16, uint32 or uint64
             In the ring.
         """
         for other in self.panel.members:
@@ -109,7 +109,7 @@ class Holder:
 
         Parameters
         ----------
-        totals : sequence of (m,) uint32 or uint64
+        totals : sequence of (m,) uint16, uint32 or uint64
         sealed : bytes
             What the first holder sealed for this one; nothing where this is the first.
 

@@ -1,4 +1,7 @@
-"""Numbers as integers modulo 2^64 (counts: 2^32), which masks can hide and sums keep exact."""
+"""Numbers as integers modulo 2^64, which masks can hide and sums keep exact.
+
+What has 32 or 16 bits is taken modulo 2^32 or 2^16.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ def to_ring(
     sites: int,
     dtype: str = "uint64",
 ) -> Ring:
-    """``round(value 2^exponent)`` modulo 2^64. Integers take the exponent 0 and stay exact.
+    """``round(value 2^exponent)`` modulo the ring's size. Integers take the exponent 0 and stay exact.
 
     Parameters
     ----------

@@ -8,7 +8,6 @@ key ever seals two.
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,7 +23,7 @@ from motet.releases import Arrays, ArraySpec, bind, nbytes
 from motet.secure.circle import about
 from motet.secure.keys import SumKey, tag
 from motet.secure.party import NONCE, SALT
-from motet.secure.wire import TAG, reading
+from motet.secure.wire import TAG
 from motet.store import little_endian
 
 SEALED = "sealed"
@@ -144,22 +143,3 @@ class Seal:
     def _cipher(self, key: SumKey, other: str, salt: bytes, name: str) -> ChaCha20Poly1305:
         secret = key.shared(self.keys[other], "sealed array", self.about, salt, name.encode())
         return ChaCha20Poly1305(secret)
-
-
-def salt_document(salt: bytes) -> str:
-    """A salt as plain data."""
-    return b64encode(salt).decode()
-
-
-def read_salt(value: Any) -> bytes:
-    """Read what :func:`salt_document` made.
-
-    Raises
-    ------
-    ProtocolError
-    """
-    with reading("The salt of a seal"):
-        salt = b64decode(value, validate=True)
-        if len(salt) != SALT:
-            raise ValueError("another length")
-        return salt

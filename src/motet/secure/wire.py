@@ -52,6 +52,18 @@ def read_key(value: Any) -> bytes:
         return _bytes(value, LENGTH)
 
 
+def read_salt(value: Any) -> bytes:
+    """The salt of a seal, from hexadecimal.
+
+    Raises
+    ------
+    ProtocolError
+        When it is none.
+    """
+    with reading("The salt of a seal"):
+        return _bytes(value, SALT)
+
+
 def read_keys(document: Any) -> dict[str, bytes]:
     """Read what :func:`keys_document` made."""
     with reading("The keys of a secure sum"):
