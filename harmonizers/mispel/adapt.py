@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,11 +64,13 @@ class Adapt:
             for name, array in common.items()
             if name.startswith("values/")
         }
+        # All but the unit is of this training, and not the site's to keep.
         own = site.over(site.data)
-        own.keep = _Own(site.keep, {**common, **signs})
+        own.keep = {**common, **signs}
         bench = training.bench_of(site, cut, shape, (batch,))
         for stage in ("embedding", "harmonization"):
             training.train(own, bench, stage, training.epochs(stage))
+        site.keep[f"{UNIT}{batch}"] = own.keep[f"{UNIT}{batch}"]
 
     def _refused(self, site: Site, batch: str, keys: list[str]) -> ModelError:
         if self.params.mode != "sites":
@@ -94,29 +95,3 @@ class Adapt:
             "common.",
             site=site.name,
         )
-
-
-class _Own(MutableMapping[str, NDArray[Any]]):
-    """What a site keeps, with units alone going there: the rest is of this training."""
-
-    def __init__(
-        self, keep: MutableMapping[str, NDArray[Any]], known: dict[str, NDArray[Any]]
-    ) -> None:
-        self._keep, self._own = keep, dict(known)
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        return self._own[name]
-
-    def __setitem__(self, name: str, array: NDArray[Any]) -> None:
-        if name.startswith(UNIT):
-            self._keep[name] = array
-        self._own[name] = array
-
-    def __delitem__(self, name: str) -> None:
-        del self._own[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._own)
-
-    def __len__(self) -> int:
-        return len(self._own)

@@ -1,13 +1,14 @@
 """What the sites that scanned a traveler make together: sums that only they read.
 
-A traveler's embedding is this person's anatomy: six weights give the image back. So a part of a sum
-is hidden from everybody, the sum from everybody who did not scan the person, and each of them has
-to have this person's recorded consent.
+A traveler's embedding is this person's anatomy: six weights give the image back. So the sum is
+hidden from everybody who did not scan the person, and each site that did has to have this person's
+recorded consent. A site's part is hidden from the others, but where they are two: each then has
+the other's by subtraction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,35 +48,38 @@ class Consensus:
         """The mean embedding of every traveler."""
         return self._sum(
             "consensus",
-            ("consensus",),
-            self.params.sent,
-            self.send_embeddings,
             f"embedding of the traveler's slices, the anatomy of this person: {EXCHANGED}",
+            dtype=self.params.sent,
+            bound=self.params.largest * self._most,
             maps=(self.params.sizes.maps,),
+            at_site=self.send_embeddings,
+            at_coordinator=self.conclude,
         )
 
     def values(self) -> Sum:
         """The mean harmonized image of every traveler."""
         return self._sum(
             "values",
-            ("values",),
-            self.params.sent,
-            self.send_values,
             f"harmonized slices of the traveler, the anatomy of this person: {EXCHANGED}",
+            dtype=self.params.sent,
+            bound=self.params.largest * self._most,
+            at_site=self.send_values,
+            at_coordinator=self.conclude,
         )
 
     def signs(self) -> Sum:
         """On how many scanners more a pixel is brighter than the mean image than darker."""
         return self._sum(
             "signs",
-            ("signs",),
-            "int16",
-            self.send_signs,
             f"where the traveler's harmonized slices are brighter than their mean: {EXCHANGED}",
+            dtype="int16",
+            bound=self._most,
+            at_site=self.send_signs,
+            at_coordinator=self.conclude_signs,
         )
 
     @property
-    def most(self) -> int:
+    def _most(self) -> int:
         """Scanners of one site, at most."""
         sites = [batch.site for batch in self.schema.batches]
         return max(sites.count(site) for site in sites)
@@ -83,38 +87,37 @@ class Consensus:
     def _sum(
         self,
         name: str,
-        arrays: tuple[str, ...],
-        dtype: str,
-        send: Any,
         meaning: str,
+        *,
+        dtype: str,
+        bound: float,
         maps: tuple[int, ...] = (),
+        at_site: Callable[[Site, Arrays], Arrays],
+        at_coordinator: Callable[[Arrays, Arrays], Arrays],
     ) -> Sum:
         shape = Shape.of(self.params, self.schema)
-        bound = self.most if name == "signs" else self.params.largest * self.most
         return Sum(
             name=name,
             who=Who(holders="traveler"),
             key="traveler",
             read_by="holders",
-            arrays=tuple(
+            arrays=(
                 ArraySpec(
-                    name=array,
+                    name=name,
                     shape=(len(shape), *maps, *shape.compared(self.params.stride)),
                     dtype=dtype,
                     support="person",
                     bound=float(bound),
                     meaning=meaning,
-                )
-                for array in arrays
+                ),
             ),
-            at_site=send,
-            at_coordinator=self.conclude_signs if name == "signs" else self.conclude,
+            at_site=at_site,
+            at_coordinator=at_coordinator,
         )
 
     def send_embeddings(self, site: Site, shared: Arrays) -> Arrays:
         """Sum over the site's scanners, of every traveler."""
-        found = {key: z for key, z, _ in self._made(site)}
-        return {f"{key}/consensus": self._sent(z, site) for key, z in found.items()}
+        return {f"{key}/consensus": self._sent(z, site) for key, z, _ in self._made(site)}
 
     def send_values(self, site: Site, shared: Arrays) -> Arrays:
         """The same of the images that are made of them."""

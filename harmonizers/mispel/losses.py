@@ -113,7 +113,8 @@ class Apart:
         _, made = frozen(units, batch)
         seen = self._seen(made)
         mean, signs = batch["values"][:, None], batch["signs"][:, None]
-        apart = (seen - mean).abs() - seen * signs / self.scanners
+        # From the mean, which has no gradient: over all sites the second term adds nothing.
+        apart = (seen - mean).abs() - (seen - mean) * signs / self.scanners
         return {
             "reconstruction": reconstruction(made, batch),
             "harmonization": apart.mean(dim=(2, 3)).sum(dim=1) / (self.scanners - 1),

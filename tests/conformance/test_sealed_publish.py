@@ -16,12 +16,15 @@ from conformance.cases import Case, case
 from conformance.federation import Federation, Meddling
 from conformance.interrupted import Killed, interrupt
 from conformance.ledgers import released
+from motet.client.peers import Peers
 from motet.errors import QuorumError
 from motet.flower.records import Body, Envelope, decode, encode
 from motet.harmonizer import Card, Params, SiteModel
+from motet.ledger import Ledger
 from motet.phases import Local, Publish, Step, Who
 from motet.registry import Registry
 from motet.releases import ArraySpec
+from motet.secure.keys import SumKey, fingerprint
 from motet.server import Outcome
 from motet.server.anchors import Anchors
 from motet.server.checkpoint import Checkpoint
@@ -191,3 +194,25 @@ def test_a_coordinator_that_meddles(site: str, action: str, change: Any, code: s
     with pytest.raises(QuorumError):
         sites.run(quorum=3)
     assert code in {error.code for _, error in sites.errors}  # type: ignore[attr-defined]
+
+
+def test_a_coordinator_that_hands_on_a_key_of_its_own(tmp_path: Path) -> None:
+    """Catches numbers that are sealed to whoever is called the recipient: the coordinator."""
+    own = SumKey.new().public.hex()
+
+    def swapped(envelope: Envelope, body: Body) -> RecordDict:
+        document = body.document
+        if envelope.phase == "unit_of_b1":
+            document = {**document, "seal": {**document["seal"], TO: own}}
+        return encode(envelope, Body(document=document, arrays=body.arrays))
+
+    sites = Meddling(study(), site=FROM, action="train.phase", change=swapped)
+    masking = sites.workers[FROM]._masking
+    masking.peers = Peers(Ledger(tmp_path / "ledger.sqlite", site=FROM), print)
+    for site, worker in sites.workers.items():
+        masking.peers.accept(site, fingerprint(worker._masking.key.public), by="tests")
+    with pytest.raises(QuorumError):
+        sites.run(quorum=3)
+    assert any(site == FROM and "another key for" in str(error) for site, error in sites.errors)
+    sent = [decode(one.reply.content)[1] for one in sites.sent if one.reply.has_content()]
+    assert not any("unit" in body.arrays for body in sent)

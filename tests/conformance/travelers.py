@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -115,7 +114,3 @@ def slices(bench: Bench, name: str) -> torch.Tensor:
     """Slices of one scanner that are there, float64."""
     k = bench.names.index(name)
     return torch.from_numpy(np.array(bench.stack.x[bench.stack.there[:, k], k], dtype=np.float64))
-
-
-def with_batches(table: Table, **changes: Any) -> Table:
-    return replace(table, **changes)

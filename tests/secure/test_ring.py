@@ -11,17 +11,29 @@ from motet.errors import SecureSumError
 from motet.secure.ring import counts, exponents, from_ring, to_ring
 
 
-@given(st.integers(3, 12), st.floats(1e-9, 1e18), st.integers(0, 2**32))
-def test_sums_are_those_of_the_numbers(sites: int, bound: float, seed: int) -> None:
-    """Catches a scale with which a sum runs over, or loses digits that a double has."""
+@given(
+    st.integers(3, 12),
+    st.floats(1e-9, 1e18),
+    st.sampled_from([("uint64", 62), ("uint32", 30), ("uint16", 14)]),
+    st.integers(0, 2**32),
+)
+def test_sums_are_those_of_the_numbers(
+    sites: int, bound: float, ring: tuple[str, int], seed: int
+) -> None:
+    """Catches a scale with which a sum runs over, or loses digits that the ring has."""
     values = np.random.default_rng(seed).uniform(-bound, bound, (sites, 7))
     values[:, 0], values[:, 1] = bound, -bound
-    exponent = exponents(np.full(7, bound), sites)
-    total = np.zeros(7, dtype=np.uint64)
+    dtype, room = ring
+    exponent = exponents(np.full(7, bound), sites, dtype=dtype)
+    total = np.zeros(7, dtype=dtype)
     for own in values:
-        total += to_ring(own, exponent, sites=sites)
+        total += to_ring(own, exponent, sites=sites, dtype=dtype)
     found = from_ring(total, exponent)
-    np.testing.assert_allclose(found, values.sum(axis=0), rtol=0, atol=1e-15 * bound * sites)
+    assert found.dtype == np.float64
+    off = (
+        bound * sites * (1e-15 + sites * 2.0**-room)
+    )  # a site: half a unit, of which it has 2^room
+    np.testing.assert_allclose(found, values.sum(axis=0), rtol=0, atol=off)
 
 
 def test_thickness_beside_volumes() -> None:

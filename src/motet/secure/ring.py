@@ -48,7 +48,7 @@ def to_ring(
     sites: int,
     dtype: str = "uint64",
 ) -> Ring:
-    """``round(value 2^exponent)`` modulo the ring's size. Integers take the exponent 0 and stay exact.
+    """``round(value 2^exponent)`` modulo the ring's size; integers stay as they are.
 
     Parameters
     ----------

@@ -186,6 +186,22 @@ def test_step_two_by_its_surrogate_comes_as_far(images: Images) -> None:
     assert by_sites <= 1.02 * by_hub
 
 
+def test_a_turn_goes_on_from_what_was_kept(images: Images) -> None:
+    """Catches a process that is started anew between turns and comes to another unit: moments of
+    the optimizer, steps or slices that were in memory alone."""
+    params = params_of(**HUB, embedding_epochs=3, harmonization_epochs=2)
+    found = []
+    for forgets in (False, True):
+        sites = local_sites(at_hub(images))
+        hub, training = sites["hub"], Training(params, schema_of(sites))
+        for turn in (*[training.embed] * 3, *[training.harmonize] * 2):
+            turn(hub, {})
+            if forgets:
+                hub.scratch.clear()
+        found.append({name: np.asarray(a).tobytes() for name, a in hub.keep.items()})
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("mode", ["sites", "hub"])
 def test_a_simulation_is_judged_with_its_controls(
     mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
