@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from motet.bids.derivatives import DerivativeWriter
 from motet.bids.read import fingerprint, read_site
 from motet.errors import DataError
 
@@ -68,3 +69,13 @@ def test_dates_of_sessions_are_no_batches(tmp_path: Path) -> None:
     visits = "".join(f"ses-{k}\t2020-01-{k:02d}\n" for k in range(1, 13))
     with pytest.raises(DataError, match="more like identifiers, notes or numbers"):
         read_site(site(tmp_path, f"session_id\tscanner\n{visits}"), site="hub", covariates={})
+
+
+def test_what_comes_out_is_read_as_what_went_in(tmp_path: Path) -> None:
+    """Catches a harmonized dataset in which nobody knows any more what was scanned where."""
+    home = site(tmp_path / "in", "session_id\tscanner\nses-a\tprisma\nses-b\ttrio\n")
+    table = read_site(home, site="hub", covariates={})
+    with DerivativeWriter(tmp_path / "out", table, description={}) as writer:
+        writer.write(slice(0, len(table)), table.block(slice(None)))
+    again = read_site(tmp_path / "out", site="hub", covariates={})
+    assert again.batch.tolist() == table.batch.tolist()

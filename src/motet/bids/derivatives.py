@@ -19,6 +19,7 @@ from motet.bids.description import NAME, SOURCE, is_harmonized, write_descriptio
 from motet.bids.features import PERSON, SESSION
 from motet.bids.folder import complete_folder
 from motet.bids.joining import check_joinable, keep_others, one_at_a_time
+from motet.bids.sessions import file_of
 from motet.bids.table import Table
 from motet.bids.tsv import exact, write_text
 from motet.errors import OutputFolderError, listed
@@ -215,6 +216,12 @@ class DerivativeWriter:
             # A dataset lists only participants that have a folder in it, says the BIDS validator.
             if re.fullmatch(r"sub-[0-9A-Za-z+]+", person):
                 (partial / person).mkdir(exist_ok=True)
+            listed_in = file_of(
+                person
+            )  # of sessions: participants.tsv may leave their batches to it
+            if like.source is not None and (like.source / listed_in).is_file():
+                (partial / listed_in).parent.mkdir(exist_ok=True)
+                shutil.copyfile(like.source / listed_in, partial / listed_in)
         title = f"Harmonized {self.what} of {like.site}"
         (partial / "README").write_text(
             self.readme.format(

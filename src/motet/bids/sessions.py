@@ -29,8 +29,7 @@ def read_visits(folder: Path, people: Sequence[str], column: str, *, site: str) 
     """
     found: dict[str, dict[str, str]] = {}
     for person in people:
-        label = person.removeprefix("sub-")
-        file = folder / f"sub-{label}" / f"sub-{label}_sessions.tsv"
+        file = folder / file_of(person)
         if not file.is_file():
             continue
         place = Place(site=site, file=file)
@@ -66,9 +65,8 @@ def batch_of(visits: Visits, person: str, session: str, *, otherwise: str, site:
         return otherwise
     batch = visits[person].get(label_of(session))
     if batch is None:
-        label = person.removeprefix("sub-")
         which = f"session {label_of(session)}" if session else "images or rows without a session"
-        raise Place(site=site, file=Path(f"sub-{label}") / f"sub-{label}_sessions.tsv").error(
+        raise Place(site=site, file=file_of(person)).error(
             f"The batch of {which} is not listed, and those of other sessions are.",
             do="Add the session to the file, or take its data out.",
             person=person,
@@ -87,6 +85,12 @@ def _refuse_telling(visits: Visits, column: str, *, place: Place) -> None:
             do="Give sessions on the same scanner one batch, or change 'batch' in the study file.",
             place=place,
         )
+
+
+def file_of(person: str) -> Path:
+    """Where the sessions of a person are listed, within a folder."""
+    name = f"sub-{person.removeprefix('sub-')}"
+    return Path(name) / f"{name}_sessions.tsv"
 
 
 def label_of(session: str) -> str:
