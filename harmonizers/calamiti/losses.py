@@ -201,9 +201,8 @@ class Losses:
         count = len(pair)
         pick = torch.cat([draws.integers(f"anatomy of {m}", 2) for m in range(2)])
         rows = pick * count + torch.arange(count, device=code.device).repeat(2)
-        detail = None
-        if networks.sizes.detail:
-            detail = detail_of(pair.x, pair.brain)[rows]
+        # Of the contrast that is decoded, whosever anatomy is taken: so it is when images are made.
+        detail = detail_of(pair.x, pair.brain) if networks.sizes.detail else None
         return networks.decode(code[rows], theta, pair.brains, detail)
 
     def _apart(self, networks: Calamiti, apart: Tensor, pair: Pair) -> Tensor:

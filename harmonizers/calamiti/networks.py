@@ -19,6 +19,8 @@ LEAST = 0.1 * WHITE
 """A mean of surroundings counts as no smaller than this."""
 SHADING = 0.3
 """Logarithm of the gain that a 1 in the style code's shading stands for."""
+AROUND_DETAIL = 7
+"""Edge of the surroundings of fine detail, pixels."""
 CERTAIN = -12.0
 """Log variance of the noise of shading in the training."""
 LEAST_SHARE = 0.05
@@ -313,16 +315,9 @@ class Calamiti(nn.Module):
 
 
 def detail_of(x: Tensor, brain: Tensor) -> Tensor:
-    """What a smooth image lacks of `x`, (B, 1, h, w), without the size of its contrast.
+    """What a smooth image lacks of `x`, (B, 1, h, w), without gain, shading and size of contrast.
 
-    Difference from the mean of the 5 x 5 brain pixels around, divided by its own standard deviation
-    over the brain.
+    Relative differences from the few brain pixels around: deep grey matter is larger, and lies as
+    far from white matter as the decoder says.
     """
-
-    def mean(values: Tensor) -> Tensor:
-        return nnf.avg_pool2d(values, 5, stride=1, padding=2)
-
-    apart = (x - mean(x * brain) / mean(brain).clamp_min(1e-3)) * brain
-    count = brain.sum(dim=(2, 3), keepdim=True).clamp_min(1.0)
-    spread = (apart.square().sum(dim=(2, 3), keepdim=True) / count).sqrt()
-    return apart / (spread + 1e-6)
+    return evened(x, brain, AROUND_DETAIL, least=LEAST)

@@ -98,6 +98,7 @@ class CalamitiParams(TrainedParams, PairedParams):
             "fusion_epochs": 2.0,
             "augment_gain": 0.25,
             "augment_shading": 0.12,
+            "detail": True,
         },
         "tiny": {
             "train": {

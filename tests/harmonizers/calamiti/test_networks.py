@@ -194,6 +194,10 @@ def test_detail_knows_no_gain_and_no_contrast_between_regions() -> None:
     seen, _ = batch()
     brain = seen["brain"][:, None].double()
     x = seen["x"][:, :1]
+    x = brain * (0.2 + 0.05 * x)
+    ramp = torch.linspace(0.9, 1.1, x.shape[2], dtype=x.dtype)[:, None]
     assert torch.allclose(detail_of(3.0 * x, brain), detail_of(x, brain), atol=1e-4)
+    apart = (detail_of(ramp * x, brain) - detail_of(x, brain)).square().sum()
+    assert apart < 0.1 * detail_of(x, brain).square().sum()
     flat = brain * 0.25
     assert detail_of(flat, brain).abs().max() < 1e-6
