@@ -10,6 +10,7 @@ from flwr.clientapp import ClientApp
 
 from motet.client.worker import SiteWorker, log_failure
 from motet.errors import MotetError, ProtocolError
+from motet.flower.lasting import FORGOTTEN
 from motet.flower.records import Body, Envelope, decode, encode, refusal
 
 Action = Callable[[SiteWorker, Envelope, Body], Body]
@@ -77,6 +78,11 @@ def _prepare(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
 
 
 def _phase(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
+    whole = worker.remembering.whole(body)
+    return Body(document={FORGOTTEN: True}) if whole is None else _done(worker, envelope, whole)
+
+
+def _done(worker: SiteWorker, envelope: Envelope, body: Body) -> Body:
     asked = body.document if isinstance(body.document, dict) else {}
     if "panels" in asked:
         arrays, beside = worker.planned(envelope.plan).keyed(

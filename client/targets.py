@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from motet.bids.table import Table
 from motet.client.apply import harmonized
+from motet.errors import ModelError
 from motet.harmonizer import Harmonizer, Params, SiteModel
 from motet.images.cache import brain_box
 from motet.images.images import Image, Images
@@ -54,8 +55,7 @@ def write_targets(
         member(0, MEASURED): _slices(pair, [image.data for image in pair]),
         SPACING: np.asarray(pair[0].volume.grid.canonical.spacing[:2], dtype=np.float64),
     }
-    wanted = dict.fromkeys([getattr(params, "to", None), *getattr(params, "targets", ()), None])
-    for k, to in enumerate(list(wanted)[:MOST]):
+    for k, to in enumerate(_targets(params, schema)):
         blocks = harmonized(
             person,
             method=method,
@@ -64,10 +64,23 @@ def write_targets(
             shared=shared,
             model=model,
         )
-        ((_, block),) = blocks
+        try:
+            ((_, block),) = blocks
+        except ModelError:  # of a scanner that nobody in the fit was scanned on
+            continue
         made = block[0] if block.ndim == 5 else block
         found[member(k + 1, to or MEAN)] = _slices(pair, list(made))
     write_arrays(folder / FILE, found, readable_by=OWNER)
+
+
+def _targets(params: Params, schema: Schema) -> list[str | None]:
+    """The study's own, others, and the mean of everybody (None): :data:`MOST` at most."""
+    own = getattr(params, "to", None)
+    others = getattr(params, "targets", None)
+    if others is None:  # a method of which every batch is a target
+        others = [str(b) for b in schema.batches if own not in (str(b), b.name, b.site)]
+    named = list(dict.fromkeys([own, *others]))[: MOST - 1]
+    return list(dict.fromkeys([*named, None]))
 
 
 def _slices(pair: tuple[Image, ...], volumes: list[NDArray[Any]]) -> NDArray[np.float32]:

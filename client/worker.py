@@ -31,6 +31,7 @@ from motet.client.waiting import Waiting
 from motet.cohort import seen_by_fit
 from motet.config import Study, parse_study
 from motet.errors import MotetError, PlanError, ProtocolError
+from motet.flower.lasting import Remembering
 from motet.flower.records import Body, Envelope
 from motet.harmonizer import SiteModel
 from motet.images.cache import FOLDER as SLICES
@@ -127,6 +128,7 @@ class SiteWorker:
         own = None if book is None else Ledger(book, site=name)
         self.anchoring = Anchoring(own, countersigned_by, say)
         self._waiting = Waiting(self._path(".waiting.npz"))
+        self.remembering = Remembering()
         self._gate = Gate(
             name, ledger=own, policy=policy, approvals=approvals, anchored=self.anchoring.on
         )
@@ -346,6 +348,7 @@ class SiteWorker:
 
     def close(self) -> None:
         """Forget what was kept: the coordinator has written the result."""
+        self.remembering = Remembering()
         if self._run is not None:
             self._run.judging = None
             self._run.keep.remove()

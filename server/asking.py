@@ -8,6 +8,7 @@ from typing import Any
 
 from motet.errors import ProtocolError
 from motet.evaluation.steps import PRIVATE
+from motet.flower.lasting import FORGOTTEN, Lasting
 from motet.flower.records import Body
 from motet.phases import UNTOLD, Phase, Publish, Sum
 from motet.plan import Plan
@@ -72,6 +73,8 @@ class Asking:
         What a training that was interrupted goes on from.
     keeping : callable
         ``(turn, state, row)``: writes down where a training is; ``state()`` says where.
+    lasting : Lasting or None
+        What sites of a training need to be told once.
     """
 
     exchange: Exchange
@@ -85,11 +88,16 @@ class Asking:
     opened: Opened
     kept: Arrays = field(default_factory=dict)
     keeping: Callable[[Turn, State, Mapping[str, Any] | None], None] = unkept
+    lasting: Lasting | None = None
 
     @property
     def seed(self) -> int:
         """The study's seed."""
         return self.plan.seed
+
+    def knowing(self, shared: Arrays) -> Asking:
+        """The same sites, which remember `shared` from the first time that they are told it."""
+        return replace(self, lasting=Lasting(_told(shared)))
 
     def of(self, turn: Turn) -> Asking:
         """The same sites, asked for one exchange of a training."""
@@ -299,11 +307,34 @@ class Asking:
             waiting.add(site)
             return self.anchors.take(site, body)
 
-        accepted = self._all("train.phase", self.sites, body, first)
+        accepted = self._told_once(body, first)
         if not waiting:
             return accepted
         signed = {site: Body(document=self._signed(site)) for site in waiting}
         return {**accepted, **self._all("query.release", waiting, signed, check)}
+
+    def _told_once(self, body: Body, check: Callable[[str, Body], str]) -> Mapping[str, Body]:
+        """Every site's reply to a phase; of a training, what lasts is sent to whom it is new."""
+        lasting = self.lasting
+        if lasting is None:
+            return self._all("train.phase", self.sites, body, check)
+        if not lasting.told:
+            accepted = self._all("train.phase", self.sites, lasting.whole(body), check)
+            lasting.told = True
+            return accepted
+        forgetful = set[str]()
+
+        def unless_forgotten(site: str, reply: Body) -> str:
+            if reply.arrays or _part(reply, FORGOTTEN) is not True:
+                return check(site, reply)
+            forgetful.add(site)
+            return ""
+
+        accepted = self._all("train.phase", self.sites, lasting.short(body), unless_forgotten)
+        if not forgetful:
+            return accepted
+        again = self._all("train.phase", forgetful, lasting.whole(body), check)
+        return {**accepted, **again}
 
     def _all(
         self,

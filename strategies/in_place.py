@@ -50,6 +50,10 @@ class InPlace:
         chosen = sorted(name for name in self.sites if phase.who.site in ("", name))
         return {name: phase.at_site(self.sites[name], shared) for name in chosen}
 
+    def knowing(self, shared: Arrays, /) -> InPlace:
+        """The same sites: nothing is sent to them."""
+        return self
+
     def of(self, turn: Turn, /) -> InPlace:
         """The same sites: nothing is written down of an exchange."""
         return replace(self)

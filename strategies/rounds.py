@@ -35,6 +35,10 @@ class Ask(Protocol):
         """What a training that was interrupted goes on from; empty where none was."""
         ...
 
+    def knowing(self, shared: Arrays, /) -> Ask:
+        """The same sites, asked for a training: `shared` does not change, and is told once."""
+        ...
+
     def of(self, turn: Turn, /) -> Ask:
         """The same sites, asked for one exchange of a training."""
         ...

@@ -37,6 +37,7 @@ def run(train: Train, ask: Ask, shared: Arrays, conclude: Conclude) -> Arrays:
     check_counted(train, samples)
     trainer = Trainer(train, sizes=ask.sizes, seed=ask.seed, samples=samples)
     start = trainer.resume(ask.kept) if ask.kept else trainer.begin(shared)
+    ask = ask.knowing(shared)
     for turn in trainer.turns(start):
         sums, of_sites = _summed(train, turn, ask, {**shared, **trainer.told(turn)})
         # Before the step: sites judged the networks as they are still here.

@@ -196,7 +196,7 @@ def pooled(
 
     fitting = {site: table for site, table in tables.items() if site not in plan.unseen}
     whole = pool(fitting)
-    params = _reference_in_pool(plan.params, plan.schema)
+    params = _in_pool(plan.params, plan.schema)
     method, seed = plan.harmonizer, plan.seed
     seen = whole.where(np.concatenate([fit[site] for site in fitting]))
     own, shared, model = fitted_alone(
@@ -275,15 +275,22 @@ def _by_key(part: Table) -> NDArray[Any]:
     return np.array([key.get(person, person) for person in part.people.tolist()], dtype=np.str_)
 
 
-def _reference_in_pool(params: Params, schema: Schema) -> Params:
-    """A reference batch, or one to bring others to, by the name that the pooled table has."""
-    for field in ("reference", "to"):
-        asked = getattr(params, field, None)
-        if asked is not None:
-            exact = [batch for batch in schema.batches if asked == str(batch)]
-            named = exact or [b for b in schema.batches if asked in (b.name, b.site)]
-            params = params.model_copy(update={field: str(named[0])})
-    return params
+def _in_pool(params: Params, schema: Schema) -> Params:
+    """Batches that parameters name, to bring others to, by the names that the pooled table has."""
+
+    def named(asked: str) -> str:
+        exact = [batch for batch in schema.batches if asked == str(batch)]
+        found = exact or [b for b in schema.batches if asked in (b.name, b.site)]
+        return str(found[0])
+
+    changed: dict[str, Any] = {
+        field: named(asked)
+        for field in ("reference", "to")
+        if (asked := getattr(params, field, None)) is not None
+    }
+    if targets := getattr(params, "targets", ()):
+        changed["targets"] = tuple(map(named, targets))
+    return params.model_copy(update=changed)
 
 
 def permuted(

@@ -9,5 +9,9 @@ SPACING = "spacing"
 
 
 def member(number: int, target: str) -> str:
-    """Name of an array: its place on the page, and whose contrast it has."""
-    return f"{number}.{target.replace('/', ' of ')}"
+    """Name of an array: its place on the page, and whose contrast it has.
+
+    ``site/batch`` is said as words: a slash would be a folder in the file.
+    """
+    site, of_site, batch = target.partition("/")
+    return f"{number}.{batch} of {site}" if of_site else f"{number}.{target}"

@@ -108,7 +108,7 @@ def _facts(
         "length",
         f"{count(int(last['step']), 'step')} in {count(int(last['exchange']) + 1, 'exchange')}",
     )
-    samples = f"{how['batch']} sample{'s' if how['batch'] > 1 else ''}" if how["batch"] else "all"
+    samples = count(how["batch"], "sample") if how["batch"] else "all"
     yield "batch", f"{samples} a step, over all hospitals"
     yield "preset", str(how["preset"])
     sent = "behind masks, as integers of 64 bits" if masked else f"as {how['transfer']}"

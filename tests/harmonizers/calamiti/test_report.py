@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 from conformance.brains import study_of, write_brains
+from motet.client.targets import _targets
+from motet.registry import methods
 from motet.report import write_study_report
 from motet.report.target_file import FILE, MEASURED, SPACING, member
+from motet.schema import Batch, Schema
 from motet.simulation import simulate
 from motet.site_reports import remake_site_reports
 from motet.store import load_model, read_arrays
@@ -82,3 +85,19 @@ def test_the_page_can_be_made_again(out: Path) -> None:
     assert remake_site_reports(out) == {}
     assert page.read_text() == before
     assert "mean of everybody" in before
+
+
+def test_every_batch_is_a_target_of_a_method_that_names_none() -> None:
+    """Catches a page that promises every target and shows the study's own alone, or one of them
+    twice under two names, and a batch called by its site's name."""
+    schema = Schema(
+        features=("x",),
+        units=("",),
+        covariates=(),
+        batches=tuple(Batch(site, name) for site, name in (("ash", "b0"), ("birch", "b1"))),
+    )
+    murd = methods().get("murd").params_type.model_validate({"to": "b1"})
+    assert _targets(murd, schema) == ["b1", "ash/b0", None]
+    chosen = methods().get("calamiti").params_type.model_validate({"targets": ["b1"]})
+    assert _targets(chosen, schema) == [None, "b1"]
+    assert member(2, "ash/b0") == "2.b0 of ash"

@@ -37,7 +37,7 @@ from motet.images.volume import Grid, read_grid
 
 Rows = slice | NDArray[np.intp]
 See = Callable[[Rows, NDArray[Any]], None]
-"""Takes images of some rows of a site, (r, x, y, z)."""
+"""Takes images of some rows of a site, (r, x, y, z); of pairs, (r, 2, x, y, z), the first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,9 @@ class ImageBattery:
         table, own = self._tables[site], self._version(version)
 
         def see(rows: Rows, block: NDArray[Any]) -> None:
-            for i, data in zip(np.arange(len(table))[rows].tolist(), block, strict=True):
+            # Truth, travelers and raw images are of the study's contrast, the first of a pair.
+            images = block[:, 0] if block.ndim == 5 else block
+            for i, data in zip(np.arange(len(table))[rows].tolist(), images, strict=True):
                 self._look(own, int(self._row[site][i]), table.image(i), data)
 
         return see
