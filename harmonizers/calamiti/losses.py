@@ -92,6 +92,8 @@ class Losses:
     ----------
     cooling : float
         Decay of the temperature, an update of the generator.
+    period : int
+        Steps from one update of the generator to the next.
     augment : float
         How far the anatomy encoder's input is from its own contrast: 0 never, 1 anywhere.
     augment_gain : float
@@ -102,6 +104,7 @@ class Losses:
     """
 
     cooling: float
+    period: int = 2
     augment: float
     augment_gain: float = 0.0
     augment_shading: float = 0.0
@@ -127,7 +130,7 @@ class Losses:
             return networks.code(logits, None, 1.0)
         shape = logits.shape[1:]
         noise = draws.gumbel("anatomy", 2, *shape).transpose(0, 1).reshape(-1, *shape)
-        warmth = max(COOLEST, math.exp(-self.cooling * (draws.step // 2)))
+        warmth = max(COOLEST, math.exp(-self.cooling * (draws.step // self.period)))
         return networks.code(logits, noise, warmth)
 
     def critic(

@@ -51,11 +51,17 @@ class Training:
     params: CalamitiParams
 
     @property
+    def periods(self) -> tuple[int, int]:
+        """Steps from one update of critic and of generator to the next."""
+        return SMALL_PERIODS if self.params.train.preset == "small" else PERIODS
+
+    @property
     def _losses(self) -> Losses:
         from motet.harmonizers.calamiti.losses import Losses
 
         return Losses(
             cooling=COOLING,
+            period=self.periods[1],
             augment=self.params.augment,
             augment_gain=self.params.augment_gain,
             augment_shading=self.params.augment_shading,
@@ -101,7 +107,7 @@ def train_phase(params: CalamitiParams) -> Train:
     adam = {"name": "adam", "lr": params.learning_rate}
     rate = None if params.train.preset == "paper" else falling
     weights = WEIGHTS if params.train.preset != "small" else {**WEIGHTS, "anatomy": ALIKE}
-    critic, generator = PERIODS if params.train.preset != "small" else SMALL_PERIODS
+    critic, generator = training.periods
     if params.vgg16:
         weights = {"perceptual" if n == "gradient" else n: w for n, w in weights.items()}
     return Train(
