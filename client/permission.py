@@ -176,6 +176,10 @@ class Permission:
 
     def _masks(self, phase: Phase, shared: Arrays, judging: LocalSite | None) -> Mapping[str, Bool]:
         """The rows that a phase sums over, by what they are called."""
+        if phase.of:
+            known = self.table.travelers
+            named = [known[key] for key in phase.of if key in known]
+            return {"travelers": self.fit & np.isin(self.table.people, named)}
         if judging is None or not self.plan.judges(phase):
             return {"fit": self.fit}
         everybody = bool(shared.get("everybody", self.plan.held_out == 0))

@@ -143,6 +143,7 @@ class Hand:
             who=Who(site=self.params.hub),
             to=Who(site=self.to),
             sealed="recipient",
+            of=self.params.travelers,
             arrays=tuple(
                 ArraySpec(
                     name=name,

@@ -70,6 +70,9 @@ class Phase:
         harmonized ones, and those of the site harmonized alone.
     when : str
         Name of a :class:`~motet.releases.Size`: the phase is left out when that size is 0.
+    of : tuple of str
+        Keys of the travelers of whom alone its releases are; default: everybody it reads. A
+        hospital counts these, and nobody else, as standing behind them.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Phase:
     on: Literal["fit", "held_out", "all"] = "fit"
     reads: Literal["raw", "harmonized", "versions"] = "raw"
     when: str = ""
+    of: tuple[str, ...] = ()
 
     @property
     def leaves(self) -> Leaves | None:

@@ -13,19 +13,25 @@ import pytest
 
 from conformance.brains import AFFINE, opened, run, study_of, write_brains
 from conformance.travelers import SCANNERS, SITES, TRAVELERS, at_hub, images_of, in_pairs, own
+from motet.agreement import agree
 from motet.apply import apply_model
 from motet.bids.table import Table
 from motet.client.apply import harmonized
+from motet.client.gate import Gate
+from motet.client.permission import Permission
+from motet.client.policy import SitePolicy
 from motet.errors import (
     DataError,
     DesignError,
     ModelError,
+    PolicyError,
     SchemaError,
     StudyFileError,
     TrainingError,
 )
 from motet.images.images import Images
-from motet.plan import model_document, parse_params
+from motet.phases import Publish, walk
+from motet.plan import build_plan, model_document, parse_params
 from motet.registry import methods
 from motet.store import save_model
 
@@ -237,3 +243,29 @@ def test_an_image_without_intensities(images: Images, tmp_path: Path) -> None:
     study = study_of("mispel", {**SITES, "unusual_contrast": True})
     with pytest.raises(DataError, match="intensities of a scan are above 0"):
         run(study, own(opened(tmp_path, study)))
+
+
+def test_those_who_are_named_and_nobody_else_stand_behind_a_unit(images: Images) -> None:
+    """Catches a unit of one traveler that leaves because many were scanned at the hub."""
+    hub = images.as_site("hub")
+    others = at_hub(images)
+    tables = {**{b: others[b] for b in SCANNERS}, "hub": hub}
+    schema = agree([table.described for table in tables.values()])
+    policy = SitePolicy(smallest_n=3, smallest_cell=1, changed_by=0)
+    for named in (("T1",), ()):
+        study = study_of("mispel", {"mode": "hub", "hub": "hub", "travelers": list(named)})
+        plan = build_plan(study, schema)
+        (phase, *_) = [p for p, _ in walk(plan.steps) if isinstance(p, Publish)]
+        permission = Permission(
+            gate=Gate("hub", policy=policy),
+            policy=policy,
+            approvals=None,
+            plan=plan,
+            table=hub,
+            fit=np.ones(len(hub), dtype=bool),
+            secret=b"",
+        )
+        # Nine scans are too few for the design's leverage in any case.
+        with pytest.raises(PolicyError) as refused:
+            permission.check(phase, phase.name, {})
+        assert ("1 people" in str(refused.value)) == bool(named)
