@@ -26,7 +26,10 @@ def asking(sites: Federation, at: str, ask: Any) -> None:
         reply = answer()
         envelope, body = decode(message.content)
         if envelope.phase == at and message.metadata.message_type == "train.phase":
-            ask(sites.workers[SITE], body.arrays, envelope.plan)
+            worker = sites.workers[SITE]
+            whole = worker.remembering.whole(body)
+            assert whole is not None
+            ask(worker, whole.arrays, envelope.plan)
         return reply
 
     sites._alter[SITE] = alter

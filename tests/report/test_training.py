@@ -67,7 +67,7 @@ def test_section(tmp_path: Path) -> None:
         "each hospital took 20 steps of its own between exchanges",
         "FedAvg",
         "100\u00a0steps in 6\u00a0exchanges",
-        "64 samples a step",
+        "64\u00a0samples a step",
         "float32; sent as float32<",
         "those after 40\u00a0steps, with the smallest validation loss (3.25)",
         "140\u202fB",

@@ -90,13 +90,12 @@ CANNOT = {
     "harmonized values": replace(SUM, reads="harmonized"),
     "keyed": replace(SUM, key="traveler"),
     "unreadable": replace(SUM, read_by="holders"),
-    "sealed": Publish(name="p", arrays=(SPEC,), at_site=nothing, sealed="recipient"),
 }
 
 
 @pytest.mark.parametrize("what", CANNOT)
 def test_what_this_version_cannot_run_is_refused_before_anything_leaves(what: str) -> None:
-    """Catches a phase run as if it asked for less: a keyed sum as a plain one, sealed in clear."""
+    """Catches a phase run as if it asked for less: a keyed sum as a plain one."""
     study = case(p=3)
     plan = build_plan(study.study, agree([t.described for t in study.tables().values()]))
     check_runnable(plan)
