@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ from motet.site import Site
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from motet.harmonizers.mispel.networks import Units
 
 AT_ONCE = 16
 """Slices that pass through an encoder together."""
@@ -176,6 +178,7 @@ def made(
     from motet.training.device import steady
 
     nets, found = bench.networks, list[tuple[NDArray[Any], NDArray[Any]]]()
+    units = cast("Units", nets.module)
 
     def array(maps: Tensor) -> NDArray[Any]:
         return maps[..., :: params.stride, :: params.stride].to("cpu").numpy()
@@ -185,6 +188,6 @@ def made(
             part = rows[start : start + AT_ONCE]
             x = torch.from_numpy(np.array(bench.stack.x[part])).to(nets.device, nets.dtype)
             there = torch.from_numpy(bench.stack.there[part].astype(np.int8)).to(nets.device)
-            z, y = embeddings(nets.module, {"x": x, "there": there})  # type: ignore[arg-type]
+            z, y = embeddings(units, {"x": x, "there": there})
             found.append((array(z), array(y)))
-    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))  # type: ignore[return-value]
+    return np.concatenate([z for z, _ in found]), np.concatenate([y for _, y in found])

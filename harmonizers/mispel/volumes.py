@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from motet.harmonizers.mispel.units import Unit
 from motet.images.images import Image, Scan
 
 if TYPE_CHECKING:
+    from motet.harmonizers.mispel.networks import Units
     from motet.training.networks import Networks
 
 Float = NDArray[np.float64]
@@ -59,7 +60,8 @@ class Made:
         from motet.training.device import steady
 
         nets, found = self._networks, []
-        encoder, decoder = nets.module.encoder(0), nets.module.decoder(0)  # type: ignore[operator]
+        units = cast("Units", nets.module)
+        encoder, decoder = units.encoder(0), units.decoder(0)
         with steady(self.unit.params.train.threads), torch.no_grad():
             for start in range(0, len(slices), AT_ONCE):
                 part: Any = torch.from_numpy(np.array(slices[start : start + AT_ONCE]))

@@ -15,7 +15,6 @@ from motet.harmonizers.murd.training import NAME, train_phase
 from motet.releases import Arrays
 from motet.schema import Schema
 from motet.site import Site
-from motet.training.moment import Moment
 from motet.training.phase import Train, Update
 
 
@@ -50,35 +49,24 @@ class Adapt:
         site.keep[f"{OWN}.level"] = sums / images
 
     def _train(self, site: Site, own: Schema, shared: Arrays) -> None:
-        from motet.training.device import device_named, steady
-        from motet.training.feed import Feed
-        from motet.training.gradients import summed_gradients
+        from motet.training.alone import train_alone
+        from motet.training.device import device_named
         from motet.training.networks import build
-        from motet.training.optimizer import Optimizer
-        from motet.training.samples import Order, rates
 
-        train, how = train_phase(self.params, own), self.params.train
-        with steady(how.threads):
-            networks = build(train, own.sizes, seed=site.seed, device=device_named(site.device))
-            for name, vector in self._first(train, own, shared).items():
-                networks.load(name, vector)
-            seen = samples(site, self.params, own)
-            keys = seen.keys(site.seed)
-            feed = Feed(seen, keys, dtype=networks.dtype, device=networks.device)
-            size = min(how.batch or len(seen), len(seen))
-            each = rates(seen.batch, per_epoch=len(seen) / size, size=size, batches=1, strata="")
-            order = Order(keys=keys, rates=each)
-            updates = [self.update(update) for update in train.updates]
-            optimizers = [Optimizer(networks, update) for update in updates]
-            steps = self.params.join_steps
-            for due in feed.ahead({step: order.due(step) for step in range(steps)}):
-                moment = Moment(step=due.step, steps=steps, per_epoch=len(seen) / size)
-                for update, optimizer in zip(updates, optimizers, strict=True):
-                    if due.samples:
-                        found = summed_gradients(networks, update, feed, due, moment, mean=True)
-                        optimizer.step(found.of, moment)
-            for name in BATCHED:
-                site.keep[f"{OWN}.{name}"] = networks.vector(name)
+        train = train_phase(self.params, own)
+        networks = build(train, own.sizes, seed=site.seed, device=device_named(site.device))
+        for name, vector in self._first(train, own, shared).items():
+            networks.load(name, vector)
+        train_alone(
+            networks,
+            [self.update(update) for update in train.updates],
+            samples(site, self.params, own),
+            how=self.params.train,
+            steps=self.params.join_steps,
+            seed=site.seed,
+        )
+        for name in BATCHED:
+            site.keep[f"{OWN}.{name}"] = networks.vector(name)
 
     def update(self, update: Update) -> Update:
         """An update of the fit that moves heads alone, all of them at one rate."""
