@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from motet.harmonizers._images.shading import evened
+from motet.harmonizers._images.shading import evened, spread
 from motet.harmonizers.calamiti.curves import curved, wandering
 from motet.harmonizers.calamiti.losses import Losses, pairs
-from motet.harmonizers.calamiti.networks import Calamiti, detail_of
+from motet.harmonizers.calamiti.networks import SHADING, Calamiti, detail_of
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.sizes import KNOTS, TOP
+from motet.harmonizers.calamiti.training import train_phase
 from motet.training.draws import Draws, sample_keys
 from training.slabs import BRAIN, SHARED, X
 
@@ -189,15 +191,70 @@ def test_curves_keep_nothing_at_nothing_and_the_monotone_one_its_order() -> None
     assert torch.allclose(still, x.flatten(1).clamp_max(TOP))
 
 
-def test_detail_knows_no_gain_and_no_contrast_between_regions() -> None:
-    """Catches a detail channel that hands the source's contrast on."""
-    seen, _ = batch()
-    brain = seen["brain"][:, None].double()
-    x = seen["x"][:, :1]
-    x = brain * (0.2 + 0.05 * x)
-    ramp = torch.linspace(0.9, 1.1, x.shape[2], dtype=x.dtype)[:, None]
+def test_detail_knows_no_gain_no_shading_and_no_contrast_between_regions() -> None:
+    """Catches a detail channel that hands the source's contrast on: where differences are not
+    relative, detail is 1.7 times as large in the bright half as in the dark one."""
+    brain = torch.zeros(1, 1, 32, 32, dtype=torch.float64)
+    brain[:, :, 4:28, 4:28] = 1.0
+    noise = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 1, 32, 32)))
+    x = brain * (0.2 + 0.02 * noise)
     assert torch.allclose(detail_of(3.0 * x, brain), detail_of(x, brain), atol=1e-4)
-    apart = (detail_of(ramp * x, brain) - detail_of(x, brain)).square().sum()
-    assert apart < 0.1 * detail_of(x, brain).square().sum()
+    shading = torch.exp(torch.linspace(-0.7, 0.7, 32, dtype=torch.float64))[:, None]
+    grown = [
+        detail_of(shading * x, brain)[0, 0, rows, 8:24].std()
+        / detail_of(x, brain)[0, 0, rows, 8:24].std()
+        for rows in (slice(8, 12), slice(20, 24))
+    ]
+    assert float(grown[1]) == pytest.approx(float(grown[0]), rel=0.05)
     flat = brain * 0.25
     assert detail_of(flat, brain).abs().max() < 1e-6
+
+
+def small() -> Calamiti:
+    torch.manual_seed(0)
+    return Calamiti(of_preset("small").sizes).double()
+
+
+def test_shading_is_a_gain_and_has_mean_nothing_over_the_brain() -> None:
+    """Catches shading that reaches the decoder's norms, and one that changes the mean level, which
+    theta has."""
+    net = small()
+    sizes = net.sizes
+    x = torch.rand(2, 1, 96, 96, dtype=torch.float64) + 0.1
+    x[:, :, :30] = 0.0
+    with torch.no_grad():
+        mean, _ = net.contrast(x)
+        assert mean.shape == (2, sizes.codes)
+        share = nn.functional.adaptive_avg_pool2d((x > 0).double(), sizes.shading).flatten(1)
+        assert ((mean[:, sizes.style :] * share).sum(dim=1).abs() < 0.05).all()
+        brain = (x > 0).double()
+        brains = net.brains(brain)
+        code = net.code(net.logits(x, brains), None, 1.0)
+        field = torch.linspace(-1, 1, sizes.shading**2, dtype=torch.float64).expand(2, -1)
+        ways = [torch.cat([mean[:, : sizes.style], f], dim=1) for f in (0 * field, field)]
+        detail = detail_of(x, brain)
+        plain, shaded = (net.decode(code, theta, brains, detail) for theta in ways)
+    edge = sizes.shading
+    gain = torch.exp(SHADING * spread(field.reshape(2, 1, edge, edge), (96, 96)))
+    assert torch.allclose(shaded, plain * gain, rtol=1e-10)
+
+
+def test_a_random_shading_is_the_same_for_a_slice_and_its_other() -> None:
+    """Catches a gain that the style code could not know of."""
+    seen, draws = batch()
+    net = Calamiti(of_preset("tiny").sizes).double()
+    seen = {name: a.double() if a.is_floating_point() else a for name, a in seen.items()}
+    plain = pairs(net, seen, draws)
+    shaded = Losses(cooling=0.0, augment=0.0, augment_shading=0.5)._pairs(net, seen, draws)
+    gain = shaded.x[plain.x > 0.01] / plain.x[plain.x > 0.01]
+    assert gain.std() > 0.1
+    both = (plain.x > 0.01) & (plain.other > 0.01)
+    assert torch.allclose((shaded.x / plain.x)[both], (shaded.other / plain.other)[both])
+
+
+@pytest.mark.parametrize(("preset", "periods"), [("paper", [2, 2]), ("small", [4, 1])])
+def test_how_often_critic_and_all_else_are_updated(preset: str, periods: list[int]) -> None:
+    """Catches a published preset whose critic does not take turns with all else."""
+    updates = train_phase(of_preset(preset)).updates
+    assert [update.period for update in updates] == periods
+    assert [update.offset for update in updates] == [0, periods[1] - 1]
