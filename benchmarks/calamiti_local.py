@@ -26,60 +26,34 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
-from calamiti_slabs import CONTRASTS, SITES, file_of, motet, people, scan, volume, without_travelers
+from calamiti_slabs import (
+    CONTRASTS,
+    SITES,
+    file_of,
+    made_phantom,
+    people,
+    restyled,
+    scan,
+    trained,
+    volume,
+)
 
 from motet.images.fidelity import fidelity
 
 OTHERS, JOINING = SITES[:3], SITES[3]
 
 
-def studied(way: str, asked: argparse.Namespace) -> dict[str, object]:
-    """The section ``train:`` of a way."""
-    train = {"preset": "small", **json.loads(asked.train)}
-    if way.isdigit():
-        return {**train, "mode": "local", "local_steps": int(way)}
-    return {**train, "mode": "exact"}
-
-
 def simulated(
     phantom: Path, out: Path, sites: Sequence[str], way: str, asked: argparse.Namespace
 ) -> Path:
-    """A finished study of some sites."""
-    model = out / "model"
-    if model.exists():
-        return model
-    out.mkdir(parents=True, exist_ok=True)
-    own = without_travelers(phantom, out / "fit")
-    train = studied(way, asked)
-    if len(sites) < len(SITES):
-        # As many slices a site and step.
-        train["batch"] = max(1, int(train.get("batch", 4)) * len(sites) // len(SITES))
-    params = {"second": "T2w", "targets": list(sites), "planes": ["axial"]}
-    study = {
-        "study": "slabs-local",
-        "method": "calamiti",
-        "params": {**params, "unusual_contrast": True, **json.loads(asked.params)},
-        "train": train,
-        "sites": {site: own[site] for site in sites},
-        "evaluation": {"metrics": "none"},
-        "seed": asked.seed,
-    }
-    file = out / "study.yaml"
-    file.write_text(yaml.safe_dump(study))
-    motet("simulate", file, "--out", model, "--reports", "later")
-    return model
-
-
-def restyled(phantom: Path, model: Path, site: str, target: str, to: str) -> Path:
-    """Travelers of a site, brought to a target."""
-    made = model.parent / f"{site}-to-{target}"
-    if not made.exists():
-        who = people(phantom, site, travelers=True)
-        labels = [word for person in who for word in ("--participant-label", person)]
-        words = ("--model", model, "--site", site, "--to", to, *labels)
-        motet("apply", phantom / site, made, "participant", *words)
-    return made
+    """A finished study of some sites, trained in one way."""
+    train = json.loads(asked.train)
+    local = {"mode": "local", "local_steps": int(way)} if way.isdigit() else {"mode": "exact"}
+    # As many slices a site and step.
+    batch = max(1, int(train.get("batch", 4)) * len(sites) // len(SITES))
+    train |= {**local, "batch": batch}
+    params = json.loads(asked.params)
+    return trained(phantom, out, sites=sites, params=params, train=train, seed=asked.seed)
 
 
 def example(phantom: Path, target: str) -> str:
@@ -97,7 +71,7 @@ def brought(
         for site in SITES:
             for target in OTHERS:
                 if site != target:
-                    yield site, target, restyled(phantom, model, site, target, target)
+                    yield site, target, restyled(phantom, model, site, target)
         return
     if way != "alone":
         model = simulated(phantom, out, SITES, way, asked)
@@ -106,8 +80,8 @@ def brought(
             model = simulated(phantom, out / site, (site,), way, asked)
         for target in SITES:
             if site != target:
-                to = example(phantom, target) if way == "alone" else target
-                yield site, target, restyled(phantom, model, site, target, to)
+                to = example(phantom, target) if way == "alone" else ""
+                yield site, target, restyled(phantom, model, site, target, to=to)
 
 
 def judged(phantom: Path, pairs: Iterator[tuple[str, str, Path]]) -> pd.DataFrame:
@@ -142,10 +116,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
     phantom = asked.out / "phantom"
-    if not phantom.exists():
-        words = ("--anatomy", asked.slabs, "--resolution", 2, "--people", 13, "--travelers", 8)
-        words += ("--contrasts", ",".join(CONTRASTS), "--effect", "tissue")
-        motet("phantom", *words, "--sites", 4, "--seed", asked.seed, "--out", phantom)
+    made_phantom(asked.slabs, phantom, seed=asked.seed)
     found = {}
     for way in asked.ways.split(","):
         kept = asked.out / f"{way}.csv"

@@ -30,8 +30,9 @@ import json
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -94,35 +95,59 @@ def without_travelers(phantom: Path, out: Path) -> dict[str, str]:
     return {site: str(out / site) for site in SITES}
 
 
-def trained(phantom: Path, out: Path, asked: argparse.Namespace, seed: int) -> None:
-    """Train, and bring every traveler from every site to every other."""
+def made_phantom(slabs: Path, phantom: Path, *, seed: int, effect: str = "tissue") -> None:
+    """Four sites of 13 people and 8 travelers, once."""
+    if phantom.exists():
+        return
+    words = ("--anatomy", slabs, "--resolution", 2, "--people", 13, "--travelers", 8)
+    words += ("--contrasts", ",".join(CONTRASTS), "--effect", effect)
+    motet("phantom", *words, "--sites", 4, "--seed", seed, "--out", phantom)
+
+
+def trained(
+    phantom: Path,
+    out: Path,
+    *,
+    sites: Sequence[str] = SITES,
+    params: Mapping[str, Any],
+    train: Mapping[str, Any],
+    seed: int,
+) -> Path:
+    """A finished study of some sites, every one of them a target."""
+    model = out / "model"
+    if model.exists():
+        return model
+    out.mkdir(parents=True, exist_ok=True)
+    own = without_travelers(phantom, out / "fit")
     study = {
         "study": f"slabs-{seed}",
         "method": "calamiti",
         "params": {
             "second": "T2w",
-            "targets": list(SITES),
+            "targets": list(sites),
             "planes": ["axial"],
             # Slabs without a head do not look like a head's T1w.
             "unusual_contrast": True,
-            **json.loads(asked.params),
+            **params,
         },
-        "train": {"preset": "small", **json.loads(asked.train)},
-        "sites": without_travelers(phantom, out / "fit"),
+        "train": {"preset": "small", **train},
+        "sites": {site: own[site] for site in sites},
         "evaluation": {"metrics": "none"},
         "seed": seed,
     }
     file = out / "study.yaml"
     file.write_text(yaml.safe_dump(study))
-    motet("simulate", file, "--out", out / "model", "--reports", "later")
+    motet("simulate", file, "--out", model, "--reports", "later")
+    return model
 
 
-def restyled(phantom: Path, out: Path, site: str, target: str) -> Path:
-    made = out / f"{site}-to-{target}"
+def restyled(phantom: Path, model: Path, site: str, target: str, *, to: str = "") -> Path:
+    """Travelers of a site, brought to a target: what is named in `to`, or its published style."""
+    made = model.parent / f"{site}-to-{target}"
     if not made.exists():
         who = people(phantom, site, travelers=True)
         labels = [word for person in who for word in ("--participant-label", person)]
-        words = ("--model", out / "model", "--site", site, "--to", target, *labels)
+        words = ("--model", model, "--site", site, "--to", to or target, *labels)
         motet("apply", phantom / site, made, "participant", *words)
     return made
 
@@ -171,7 +196,7 @@ def versions(
         made[image.mask] = mapped
         yield name, made
     if (out / "model").exists():
-        folder = restyled(phantom, out, site, target)
+        folder = restyled(phantom, out / "model", site, target)
         (file,) = folder.rglob(f"{person}_*{contrast}.nii.gz")
         yield "calamiti", volume(file)
 
@@ -267,14 +292,12 @@ def main() -> None:
     tables = []
     for seed in map(int, asked.seeds.split(",")):
         phantom = asked.out / f"phantom-{asked.effect}-{seed}"
-        if not phantom.exists():
-            words = ("--anatomy", asked.slabs, "--resolution", 2, "--people", 13, "--travelers", 8)
-            words += ("--contrasts", ",".join(CONTRASTS), "--effect", asked.effect)
-            motet("phantom", *words, "--sites", 4, "--seed", seed, "--out", phantom)
+        made_phantom(asked.slabs, phantom, seed=seed, effect=asked.effect)
         out = asked.out / f"{asked.effect}-{seed}"
         out.mkdir(exist_ok=True)
-        if not (out / "model").exists() and not asked.controls:
-            trained(phantom, out, asked, seed)
+        if not asked.controls:
+            params, train = json.loads(asked.params), json.loads(asked.train)
+            trained(phantom, out, params=params, train=train, seed=seed)
         rows, told = judged(phantom, out, seed)
         rows.to_csv(out / "rows.csv", index=False)
         told.to_csv(out / "probes.csv", index=False)
