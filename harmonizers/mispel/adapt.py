@@ -69,7 +69,9 @@ class Adapt:
         own.keep = {**common, **signs}
         bench = training.bench_of(site, cut, shape, (batch,))
         for stage in ("embedding", "harmonization"):
-            training.train(own, bench, stage, training.epochs(stage))
+            # What is kept is of the last exchange.
+            last = training.turns(stage) - 1
+            training.train(own, bench, stage, training.epochs(stage), turn=last)
         site.keep[f"{UNIT}{batch}"] = own.keep[f"{UNIT}{batch}"]
 
     def _refused(self, site: Site, batch: str, keys: list[str]) -> ModelError:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from motet.harmonizers.mispel.grid import corners, seen
 from motet.harmonizers.mispel.params import MispelParams
 from motet.harmonizers.mispel.slices import Shape
-from motet.harmonizers.mispel.training import Bench, Training
+from motet.harmonizers.mispel.training import Bench, Stage, Training, turns_done
 from motet.phases import Sum, Who
 from motet.releases import Arrays, ArraySpec
 from motet.schema import Schema
@@ -50,7 +51,8 @@ class Consensus:
         """The mean embedding of every traveler."""
         return self._sum(
             "consensus",
-            f"embedding of the traveler's slices, the anatomy of this person: {EXCHANGED}",
+            f"embedding of the traveler's slices{self._pixels}, the anatomy of this person: "
+            f"{EXCHANGED}",
             dtype=self.params.sent,
             bound=self.params.largest * self._most,
             maps=(self.params.sizes.maps,),
@@ -62,7 +64,8 @@ class Consensus:
         """The mean harmonized image of every traveler."""
         return self._sum(
             "values",
-            f"harmonized slices of the traveler, the anatomy of this person: {EXCHANGED}",
+            f"harmonized slices of the traveler{self._pixels}, the anatomy of this person: "
+            f"{EXCHANGED}",
             dtype=self.params.sent,
             bound=self.params.largest * self._most,
             at_site=self.send_values,
@@ -73,7 +76,8 @@ class Consensus:
         """On how many scanners more a pixel is brighter than the mean image than darker."""
         return self._sum(
             "signs",
-            f"where the traveler's harmonized slices are brighter than their mean: {EXCHANGED}",
+            f"where the traveler's harmonized slices{self._pixels} are brighter than their mean: "
+            f"{EXCHANGED}",
             dtype="int16",
             bound=self._most,
             at_site=self.send_signs,
@@ -85,6 +89,13 @@ class Consensus:
         """Scanners of one site, at most."""
         sites = [batch.site for batch in self.schema.batches]
         return max(sites.count(site) for site in sites)
+
+    @property
+    def _pixels(self) -> str:
+        """What of a slice is exchanged, in words."""
+        if self.params.stride == 1:
+            return ""
+        return f" (1 of {self.params.stride**2} pixels, others in every exchange)"
 
     def _sum(
         self,
@@ -119,11 +130,12 @@ class Consensus:
 
     def send_embeddings(self, site: Site, shared: Arrays) -> Arrays:
         """Sum over the site's scanners, of every traveler."""
-        return {f"{key}/consensus": self._sent(z, site) for key, z, _ in self._made(site)}
+        return {f"{key}/consensus": self._sent(z, site) for key, z, _ in self._made(site, "embedding")}
 
     def send_values(self, site: Site, shared: Arrays) -> Arrays:
         """The same of the images that are made of them."""
-        return {f"{key}/values": self._sent(y, site) for key, _, y in self._made(site)}
+        found = self._made(site, "harmonization")
+        return {f"{key}/values": self._sent(y, site) for key, _, y in found}
 
     def send_signs(self, site: Site, shared: Arrays) -> Arrays:
         """Signs of their differences from the mean image."""
@@ -131,7 +143,7 @@ class Consensus:
             f"{key}/signs": np.sign(y - site.keep[f"values/{key}"][:, None])
             .sum(axis=1)
             .astype(np.int16)
-            for key, _, y in self._made(site)
+            for key, _, y in self._made(site, "harmonization")
         }
 
     def conclude(self, sums: Arrays, shared: Arrays) -> Arrays:
@@ -154,11 +166,14 @@ class Consensus:
             )
         return np.asarray(np.clip(maps, -most, most).sum(axis=1).astype(self.params.sent))
 
-    def _made(self, site: Site) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
+    def _made(self, site: Site, stage: Stage) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
         """Embeddings (slices, K, maps, h, w) and images (slices, K, h, w) of every traveler."""
         bench = Training(self.params, self.schema).bench(site)
-        for key in dict.fromkeys(bench.stack.people.tolist()):
-            z, y = made(bench, bench.stack.of(key), self.params)
+        cut, stride = bench.stack, self.params.stride
+        turn = turns_done(site.keep, stage)
+        corner = corners(cut.people, cut.parts, stride=stride, seed=site.seed, turn=turn)
+        for key in dict.fromkeys(cut.people.tolist()):
+            z, y = made(bench, cut.of(key), corner, self.params)
             yield key, z, y
 
 
@@ -169,9 +184,9 @@ def _kept(name: str) -> str:
 
 
 def made(
-    bench: Bench, rows: NDArray[np.intp], params: MispelParams
+    bench: Bench, rows: NDArray[np.intp], corner: NDArray[np.int64], params: MispelParams
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """What a bench's units make of some slices, on every `stride`-th pixel."""
+    """What a bench's units make of some slices, on the pixels that are compared."""
     import torch
 
     from motet.harmonizers.mispel.losses import embeddings
@@ -180,8 +195,8 @@ def made(
     nets, found = bench.networks, list[tuple[NDArray[Any], NDArray[Any]]]()
     units = cast("Units", nets.module)
 
-    def array(maps: Tensor) -> NDArray[Any]:
-        return maps[..., :: params.stride, :: params.stride].to("cpu").numpy()
+    def array(maps: Tensor, part: NDArray[np.intp]) -> NDArray[Any]:
+        return seen(maps, torch.from_numpy(corner[part]), params.stride).to("cpu").numpy()
 
     with steady(params.train.threads), torch.no_grad():
         for start in range(0, len(rows), AT_ONCE):
@@ -189,5 +204,5 @@ def made(
             x = torch.from_numpy(np.array(bench.stack.x[part])).to(nets.device, nets.dtype)
             there = torch.from_numpy(bench.stack.there[part].astype(np.int8)).to(nets.device)
             z, y = embeddings(units, {"x": x, "there": there})
-            found.append((array(z), array(y)))
+            found.append((array(z, part), array(y, part)))
     return np.concatenate([z for z, _ in found]), np.concatenate([y for _, y in found])

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from motet.harmonizers.mispel.grid import seen
 from motet.harmonizers.mispel.networks import Units
 
 Batch = Mapping[str, Tensor]
@@ -81,14 +82,11 @@ class Apart:
     scanners : int
         Of all sites, M.
     stride : int
-        Pixels between those that are compared.
+        Pixels between those that are compared, from a corner of each slice's own, ``corner``.
     """
 
     scanners: int
     stride: int
-
-    def _seen(self, maps: Tensor) -> Tensor:
-        return maps[..., :: self.stride, :: self.stride]
 
     def embedding(self, units: Units, batch: Batch, draws: Any) -> Mapping[str, Tensor]:
         """Reconstruction, and the squared distance from the consensus, ``consensus``, over M.
@@ -97,7 +95,8 @@ class Apart:
         respect to this site's embeddings: the mean's own derivative vanishes.
         """
         z, made = embeddings(units, batch)
-        apart = (self._seen(z) - batch["consensus"][:, None]).square().mean(dim=(2, 3, 4))
+        own = seen(z, batch["corner"], self.stride)
+        apart = (own - batch["consensus"][:, None]).square().mean(dim=(2, 3, 4))
         return {
             "reconstruction": reconstruction(made, batch),
             "coupling": apart.sum(dim=1) / self.scanners,
@@ -111,10 +110,10 @@ class Apart:
         derivative comes to.
         """
         _, made = frozen(units, batch)
-        seen = self._seen(made)
+        own = seen(made, batch["corner"], self.stride)
         mean, signs = batch["values"][:, None], batch["signs"][:, None]
         # From the mean, which has no gradient: over all sites the second term adds nothing.
-        apart = (seen - mean).abs() - (seen - mean) * signs / self.scanners
+        apart = (own - mean).abs() - (own - mean) * signs / self.scanners
         return {
             "reconstruction": reconstruction(made, batch),
             "harmonization": apart.mean(dim=(2, 3)).sum(dim=1) / (self.scanners - 1),

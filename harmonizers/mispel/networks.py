@@ -10,8 +10,6 @@ from motet.harmonizers.mispel.sizes import Sizes
 
 SLOPE = 0.3
 """Of leaky ReLUs below 0: the default of the published code's library."""
-SPREAD = 0.05
-"""Standard deviation of a decoder's first weights."""
 
 
 def _conv(inputs: int, outputs: int) -> nn.Conv2d:
@@ -52,7 +50,9 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 1, h, w) -> (B, maps, h, w); h and w are multiples of 4."""
-        one = _through(self.first, x)
+        # With channels last, narrow convolutions take half as long on a CPU; so do those after.
+        x = _act(self.first[0](x)).contiguous(memory_format=torch.channels_last)
+        one = _act(self.first[1](x))
         two = _through(self.second, nnf.max_pool2d(one, 2))
         three = _through(self.third, nnf.max_pool2d(two, 2))
         # The convolutions after an enlargement have no activation, as published.
@@ -78,7 +78,7 @@ class Decoder(nn.Module):
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         # Of either sign a sum below 0 everywhere has no gradient, and all scanners begin alike.
-        self.weight = nn.Parameter(SPREAD * torch.randn(sizes.maps).abs())
+        self.weight = nn.Parameter(sizes.spread * torch.randn(sizes.maps).abs())
 
     def forward(self, z: Tensor) -> Tensor:
         """(B, maps, h, w) -> (B, h, w)."""

@@ -14,10 +14,10 @@ from motet.training.options import TrainedParams, TrainOptions
 Mode = Literal["hub", "sites", "pairs"]
 SIZES = {
     "paper": Sizes(),
-    "small": Sizes(widths=(8, 16, 32)),
+    "small": Sizes(widths=(8, 16, 32), spread=0.4),
     "tiny": Sizes(widths=(2, 2, 3), maps=2),
 }
-USED = ("preset", "mode", "batch", "precision", "threads")
+USED = ("preset", "batch", "precision", "threads")
 """Of the section ``train``: the rest says how networks are exchanged, and no unit is."""
 
 
@@ -47,10 +47,13 @@ class MispelParams(TrainedParams, RegisteredParams):
         Of Adam. Default: the preset's.
     coupling : float
         Weight of the coupling in step 1, lambda 2. Published: 1.
+    rising : float
+        Share of step 1 in which the coupling grows to that, from a thousandth of it. Published: 0.
     slices : tuple of int, optional
         First and last axial slice of the template that units are trained on. Default: all.
     stride : int
-        Where each site has its own scans: pixels between those of which a consensus is made.
+        Where each site has its own scans: pixels between those of which a consensus is made. They
+        are others in every turn, until all were compared.
     sent : {"float64", "float32", "float16"}
         Precision of what it is made of.
     largest : float
@@ -60,11 +63,12 @@ class MispelParams(TrainedParams, RegisteredParams):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"train": {"batch": 4}},
         "small": {
-            "train": {"batch": 4},
-            "embedding_epochs": 60,
-            "harmonization_epochs": 20,
+            "train": {"batch": 2},
+            "embedding_epochs": 40,
+            "harmonization_epochs": 10,
             "learning_rate": 2e-3,
-            "coupling": 10.0,
+            "coupling": 100.0,
+            "rising": 0.6,
         },
         "tiny": {
             "train": {"batch": 4, "precision": "float64"},
@@ -82,11 +86,12 @@ class MispelParams(TrainedParams, RegisteredParams):
     travelers: tuple[str, ...] = ()
     embedding_epochs: int = Field(default=100, ge=1)
     harmonization_epochs: int = Field(default=100, ge=1)
-    refresh: int = Field(default=5, ge=1)
+    refresh: int = Field(default=2, ge=1)
     learning_rate: float = Field(default=1e-4, gt=0.0)
     coupling: float = Field(default=1.0, gt=0.0)
+    rising: float = Field(default=0.0, ge=0.0, le=1.0)
     slices: tuple[int, int] | None = None
-    stride: int = Field(default=3, ge=1, le=8)
+    stride: int = Field(default=4, ge=1, le=8)
     sent: Literal["float64", "float32", "float16"] = "float16"
     largest: float = Field(default=16.0, gt=0.0)
 
@@ -104,6 +109,13 @@ class MispelParams(TrainedParams, RegisteredParams):
     def sizes(self) -> Sizes:
         """Of a unit."""
         return SIZES[self.train.preset]
+
+    @field_validator("travelers", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError(f"travelers is a list of keys, also of one: [{value}]")
+        return value
 
     @field_validator("travelers")
     @classmethod
@@ -129,7 +141,7 @@ class MispelParams(TrainedParams, RegisteredParams):
         if not TrainOptions.model_fields.keys() <= names and (unused := sorted(names - set(USED))):
             raise ValueError(
                 f"train.{unused[0]} has no effect: units are trained where the scans are, and "
-                "no gradient is exchanged. Take it out; see params.embedding_epochs, "
+                "no gradient is exchanged. Take it out; see params.mode, params.embedding_epochs, "
                 "params.harmonization_epochs and params.refresh"
             )
         return value

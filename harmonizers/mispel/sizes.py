@@ -16,10 +16,13 @@ class Sizes:
         Channels of the U-Net's three levels.
     maps : int
         Maps of the embedding, L.
+    spread : float
+        Standard deviation of a decoder's first weights. Published: 0.05.
     """
 
     widths: tuple[int, int, int] = (32, 64, 128)
     maps: int = 6
+    spread: float = 0.05
 
     @property
     def encoder(self) -> int:

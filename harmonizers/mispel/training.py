@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.errors import TrainingError
+from motet.harmonizers.mispel.grid import corners
 from motet.harmonizers.mispel.params import MispelParams
 from motet.harmonizers.mispel.scanners import Scanners
 from motet.harmonizers.mispel.slices import Shape, Stack, stack, together
@@ -31,6 +32,8 @@ COMMON: Mapping[Stage, tuple[str, ...]] = {
     "harmonization": ("values", "signs"),
 }
 """What the sites that scanned a traveler make together, ``<name>/<key>`` in what is kept."""
+FAINT = 1e-3
+"""Of the coupling's weight, where it begins."""
 MOMENTS = "moments."
 BENCH = "mispel"
 
@@ -68,6 +71,14 @@ class Training:
         if stage == "harmonization":
             return {"reconstruction": 1.0, "harmonization": 4.0}
         return {"reconstruction": 0.3, "coupling": self.params.coupling}
+
+    def rising(self, moment: Moment) -> Mapping[str, float]:
+        """The coupling's weight, as a share of itself, in a step of step 1: it grows by decades.
+
+        With a mean that is held fixed for a while, a strong coupling holds everybody where they
+        began: first units have to learn what an image is.
+        """
+        return {"coupling": FAINT ** max(0.0, 1.0 - moment.done / self.params.rising)}
 
     def turns(self, stage: Stage) -> int:
         """Turns of `refresh` epochs."""
@@ -107,13 +118,17 @@ class Training:
         nets = networks(self.params, len(cut.scanners), seed=site.seed, device=site.device)
         return Bench(networks=nets, stack=cut, shape=shape, names=names)
 
-    def samples(self, bench: Bench, kept: Mapping[str, Any], stage: Stage) -> Samples:
-        """Slices, and what the sites have in common of each."""
+    def samples(
+        self, bench: Bench, kept: Mapping[str, Any], stage: Stage, *, seed: int = 0, turn: int = 0
+    ) -> Samples:
+        """Slices, and what the sites have in common of each, at the pixels of a turn."""
         from motet.training.samples import Samples
 
         cut = bench.stack
         arrays: dict[str, NDArray[Any]] = {"x": cut.x, "there": cut.there.astype(np.int8)}
         if self.params.mode == "sites":
+            stride = self.params.stride
+            arrays["corner"] = corners(cut.people, cut.parts, stride=stride, seed=seed, turn=turn)
             for name in COMMON[stage]:
                 keys = list(dict.fromkeys(cut.people.tolist()))
                 arrays[name] = np.concatenate([kept[f"{name}/{key}"] for key in keys])
@@ -135,15 +150,17 @@ class Training:
             optimizer={"name": "adam", "lr": self.params.learning_rate},
             losses=getattr(losses, stage),
             weights=self.weights(stage),
+            weighing=self.rising if stage == "embedding" and self.params.rising else None,
             rate=None if self.params.train.preset == "paper" else falling,
         )
 
     def turn(self, site: Site, stage: Stage) -> None:
         """Train for `refresh` epochs, or those that are left, and keep what came of it."""
-        self.train(site, self.bench(site), stage, self.params.refresh)
+        done = turns_done(site.keep, stage)
+        self.train(site, self.bench(site), stage, self.params.refresh, turn=done)
 
-    def train(self, site: Site, bench: Bench, stage: Stage, epochs: int) -> None:
-        """The same of any units.
+    def train(self, site: Site, bench: Bench, stage: Stage, epochs: int, *, turn: int) -> None:
+        """The same of any units, beside what sites made together in a turn.
 
         Raises
         ------
@@ -158,7 +175,7 @@ class Training:
 
         nets, how = bench.networks, self.params.train
         with steady(how.threads):
-            samples = self.samples(bench, site.keep, stage)
+            samples = self.samples(bench, site.keep, stage, seed=site.seed, turn=turn)
             keys = samples.keys(site.seed)
             size = min(how.batch or len(samples), len(samples))
             per_epoch = math.ceil(len(samples) / size)
@@ -194,6 +211,11 @@ class Training:
             )
         keep(nets, bench.names, site.keep, precision(self.params))
         _remember(site.keep, stage, optimizer.moments(), _At(step=last, ran=ran), means)
+
+
+def turns_done(kept: Mapping[str, Any], stage: Stage) -> int:
+    """Turns of a stage that are over: each left its losses."""
+    return len(kept.get(f"losses.{stage}", ()))
 
 
 @dataclass(frozen=True)

@@ -169,8 +169,10 @@ def study_of(method: str, options: Mapping[str, Any], **evaluation: Any) -> Stud
         study="brains",
         method=method,
         params=params,
-        # Exact mode is the same for all sites.
-        train={"preset": "tiny", "mode": "exact"} if trained else {},
+        # Exact mode is the same for all sites; MISPEL exchanges no gradient and knows no mode.
+        train={"preset": "tiny", **({} if method in PAIRED else {"mode": "exact"})}
+        if trained
+        else {},
         evaluation=asked,
         seed=3,
         privacy=plain,

@@ -14,7 +14,7 @@ from motet.bids.table import Table
 from motet.client.local_site import LocalSite
 from motet.harmonizers.mispel.consensus import Consensus
 from motet.harmonizers.mispel.params import MispelParams
-from motet.harmonizers.mispel.training import Bench, Stage, Training
+from motet.harmonizers.mispel.training import Bench, Stage, Training, turns_done
 from motet.images.images import Images
 from motet.plan import parse_params
 from motet.schema import Schema
@@ -23,6 +23,7 @@ from motet.training.gradients import summed_gradients
 from motet.training.moment import Moment
 
 SCANNERS = ("b0", "b1", "b2")
+SEED = 3
 TRAVELERS = ("T1", "T2")
 SITES = {"mode": "sites", "travelers": list(TRAVELERS)}
 
@@ -59,7 +60,7 @@ def in_pairs(images: Images) -> dict[str, Table]:
     return {**found, "ref": images.where(reference).as_site("ref")}
 
 
-def local_sites(tables: Mapping[str, Table], seed: int = 3) -> dict[str, LocalSite]:
+def local_sites(tables: Mapping[str, Table], seed: int = SEED) -> dict[str, LocalSite]:
     schema = agree([table.described for table in tables.values()])
     return {
         name: LocalSite(name=name, schema=schema, data=table, seed=seed)
@@ -75,7 +76,8 @@ def gradients(
     training: Training, bench: Bench, kept: Mapping[str, Any], stage: Stage
 ) -> dict[str, np.ndarray]:
     """Scanner -> gradient of its unit, over all slices: encoder, then decoder."""
-    samples = training.samples(bench, kept, stage)
+    turn = turns_done(kept, stage)
+    samples = training.samples(bench, kept, stage, seed=SEED, turn=turn)
     nets = bench.networks
     feed = Feed(samples, samples.keys(0), dtype=nets.dtype, device=nets.device)
     update = training.update(len(bench.names), stage)

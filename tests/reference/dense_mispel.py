@@ -58,9 +58,24 @@ def recon(x: Sequence[Tensor], made: Sequence[Tensor]) -> Tensor:
     return sum((a - b).abs().mean() for a, b in zip(x, made, strict=True))  # type: ignore[return-value]
 
 
-def coupling(z: Sequence[Tensor], stride: int = 1) -> Tensor:
+def picked(maps: Tensor, stride: int, corner: Sequence[Sequence[int]] | None) -> Tensor:
+    """Every `stride`-th pixel from each slice's corner on, pixel by pixel; edges are joined."""
+    if corner is None:
+        return maps
+    h, w = maps.shape[-2:]
+    found = []
+    for of_slice, (row, column) in zip(maps, corner, strict=True):
+        rows = [(row + k) % h for k in range(0, h, stride)]
+        columns = [(column + k) % w for k in range(0, w, stride)]
+        found.append(torch.stack([of_slice[..., r, columns] for r in rows], dim=-2))
+    return torch.stack(found)
+
+
+def coupling(
+    z: Sequence[Tensor], stride: int = 1, corner: Sequence[Sequence[int]] | None = None
+) -> Tensor:
     """Equation 4: the variance over scanners, its mean over maps and pixels."""
-    every = torch.stack([one[..., ::stride, ::stride] for one in z])
+    every = torch.stack([picked(one, stride, corner) for one in z])
     return every.var(dim=0, correction=0).mean()
 
 
@@ -71,7 +86,9 @@ def harmonization(made: Sequence[Tensor]) -> Tensor:
     return 2.0 / (m * (m - 1)) * sum(pairs)  # type: ignore[return-value]
 
 
-def surrogate(made: Sequence[Tensor], stride: int = 1) -> Tensor:
+def surrogate(
+    made: Sequence[Tensor], stride: int = 1, corner: Sequence[Sequence[int]] | None = None
+) -> Tensor:
     """Distance from the mean image, which is a function of all images."""
-    every = torch.stack([one[..., ::stride, ::stride] for one in made])
+    every = torch.stack([picked(one, stride, corner) for one in made])
     return (every - every.mean(dim=0)).abs().mean(dim=(1, 2, 3)).sum() / (len(made) - 1)

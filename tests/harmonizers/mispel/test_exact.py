@@ -11,6 +11,7 @@ import torch
 from conformance.brains import write_brains
 from conformance.travelers import (
     SCANNERS,
+    SEED,
     SITES,
     TRAVELERS,
     at_hub,
@@ -25,12 +26,14 @@ from conformance.travelers import (
     schema_of,
     slices,
 )
-from motet.harmonizers.mispel.training import Training
+from motet.harmonizers.mispel.grid import corners
+from motet.harmonizers.mispel.training import Stage, Training
 from motet.images.images import Images
 from reference import dense_mispel as dense
 
 HUB = {"mode": "hub", "hub": "hub"}
 PAIRS = {"mode": "pairs", "hub": "ref"}
+STAGES: tuple[Stage, Stage] = ("embedding", "harmonization")
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +60,8 @@ def vectors_of(vectors: dict[str, np.ndarray]) -> list[str]:
     return sorted(name.removeprefix("unit.") for name in vectors)
 
 
-def step_one(stride: int = 1) -> Any:
-    return lambda x, z, made: 0.3 * dense.recon(x, made) + dense.coupling(z, stride)
+def step_one(stride: int = 1, corner: Any = None) -> Any:
+    return lambda x, z, made: 0.3 * dense.recon(x, made) + dense.coupling(z, stride, corner)
 
 
 def step_two(x: Any, z: Any, made: Any) -> Any:
@@ -80,11 +83,14 @@ def test_a_hub(images: Images) -> None:
             near(found[b], expected if stage == "embedding" else expected[-maps:])
 
 
-@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize(("stride", "turn"), [(1, 0), (2, 0), (3, 7)])
 @pytest.mark.parametrize("together", [False, True], ids=["three sites", "two sites"])
-def test_every_site_with_its_own_scans(stride: int, together: bool, images: Images) -> None:
-    """Catches a consensus that is not the mean, a gradient that is not the pooled one of a fresh
-    consensus, and a site with two scanners that counts as one."""
+def test_every_site_with_its_own_scans(
+    stride: int, turn: int, together: bool, images: Images
+) -> None:
+    """Catches a consensus that is not the mean, or is of other pixels than it is compared with; a
+    gradient that is not the pooled one of a fresh consensus, and a site with two scanners that
+    counts as one."""
     params = params_of(**SITES, stride=stride, largest=100.0)
     tables = own(images)
     if together:
@@ -94,19 +100,23 @@ def test_every_site_with_its_own_scans(stride: int, together: bool, images: Imag
     training, vectors = Training(params, schema_of(sites)), random_units(params, SCANNERS)
     for site in sites.values():
         site.keep.update({f"unit.{b}": vectors[f"unit.{b}"] for b in site.batches})
+        # As after some turns, of which each left a row.
+        site.keep.update({f"losses.{s}": np.zeros((turn, 2)) for s in STAGES})
     refreshed(sites, params, "consensus", "values", "signs")
     benches = {name: training.bench(site) for name, site in sites.items()}
     x = {b: slices(bench, b) for bench in benches.values() for b in bench.names}
     pictures = [x[b] for b in SCANNERS]
+    cut = next(iter(benches.values())).stack
+    where = corners(cut.people, cut.parts, stride=stride, seed=SEED, turn=turn).tolist()
 
     def surrogate(x: Any, z: Any, made: Any) -> Any:
-        return dense.recon(x, made) + 4.0 * dense.surrogate(made, stride)
+        return dense.recon(x, made) + 4.0 * dense.surrogate(made, stride, where)
 
     maps = params.sizes.maps
-    for stage, loss in (("embedding", step_one(stride)), ("harmonization", surrogate)):
+    for stage, loss in zip(STAGES, (step_one(stride, where), surrogate), strict=True):
         expected = dict(zip(SCANNERS, pooled(vectors, pictures, loss), strict=True))
         for name, site in sites.items():
-            found = gradients(training, benches[name], site.keep, stage)  # type: ignore[arg-type]
+            found = gradients(training, benches[name], site.keep, stage)
             for b, gradient in found.items():
                 near(gradient, expected[b] if stage == "embedding" else expected[b][-maps:])
 

@@ -26,6 +26,7 @@ from conformance.travelers import (
 from motet.flower.inprocess import InProcessGrid
 from motet.flower.records import Body, decode
 from motet.harmonizers.mispel.losses import Together
+from motet.harmonizers.mispel.params import MispelParams
 from motet.harmonizers.mispel.training import Training
 from motet.images.images import Images
 from motet.releases import Leaves
@@ -121,10 +122,12 @@ def test_a_consensus_moves_a_fiftieth_of_an_exchange_a_step(
     images: Images, seen: list[tuple[str, Body, Body]]
 ) -> None:
     """Catches an exchange that is more than was said: all bytes of bodies, both ways, beside those
-    of embeddings (float32) that every step sends and gets; with the preset's refresh and stride."""
-    epochs, refresh = 20, 5
-    options = {**SITES, "stride": 3, "sent": "float16", "refresh": refresh}
-    options |= {"embedding_epochs": epochs, "harmonization_epochs": epochs}
+    of embeddings (float32) that every step sends and gets; with the refresh, stride and shares of
+    epochs of `small`."""
+    small = MispelParams()
+    first, then = small.embedding_epochs // 2, small.harmonization_epochs // 2
+    options = {**SITES, "stride": small.stride, "sent": small.sent, "refresh": small.refresh}
+    options |= {"embedding_epochs": first, "harmonization_epochs": then}
     result, _ = run(study_of("mispel", options), own(images))
     moved = 0
     for kind, asked, body in seen:
@@ -136,9 +139,7 @@ def test_a_consensus_moves_a_fiftieth_of_an_exchange_a_step(
     rows, columns, slices = 20, 20, 15
     pixels = len(SCANNERS) * len(TRAVELERS) * slices * rows * columns
     # Step 1: embeddings up, their mean down; step 2: images up, their mean down.
-    each_step = 2 * 4 * epochs * pixels * (params.sizes.maps + 1)
-    assert type(params).model_fields["stride"].default == 3
-    assert type(params).model_fields["refresh"].default == refresh
+    each_step = 2 * 4 * pixels * (first * params.sizes.maps + then)
     assert moved <= each_step / 50
 
 

@@ -116,6 +116,7 @@ def test_refused(
     [
         ({**SITES, "to": "b0"}, "MISPEL has no target"),
         ({"mode": "sites", "travelers": ["T1", "T1"]}, "named twice"),
+        ({"mode": "sites", "travelers": "T1"}, r"a list of keys, also of one: \[T1\]"),
         ({"mode": "sites", "hub": "b0"}, "mode is sites"),
         ({**SITES, "slices": [9, 3]}, "first and the last"),
     ],
@@ -128,7 +129,7 @@ def test_options_that_cannot_be(options: dict[str, Any], words: str) -> None:
 def test_a_training_that_mispel_has_not() -> None:
     """Catches rounds, servers and local steps that somebody writes and nothing reads."""
     study = study_of("mispel", SITES)
-    for name, value in (("server", "fedprox"), ("rounds", 3), ("epochs", 2.0)):
+    for name, value in (("mode", "exact"), ("server", "fedprox"), ("rounds", 3), ("epochs", 2.0)):
         asked = study.model_copy(update={"train": {"preset": "tiny", name: value}})
         with pytest.raises(StudyFileError, match=f"train.{name} has no effect"):
             parse_params(asked)
