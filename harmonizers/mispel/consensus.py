@@ -130,7 +130,9 @@ class Consensus:
 
     def send_embeddings(self, site: Site, shared: Arrays) -> Arrays:
         """Sum over the site's scanners, of every traveler."""
-        return {f"{key}/consensus": self._sent(z, site) for key, z, _ in self._made(site, "embedding")}
+        return {
+            f"{key}/consensus": self._sent(z, site) for key, z, _ in self._made(site, "embedding")
+        }
 
     def send_values(self, site: Site, shared: Arrays) -> Arrays:
         """The same of the images that are made of them."""

@@ -67,7 +67,7 @@ class MispelParams(TrainedParams, RegisteredParams):
             "embedding_epochs": 40,
             "harmonization_epochs": 10,
             "learning_rate": 2e-3,
-            "coupling": 100.0,
+            "coupling": 200.0,
             "rising": 0.6,
         },
         "tiny": {
