@@ -163,7 +163,7 @@ def test_another_target_for_a_finished_model(folder: Path, tmp_path: Path) -> No
         made(f"{at}/sub-b200_T1w.nii.gz")
     with pytest.raises(StudyFileError, match="'b7' is not among the batches"):
         made("b7")
-    with pytest.raises(ModelError, match="sub-b209_T1w.*no such reference image"):
+    with pytest.raises(ModelError, match=r"sub-b209_T1w.*no such reference image"):
         made(files.replace("b200", "b209"))
 
 
