@@ -20,12 +20,14 @@ people whom the fit did not see:
   retrained on the harmonized images (chance 0.25).
 * ``MB``, ``MB a site``: arrays that the coordinator received in the fit, from all sites and from
   the one that sent most; what sites get back is not counted, nor are scans that travelers'
-  hospitals hand to a hub beforehand. ``seconds``: of the fit, all sites one after another.
+  hospitals hand to a hub beforehand. ``seconds``: the processor's, of the fit, from the
+  plan to the finished model, all sites one after another.
 * ``a second scan``: people whom the first site scanned, held out, beside their truth: no method can
   be expected to come nearer.
 
-What is finished in OUT is not run again; what was interrupted goes on. OUT has the tables
-(``.csv``) and each run's study, model, images and ``metrics.json``. ``--train`` and ``--params``
+What is finished in OUT is not run again and stands in the tables, asked for or not; what was
+interrupted goes on. OUT has the tables (``.csv``) and each run's study, model, images and
+``metrics.json``. ``--train`` and ``--params``
 replace what a row of ``TRAINED`` names itself, for trials: in an OUT of their own.
 """
 
@@ -33,6 +35,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -121,7 +124,7 @@ Row = dict[str, float]
 
 
 class Clock:
-    """Seconds of a fit, those of runs that were interrupted included.
+    """Processor seconds of a fit, those of runs that were interrupted included.
 
     Parameters
     ----------
@@ -132,11 +135,14 @@ class Clock:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._before = json.loads(file.read_text()) if file.exists() else 0.0
-        self._began, self._over = time.monotonic(), False
+        self._began, self._over = -1.0, False
 
     def __call__(self, event: Event) -> None:
+        now = time.process_time()
+        if self._began < 0:
+            self._began = now
         if not self._over:
-            self._file.write_text(json.dumps(self._before + time.monotonic() - self._began))
+            self._file.write_text(json.dumps(self._before + now - self._began))
         self._over |= event.kind is Kind.HARMONIZING
 
 
@@ -145,13 +151,16 @@ def slug(name: str) -> str:
 
 
 def make_phantom(folder: Path, effect: str, seed: int, asked: argparse.Namespace) -> None:
-    words = ["phantom", "--out", folder, "--effect", effect, "--sites", 4, "--seed", seed]
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    words = ["phantom", "--out", part, "--effect", effect, "--sites", 4, "--seed", seed]
     words += ["--people", asked.people, "--travelers", asked.travelers]
     words += ["--resolution", asked.resolution, "--bend", asked.bend]
     if asked.anatomy:
         words += ["--anatomy", asked.anatomy, "--contrasts", "T1w,T2w"]
     command = [sys.executable, "-m", "motet", *map(str, words)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    part.rename(folder)
 
 
 def travelers_of_fit(phantom: Path, held_out: float) -> list[str]:
@@ -163,7 +172,7 @@ def travelers_of_fit(phantom: Path, held_out: float) -> list[str]:
 def hub_of(phantom: Path, people: Sequence[str], sites: Sequence[str], truth: Path) -> Path:
     """A site that holds travelers' scans of all others: links, a session a scanner."""
     home = phantom / "hub"
-    if home.exists():
+    if (home / "travelers.tsv").exists():
         return home
     for person in people:
         for site in sites:
@@ -186,7 +195,9 @@ def hub_of(phantom: Path, people: Sequence[str], sites: Sequence[str], truth: Pa
 def link(root: Path, source: Path, person: str, session: str, kind: str) -> None:
     anat = root / person / f"ses-{session}" / "anat"
     anat.mkdir(parents=True, exist_ok=True)
-    (anat / f"{person}_ses-{session}_{kind}.nii.gz").symlink_to(source.resolve())
+    made = anat / f"{person}_ses-{session}_{kind}.nii.gz"
+    if not made.is_symlink():
+        made.symlink_to(source.resolve())
 
 
 def study_of(
@@ -237,7 +248,9 @@ def seconds_of(out: Path) -> Path:
 
 def row(out: Path, version: str) -> Row:
     """What the table says of one version of a finished run."""
-    judged = json.loads((out / "metrics.json").read_text())["judgements"]["simulation"]
+    judged = json.loads((out / "metrics.json").read_text())["judgements"].get("simulation")
+    if judged is None:
+        raise MotetError(f"{out} was not judged; its metrics.json has warnings that say why.")
     metrics = {metric["name"]: metric["readings"] for metric in judged["metrics"]}
 
     def value(name: str) -> float:
@@ -294,24 +307,26 @@ def table_of(effect: str, seed: int, asked: argparse.Namespace) -> pd.DataFrame:
         make_phantom(phantom, effect, seed, asked)
     home.mkdir(exist_ok=True)
     rows: dict[str, Row] = {}
+    methods = set(asked.methods.split(","))
     for name, options in ({**METHODS, **TRAINED} if asked.anatomy else METHODS).items():
-        if asked.methods and not {slug(name), name.split(",")[0]} & set(asked.methods.split(",")):
-            continue
         out = home / slug(name)
+        wanted = not asked.methods or {slug(name), name.split(",")[0]} & methods
+        if not wanted and not (out / "metrics.json").exists():
+            continue
         try:
-            run(study_of(phantom, name, options, asked), out)
+            if wanted:
+                run(study_of(phantom, name, options, asked), out)
+            rows[name] = row(out, "raw" if name == "n4 alone" else "harmonized")
+            # N4 changes what is raw, and a hub is one more site.
+            if "raw" not in rows and name != "n4 alone" and not options.get("hub"):
+                rows["raw"] = row(out, "raw")
         except MotetError as error:
             print(f"{effect} {seed} {name}: failed. {error}", flush=True)
             continue
-        if name == "n4 alone":
-            rows[name] = row(out, "raw")
-        else:
-            if "raw" not in rows:
-                rows["raw"] = row(out, "raw")
-            rows[name] = row(out, "harmonized")
         print(effect, seed, name, {k: round(v, 3) for k, v in rows[name].items()}, flush=True)
     rows["a second scan"] = second_scan(phantom, HELD_OUT_OF_SLABS if asked.anatomy else HELD_OUT)
     found = pd.DataFrame(rows).T.rename_axis("method")
+    found = found.loc[sorted(found.index, key=lambda name: name != "raw")]
     found.to_csv(asked.out / f"{effect}-{seed}.csv")
     print(f"\n{effect}, phantom {seed}\n{found.round(3).to_string()}\n", flush=True)
     return found

@@ -90,7 +90,8 @@ def fidelity(
         ssim=within((0, 1, 2)) if min(inside.shape) > KERNEL else None,
         ssim_in_plane=within((0, 1)),
         ms_ssim=_ms_ssim(
-            *(np.where(mask, v, 0.0)[..., box[2]].astype(np.float64) for v in (image, truth)),
+            np.where(mask, image, 0.0)[..., box[2]],
+            np.where(mask, truth, 0.0)[..., box[2]],
             mask[..., box[2]],
             data_range=data_range,
         ),
@@ -158,7 +159,7 @@ def _ssim(
 
 def _ms_ssim(one: Volume, other: Volume, mask: Mask, *, data_range: float) -> float:
     """Mean over slices of MS-SSIM (Wang 2003, eq. 7); contrast and structure below 0 are 0."""
-    one, other, inside = (_with_room(v) for v in (one, other, mask.any(axis=2)))
+    one, other, inside = _with_room(one), _with_room(other), _with_room(mask).max(axis=2)
     found = np.ones(one.shape[2])
     for scale, weight in enumerate(WEIGHTS[:-1]):
         if scale:
@@ -177,14 +178,15 @@ def _ms_ssim(one: Volume, other: Volume, mask: Mask, *, data_range: float) -> fl
     return float(found.mean())
 
 
-def _with_room(plane: Volume) -> NDArray[np.float64]:
-    """Slices in the middle of as many zeros as ``SIDE`` takes, (x, y) or (x, y, z)."""
-    missing = [max(0, SIDE - n) for n in plane.shape[:2]] + [0] * (plane.ndim - 2)
-    return np.pad(plane.astype(np.float64), [(n // 2, n - n // 2) for n in missing])
+def _with_room(slices: Volume) -> Volume:
+    """Axial slices in the middle of as many zeros as ``SIDE`` takes, (x, y, z)."""
+    missing = [max(0, SIDE - n) for n in slices.shape[:2]]
+    room = [(n // 2, n - n // 2) for n in missing]
+    return np.pad(slices.astype(np.float64), [*room, (0, 0)])
 
 
-def _half(plane: Volume) -> Volume:
-    """Means of two by two pixels; the last of an odd number goes."""
-    x, y = (n // 2 * 2 for n in plane.shape[:2])
-    columns = plane[0:x:2, :y] + plane[1:x:2, :y]
+def _half(slices: Volume) -> Volume:
+    """Means of two by two pixels, (x, y, …); the last of an odd number goes."""
+    x, y = (n // 2 * 2 for n in slices.shape[:2])
+    columns = slices[0:x:2, :y] + slices[1:x:2, :y]
     return np.asarray((columns[:, 0::2] + columns[:, 1::2]) / 4)
