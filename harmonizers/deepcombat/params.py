@@ -53,7 +53,13 @@ class DeepComBatParams(TrainedParams):
             "start": "random",
         },
         "small": {
-            "train": {"batch": 64, "epochs": EPOCHS, "steps": 20_000, "local_steps": 60},
+            "train": {
+                "batch": 64,
+                "epochs": EPOCHS,
+                "least_steps": 480,
+                "steps": 20_000,
+                "local_steps": 60,
+            },
             "learning_rate": 0.0003,
             "columns_rate": 0.003,
             "start": "moments",

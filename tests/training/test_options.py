@@ -41,6 +41,7 @@ def test_no_networks_are_combined_in_exact_mode(server: str, how: dict[str, Any]
         ({"preset": "paper", "moments": "kept"}, "moments.*mode is exact.*mode: local"),
         ({"preset": "paper", "proximal": 0.1}, "proximal.*mode is exact.*mode: local"),
         ({"validate_every": 10}, "validate_every.*nobody validates"),
+        ({"steps": 50, "least_steps": 30}, "least_steps.*set epochs"),
     ],
     ids=str,
 )
@@ -76,3 +77,23 @@ def test_a_default_is_not_refused() -> None:
     assert checked(Near, params.model_dump(mode="json"), under="params") == params
     near = checked(Near, {}, under="params")
     assert (near.train.mode, near.train.server) == ("local", "fedprox")
+
+
+class Passing(TrainedParams):
+    """A method whose preset passes over few people more often."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "small": {"train": {"epochs": 40.0, "least_steps": 480, "steps": 20_000}}
+    }
+
+
+@pytest.mark.parametrize(
+    ("train", "least"),
+    [({}, 480), ({"epochs": 10}, 0), ({"epochs": 10, "least_steps": 50}, 50)],
+    ids=str,
+)
+def test_least_steps_of_a_preset_are_of_its_own_epochs(train: dict[str, Any], least: int) -> None:
+    """Catches `epochs: 10` that somebody writes and that trains for 480 steps."""
+    params = checked(Passing, {"train": train}, under="params")
+    assert params.train.least_steps == least
+    assert checked(Passing, params.model_dump(mode="json"), under="params") == params

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from motet.cli.show_training import check_trainings, few_behind
 from motet.config import Privacy
 from motet.errors import StudyFileError, TrainingError
 from motet.plan import Plan, build_plan
+from motet.training.phase import Train
+from motet.training.privacy import Private
 
 
 def planned(*, secure: bool = True, method: str = "deepcombat", **train: Any) -> Plan:
@@ -81,3 +84,13 @@ def test_what_is_no_part_of_the_section_says_where_it_belongs(
     with pytest.raises(StudyFileError) as raised:
         planned(**train)
     assert words in str(raised.value)
+
+
+@pytest.mark.parametrize(("people", "steps"), [(64, 480), (640, 480), (6400, 4020)])
+def test_few_people_are_passed_over_more_often(people: int, steps: int) -> None:
+    """Catches a training of few people that ends before it has learned from them."""
+    (train,) = (s for s in planned(preset="small").steps if isinstance(s, Train))
+    assert train.options.epochs == 40
+    assert train.steps(people) == steps
+    noisy = replace(train, private=Private(epsilon=8.0, delta=1e-5, clip=1.0))
+    assert noisy.steps(people) == min(steps, train._whole(40 * people // 64))

@@ -31,6 +31,9 @@ class TrainOptions(BaseModel):
         Steps of the training, or the most where `epochs` says how many.
     epochs : float
         Passes over the people of the fit; 0: as many as `steps` make.
+    least_steps : int
+        Steps of the training at least, where `epochs` says how many: a small cohort is passed over
+        more often. Not where noise is added for differential privacy.
     batch : int
         People (or slices) of a step, over all sites; 0: everybody.
     local_steps : int
@@ -66,6 +69,7 @@ class TrainOptions(BaseModel):
     server: Server = "fedavg"
     steps: int = Field(default=1000, ge=1)
     epochs: float = Field(default=0.0, ge=0.0)
+    least_steps: int = Field(default=0, ge=0)
     batch: int = Field(default=64, ge=0)
     local_steps: int = Field(default=20, ge=1)
     warm_up: int = Field(default=0, ge=0)
@@ -110,6 +114,8 @@ class TrainedParams(Params):
         rounds = given.pop("rounds", None)
         preset = dict(cls.presets.get(str(given.get("preset", "small")), {}))
         chosen = {**preset.pop("train", {}), **given}
+        if "epochs" in given and "least_steps" not in given:
+            chosen.pop("least_steps", None)  # a preset's is of its own epochs
         if chosen.get("mode") == "exact":
             _check_exact(given)
             chosen.pop("server", None)  # a preset's is of its local mode
@@ -168,6 +174,11 @@ def _check_used(given: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
                 f"train.{name} has no effect where {key} is {is_now[key]}. Take it out, or set "
                 f"{key}: {value}"
             )
+    if given.get("least_steps") and not chosen.get("epochs"):
+        raise ValueError(
+            "train.least_steps has no effect where steps say how long: it is for epochs. Take it "
+            "out, or set epochs: 40"
+        )
     if "validate_every" in given and not chosen.get("validation"):
         raise ValueError(
             "train.validate_every has no effect where nobody validates. Take it out, or set "

@@ -169,7 +169,10 @@ class Train(Phase):
         how = self.options
         asked = how.steps
         if how.epochs:
-            asked = min(asked, math.ceil(how.epochs * self.per_epoch(samples)))
+            passes = math.ceil(how.epochs * self.per_epoch(samples))
+            # Where noise is added, each further step makes it larger.
+            least = 0 if self.private is not None else how.least_steps
+            asked = min(asked, max(passes, least))
         return self._whole(asked)
 
     def _whole(self, steps: int) -> int:
