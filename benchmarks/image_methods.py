@@ -77,20 +77,20 @@ MISPEL = {"registered": True, "embedding_epochs": 60, "harmonization_epochs": 20
 TRAINED: dict[str, dict[str, Any]] = {
     "calamiti, exact": {
         **CALAMITI,
-        "train": {"preset": "small", "mode": "exact", "batch": 2, "steps": 1200},
+        "train": {"preset": "small", "mode": "exact", "batch": 2, "steps": 800},
     },
     "calamiti, local": {
         **CALAMITI,
-        "train": {"preset": "small", "mode": "local", "batch": 4, "steps": 600, "local_steps": 50},
+        "train": {"preset": "small", "mode": "local", "batch": 2, "steps": 800, "local_steps": 20},
     },
     "murd, exact": {
         **MURD,
-        "train": {"preset": "small", "mode": "exact", "batch": 4, "steps": 800},
+        "train": {"preset": "small", "mode": "exact", "steps": 400},
     },
     "murd, local": {
         **MURD,
-        "adversary_steps": 10,
-        "train": {"preset": "small", "mode": "local", "batch": 4, "steps": 800, "local_steps": 40},
+        "adversary_steps": 5,
+        "train": {"preset": "small", "mode": "local", "steps": 400, "local_steps": 20},
     },
     "mispel, hub": {**MISPEL, "mode": "hub", "hub": "hub", "train": {"preset": "small"}},
     "mispel, sites": {
