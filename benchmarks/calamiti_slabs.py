@@ -82,17 +82,22 @@ def people(phantom: Path, site: str, *, travelers: bool) -> list[str]:
     return [person for person in rows if ("traveler" in person) == travelers]
 
 
+def linked(phantom: Path, site: str, some: Sequence[str], home: Path) -> str:
+    """A folder of some of a site's people: links."""
+    home.mkdir(parents=True)
+    rows = pd.read_csv(phantom / site / "participants.tsv", sep="\t")
+    rows[rows.participant_id.isin(some)].to_csv(home / "participants.tsv", sep="\t", index=False)
+    for name in [*some, "dataset_description.json"]:
+        (home / name).symlink_to((phantom / site / name).resolve())
+    return str(home)
+
+
 def without_travelers(phantom: Path, out: Path) -> dict[str, str]:
-    """Folders of the sites' own people: links."""
-    for site in SITES:
-        home = out / site
-        home.mkdir(parents=True)
-        own = people(phantom, site, travelers=False)
-        rows = pd.read_csv(phantom / site / "participants.tsv", sep="\t")
-        rows[rows.participant_id.isin(own)].to_csv(home / "participants.tsv", sep="\t", index=False)
-        for name in [*own, "dataset_description.json"]:
-            (home / name).symlink_to((phantom / site / name).resolve())
-    return {site: str(out / site) for site in SITES}
+    """Folders of the sites' own people."""
+    return {
+        site: linked(phantom, site, people(phantom, site, travelers=False), out / site)
+        for site in SITES
+    }
 
 
 def made_phantom(slabs: Path, phantom: Path, *, seed: int, effect: str = "tissue") -> None:
@@ -113,12 +118,21 @@ def trained(
     train: Mapping[str, Any],
     seed: int,
 ) -> Path:
-    """A finished study of some sites, every one of them a target."""
+    """A finished study of some sites, every one of them a target; of one site: of its halves."""
     model = out / "model"
     if model.exists():
         return model
     out.mkdir(parents=True, exist_ok=True)
-    own = without_travelers(phantom, out / "fit")
+    if len(sites) > 1:
+        own = without_travelers(phantom, out / "fit")
+    else:
+        # A study has two sites or more; in exact mode it does not matter who is at which.
+        (site,), whose = sites, people(phantom, sites[0], travelers=False)
+        halves = {site: whose[::2], f"{site}2": whose[1::2]}
+        own = {
+            name: linked(phantom, site, some, out / "fit" / name) for name, some in halves.items()
+        }
+        sites = tuple(halves)
     study = {
         "study": f"slabs-{seed}",
         "method": "calamiti",

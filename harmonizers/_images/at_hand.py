@@ -22,8 +22,14 @@ def scan_at_hand(file: Path) -> Scan:
     Raises
     ------
     ModelError
-        When it has no BIDS name.
+        When it is not there, or has no BIDS name.
     """
+    if not file.is_file():
+        raise ModelError(
+            "There is no such reference image.",
+            do="A relative path is seen from where the command runs.",
+            file=file,
+        )
     name = Name.of(file)
     if name is None:
         raise ModelError(

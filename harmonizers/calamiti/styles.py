@@ -112,8 +112,12 @@ class Styles:
     @property
     def targets(self) -> tuple[Batch, ...]:
         """Batches that publish their codes."""
-        named = [named_batch(b, self.schema, key="params.targets") for b in self.params.targets]
+        named = [named_batch(b, self.schema, key=self._key(b)) for b in self.params.targets]
         return tuple(dict.fromkeys(batch for batch in named if batch is not None))
+
+    def _key(self, target: str) -> str:
+        """Where the study names a target."""
+        return "params.to" if target == self.params.to else "params.targets"
 
     def of_people(self, site: Site, shared: Arrays) -> tuple[Float, Float]:
         """Codes (rows, contrasts, codes) and white matter (rows, contrasts) of a site's images."""

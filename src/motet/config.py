@@ -29,9 +29,11 @@ class Evaluation(_Section):
         Sites that take no part in the fit; they are harmonized with the finished model.
     biology : tuple of str
         Columns of participants.tsv whose effects should survive, beside the covariates.
-    metrics : {"full", "summed", "none"}
+    metrics : {"full", "uncontrolled", "summed", "none"}
         ``summed``: what can be computed from sums, simulated or deployed. ``full``: in a simulation
-        the retrained probes and tests that need everybody in one place, too.
+        the retrained probes and tests that need everybody in one place, too. ``uncontrolled``:
+        these without the sums and without the controls, for each of which a method is fitted
+        again: each site alone, everybody pooled, a covariate shuffled. Simulation only.
     by_batch : bool, optional
         Whether sums have a row for every batch: its people, their means, and whom a probe that
         tells scanners apart takes them for. A batch is one site's, so masks do not hide it.
@@ -46,7 +48,7 @@ class Evaluation(_Section):
     held_out: float = Field(default=0.0, ge=0.0, lt=1.0)
     unseen: tuple[str, ...] = ()
     biology: tuple[str, ...] = ()
-    metrics: Literal["full", "summed", "none"] = "full"
+    metrics: Literal["full", "uncontrolled", "summed", "none"] = "full"
     by_batch: bool | None = None
     permutations: int = Field(default=100, ge=20)
     truth: Path | None = None

@@ -51,7 +51,7 @@ def full_judgement(
     harmonized: Values,
     images: Callable[[str], Blocks] | None = None,
 ) -> Judgement:
-    """The battery of a simulation, with all its controls.
+    """The battery of a simulation, with all its controls unless the study wants none.
 
     Parameters
     ----------
@@ -86,19 +86,22 @@ def full_judgement(
     failed: list[str] = []
     versions: dict[Version, Values] = {
         "raw": {site: table.block(slice(None)) for site, table in tables.items()},
-        "local_only": local_only(tables, fit, plan, failed=failed.append, images=looked),
-        "pooled": pooled(tables, fit, plan, images=looked),
         "harmonized": harmonized,
     }
-    # Of images, every control reads and harmonizes them all again.
-    repeats = REPEATS if size <= ONCE and not _are_images(tables) else 1
+    shuffles: list[Permuted] = []
+    if study.evaluation.metrics != "uncontrolled":
+        versions["local_only"] = local_only(tables, fit, plan, failed=failed.append, images=looked)
+        versions["pooled"] = pooled(tables, fit, plan, images=looked)
+        # Of images, every control reads and harmonizes them all again.
+        repeats = REPEATS if size <= ONCE and not _are_images(tables) else 1
+        shuffles = permuted(tables, fit, plan, repeats=repeats)
     judged = battery(
         versions,
         tables,
         fit=fit,
         plan=plan,
         settings=study.evaluation,
-        permuted=permuted(tables, fit, plan, repeats=repeats),
+        permuted=shuffles,
     )
     notes = tuple(
         f"The method failed on the people of {site} alone: its local-only values are its raw ones."

@@ -315,7 +315,7 @@ def _judged(
     fitting = {site: t for site, t in tables.items() if site not in study.evaluation.unseen}
     effect = site_effect(fitting, values, result.plan)
     judgements, warnings = dict(result.judgements), list(result.warnings)
-    if study.evaluation.metrics == "full":
+    if study.evaluation.metrics in ("full", "uncontrolled"):
         try:
             with threadpool_limits(1, user_api="blas"):
                 judgements["simulation"] = full_judgement(

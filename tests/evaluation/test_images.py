@@ -154,7 +154,7 @@ def test_versions_are_themselves(result: Result) -> None:
     """Catches rows of the pooled table that go to other people: federated and pooled are one."""
     judged = result.judgements["simulation"]
     names = [m.name for m in judged.metrics if m.name.startswith(("image_", "tissue_"))]
-    assert len(names) == 4 + 10 + 4
+    assert len(names) == 4 + 11 + 5
     for name in names:
         readings = judged.metric(name).readings
         assert readings["pooled"].value == pytest.approx(readings["harmonized"].value, rel=1e-5)
@@ -195,13 +195,34 @@ def test_no_more_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
         chosen |= {names[order][row] for row in rows}
         assert sorted(batch[order][rows]) == [0, 1, 2]
     assert len(chosen) == 3
+    nobody = np.zeros(9, dtype=bool)
     travelers = SimpleNamespace(
-        names=np.repeat(names[:3], 3), person=np.repeat(np.arange(3), 3), batch=batch
+        names=np.repeat(names[:3], 3), person=np.repeat(np.arange(3), 3), batch=batch, fit=nobody
     )
     pairs = compared.pairs_of(travelers, lambda one, other: True, seed=1)
     assert [travelers.person[one] for one, _ in pairs] == [0, 1, 2]
-    alone = SimpleNamespace(names=names[[0, 0]], person=np.zeros(2, dtype=int), batch=batch[:2])
+    alone = SimpleNamespace(
+        names=names[[0, 0]], person=np.zeros(2, dtype=int), batch=batch[:2], fit=nobody[:2]
+    )
     assert compared.pairs_of(alone, lambda one, other: True, seed=1) == []
+
+
+def test_held_out_travelers_alone() -> None:
+    """Catches travelers of the fit among those held out, one who was held out at some of the sites
+    only, and a single one who is held out and then stands for all."""
+    person = np.repeat(np.arange(4), 2)
+    sample = SimpleNamespace(
+        names=np.array([f"sub-{k}" for k in person]), person=person, batch=np.arange(8) % 2
+    )
+
+    def compared_of(*fit: int) -> list[int]:
+        sample.fit = np.isin(np.arange(8), fit)
+        pairs = compared.pairs_of(sample, lambda one, other: True, seed=1)
+        return [int(person[one]) for one, _ in pairs]
+
+    assert compared_of(0, 1, 3) == [2, 3]
+    assert compared_of(0, 1, 3, 5) == [0, 1, 2, 3]
+    assert compared_of() == [0, 1, 2, 3]
 
 
 def test_looks_are_small_and_of_everybody() -> None:
@@ -259,6 +280,18 @@ def test_units_do_not_matter_to_travelers() -> None:
         if name in found[0]:
             assert found[1][name] == pytest.approx(found[0][name], rel=1e-9), name
             assert found[2][name] == pytest.approx(found[0][name], rel=1e-9), name
+
+
+def test_without_controls(folder: Path, result: Result, tmp_path: Path) -> None:
+    """Catches controls that are fitted though nobody wants them, sums, and other figures."""
+    study = study_of(folder, "nyul", truth=folder / "truth", metrics="uncontrolled")
+    found = simulate(study, out=tmp_path / "o", reports="now").judgements
+    assert list(found) == ["simulation"]
+    for metric in found["simulation"].metrics:
+        assert not {"local_only", "pooled"} & set(metric.readings)
+        if metric.name.startswith("image_"):
+            controlled = result.judgements["simulation"].metric(metric.name)
+            assert metric.readings["harmonized"] == controlled.readings["harmonized"]
 
 
 def test_without_images_their_measures(folder: Path) -> None:

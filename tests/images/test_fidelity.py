@@ -28,7 +28,7 @@ def test_itself_and_what_is_outside() -> None:
     assert found.psnr > 200
     assert found.dice == {"csf": 1.0, "gm": 1.0, "wm": 1.0}
     assert set(found.wasserstein.values()) == {0.0}
-    assert found.ms_ssim is None
+    assert found.ms_ssim == pytest.approx(1.0)
 
 
 def test_against_definitions() -> None:
@@ -58,16 +58,35 @@ def test_ssim_is_that_of_torchmetrics() -> None:
         assert 0.2 < value < 0.98
 
 
-def test_thin_and_large() -> None:
-    """Catches 3-D SSIM of a slab, and five scales of an image too small for them."""
-    pytest.importorskip("torchmetrics")
+def test_thin() -> None:
+    """Catches 3-D SSIM of a slab."""
     truth, mask = made((20, 22, 6))
     thin = fidelity(truth, truth, mask, data_range=100.0, contrast="T1w")
     assert thin.ssim is None
     assert thin.ssim_in_plane == pytest.approx(1.0)
-    truth, mask = made((190, 190, 3))
-    large = fidelity(truth + 1, truth, mask, data_range=100.0, contrast="T1w")
-    assert large.ms_ssim == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("shape", [(191, 203, 3), (60, 77, 4)])
+def test_ms_ssim_is_that_of_torchmetrics(shape: tuple[int, ...]) -> None:
+    """Catches other weights, scales that are halved otherwise, edges that count, a background that
+    is left out, and a small slice that is not put into the middle of zeros."""
+    torch = pytest.importorskip("torch")
+    functional = pytest.importorskip("torchmetrics.functional.image")
+    truth, mask = made(shape)
+    other = 0.8 * truth + np.random.default_rng(2).normal(0, 15, shape) + 9
+    found = fidelity(other, truth, mask, data_range=100.0, contrast="T1w")
+
+    def slices(volume: np.ndarray) -> object:
+        missing = [max(0, 176 - n) for n in shape[:2]]
+        room = [(n // 2, n - n // 2) for n in missing]
+        whole = np.pad(np.where(mask, volume, 0.0), [*room, (0, 0)])
+        return torch.from_numpy(whole.transpose(2, 0, 1).copy())[:, None]
+
+    expected = functional.multiscale_structural_similarity_index_measure(
+        slices(other), slices(truth), data_range=100.0
+    )
+    assert found.ms_ssim == pytest.approx(float(expected), abs=1e-6)
+    assert 0.5 < found.ms_ssim < 0.998
 
 
 def test_dice_by_hand() -> None:

@@ -40,7 +40,7 @@ PRIVATE = "judged/"
 def evaluation_steps(
     schema: Schema, settings: Evaluation, *, seed: int, by_batch: bool
 ) -> Sequence[Step]:
-    """The four sums of an evaluation; none where the study asks for no metrics.
+    """The four sums of an evaluation; none where the study asks for no metrics, or no controls.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def evaluation_steps(
     by_batch : bool
         Whether sums have a row for every batch: see :class:`motet.config.Evaluation`.
     """
-    if settings.metrics == "none":
+    if settings.metrics in ("none", "uncontrolled"):
         return ()
     sums = Sums(schema, settings.held_out, seed, by_batch)
     chosen = targets(schema)

@@ -96,7 +96,7 @@ class _Inverse:
         if not len(products):
             return
         flat = np.diag(products) <= FLOOR * size
-        scale = np.where(flat, np.inf, np.sqrt(np.diag(products)))
+        scale = np.sqrt(np.where(flat, np.inf, np.diag(products)))
         values, vectors = np.linalg.eigh(products / np.outer(scale, scale))
         kept = values > RANK_TOLERANCE
         self.rank = int(kept.sum())

@@ -163,6 +163,8 @@ def test_another_target_for_a_finished_model(folder: Path, tmp_path: Path) -> No
         made(f"{at}/sub-b200_T1w.nii.gz")
     with pytest.raises(StudyFileError, match="'b7' is not among the batches"):
         made("b7")
+    with pytest.raises(ModelError, match=r"sub-b209_T1w.*no such reference image"):
+        made(files.replace("b200", "b209"))
 
 
 def test_a_site_alone_is_not_asked_for_others_styles(folder: Path) -> None:

@@ -31,7 +31,6 @@ from motet.evaluation.images.look import Look, look, sampled
 from motet.evaluation.images.tissues import distance_metrics, kept_tissues
 from motet.evaluation.images.true_images import TrueImages
 from motet.evaluation.result import Metric
-from motet.images.fidelity import able, large_enough
 from motet.images.images import Image, Images
 from motet.images.volume import Grid, read_grid
 
@@ -139,15 +138,9 @@ class ImageBattery:
                 metrics += kept_tissues(looks, person, seed=self._seed)
             metrics += self._truths() + self._travelers()
         notes = []
-        if not able() and any(large_enough(self._grid(row).shape) for row in self._sizes):
-            notes.append(
-                "Without MS-SSIM: torchmetrics is not installed (pip install 'motet[deep]')."
-            )
         if self._pairs:
-            notes.append(
-                f"{len(self._pairs)} pairs of travelers' scans are compared, whether the fit has "
-                "seen them or not."
-            )
+            whose = "whom the fit has not seen" if self._unseen else "some of whom the fit has seen"
+            notes.append(f"{len(self._pairs)} pairs of scans of travelers {whose} are compared.")
         if len(self._judged) > len(self._to_truth) > 0:
             notes.append(
                 f"{len(self._to_truth)} of the {len(self._judged)} images judged are compared with "
@@ -175,6 +168,12 @@ class ImageBattery:
     def _image(self, row: int) -> Image:
         site, own = self._place[row]
         return self._tables[site].image(own)
+
+    @property
+    def _unseen(self) -> bool:
+        """Whether the travelers who are compared took part in the fit nowhere."""
+        whom = self._sample.person[[one for one, _ in self._pairs]]
+        return not np.isin(whom, self._sample.person[self._sample.fit]).any()
 
     def _true(self, row: int) -> NDArray[Any]:
         assert self._truth is not None
@@ -279,7 +278,7 @@ class ImageBattery:
         return fidelity_metrics(
             found,
             of="travelers",
-            whose="Travelers' scans",
+            whose="Held-out travelers' scans" if self._unseen else "Travelers' scans",
             names=OF_TRAVELERS,
             person=self._sample.person[[self._pairs[k][0] for k in next(iter(found.values()))]],
             seed=self._seed,

@@ -73,20 +73,30 @@ def some_of(rows: Iterable[int], sample: Sample, *, seed: int) -> list[int]:
 def pairs_of(sample: Sample, same_grid: Callable[[int, int], bool], *, seed: int) -> list[Pair]:
     """Rows of one person in two batches, on one grid.
 
-    At most ``AT_MOST``, in turns of a pair for every traveler; none where there is one traveler,
-    of whom alone a metric would then tell.
+    Of travelers whom the fit saw nowhere, where there are two or more; else of all. At most
+    ``AT_MOST``, in turns of a pair for every traveler; none where there is one traveler, of whom
+    alone a metric would then tell.
     """
     scans: dict[int, dict[int, int]] = defaultdict(dict)
     for row, (person, batch) in enumerate(zip(sample.person, sample.batch, strict=True)):
         scans[int(person)].setdefault(int(batch), row)
-    pairs = []
-    for at in (at for at in scans.values() if len(at) > 1):
+    own: dict[int, list[Pair]] = {}
+    for person, at in scans.items():
         rows = [at[batch] for batch in sorted(at)]
-        own = [(a, b) for i, a in enumerate(rows) for b in rows[i + 1 :] if same_grid(a, b)]
-        drawn = _drawn(sample, rows[0], seed)
-        pairs += [(turn, drawn, pair) for turn, pair in enumerate(own)]
-    chosen = sorted(pair for _, _, pair in sorted(pairs)[:AT_MOST])
-    return chosen if len({int(sample.person[one]) for one, _ in chosen}) > 1 else []
+        found = [(a, b) for i, a in enumerate(rows) for b in rows[i + 1 :] if same_grid(a, b)]
+        if found:
+            own[person] = found
+    seen = set(sample.person[sample.fit].tolist())
+    unseen = {person: pairs for person, pairs in own.items() if person not in seen}
+    of = unseen if len(unseen) > 1 else own
+    if len(of) < 2:
+        return []
+    turns = [
+        (turn, _drawn(sample, pairs[0][0], seed), pair)
+        for pairs in of.values()
+        for turn, pair in enumerate(pairs)
+    ]
+    return sorted(pair for _, _, pair in sorted(turns)[:AT_MOST])
 
 
 def _drawn(sample: Sample, row: int, seed: int) -> float:
