@@ -12,7 +12,8 @@ saw, as a user does. For ``hub`` a fifth site holds the travelers' scans, a sess
 
 Of every pair of scanners: SSIM (in plane, within the brain, of the range of both), the share of
 intensities between scans, and Dice of tissues between both scans. Of every scan: Dice of its
-tissues with the labels. ``moved``: bytes of arrays, as the coordinator received them.
+tissues with the labels. ``moved``: bytes of arrays, as the coordinator received them. Losses are
+those of both steps over all pixels, with the weights of the preset, of the finished units.
 """
 
 from __future__ import annotations
@@ -169,6 +170,38 @@ def moved(out: Path, mode: str) -> int:
     return sum(e["bytes"] * e["times"] for e in received if e["class"] != "schema")
 
 
+def losses(phantom: Path, out: Path, mode: str, people: list[str]) -> dict[str, float]:
+    """The published losses of a mode's finished units, over all pixels of some travelers."""
+    import torch
+
+    from motet.harmonizers.mispel.losses import Together
+    from motet.harmonizers.mispel.params import MispelParams
+    from motet.harmonizers.mispel.slices import padded
+    from motet.harmonizers.mispel.units import UNIT, load, networks
+
+    params = MispelParams()
+    nets = networks(params, len(SITES), seed=0, device="cpu")
+    kept = {}
+    for site in SITES:
+        with np.load(out / mode / "sites" / site / "model" / "model.npz") as model:
+            (name,) = [name for name in model.files if name.startswith(UNIT)]
+            kept[f"{UNIT}{site}"] = model[name]
+    load(nets, SITES, kept)
+    every = []
+    for who in people:
+        scans = [padded(np.moveaxis(raw(phantom, site, who)[0], 2, 0)) for site in SITES]
+        x = torch.from_numpy(np.stack(scans, axis=1)).to(nets.dtype)
+        batch = {"x": x, "there": torch.ones(x.shape[:2])}
+        with torch.no_grad():
+            one = Together().embedding(nets.module, batch, None)
+            two = Together().harmonization(nets.module, batch, None)
+        every.append({name: float(loss.mean()) for name, loss in {**one, **two}.items()})
+    means = pd.DataFrame(every).mean().to_dict()
+    means["step 1"] = 0.3 * means["reconstruction"] + params.coupling * means["coupling"]
+    means["step 2"] = means["reconstruction"] + 4.0 * means["harmonization"]
+    return means
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("slabs", type=Path)
@@ -197,6 +230,10 @@ def main() -> None:
         pairs.to_csv(out / "pairs.csv", index=False)
         means = pairs.groupby("version").mean(numeric_only=True)
         means["dice"] = scans.groupby("version").mean(numeric_only=True)["dice"]
+        if asked.params == asked.train == "{}":
+            kinds = {"trained": TRAINED, "held out": HELD}
+            found = {(m, k): losses(phantom, out, m, p) for m in modes for k, p in kinds.items()}
+            print(f"\n{pd.DataFrame(found).T.to_string(float_format='{:.4g}'.format)}", flush=True)
         by_pair = pairs.pivot_table(index="pair", columns="version", values="ssim")
         print(f"\nseed {seed}\n{means.round(4).to_string()}\n\n{by_pair.round(4).to_string()}\n")
 
