@@ -73,7 +73,7 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 CALAMITI = {"to": "ash", "second": "T2w", "planes": ["axial"], "pixels": 112}
 MURD = {"to": "ash", "planes": ["axial"], "pixels": 112}
-MISPEL = {"registered": True, "embedding_epochs": 60, "harmonization_epochs": 20}
+MISPEL = {"registered": True}
 TRAINED: dict[str, dict[str, Any]] = {
     "calamiti, exact": {
         **CALAMITI,
