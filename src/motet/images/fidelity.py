@@ -40,7 +40,7 @@ class Fidelity:
     ssim_in_plane : float
         Of axial slices.
     ms_ssim : float
-        Five scales, the axial slices of the brain with the 0 around it (Wang 2003). A slice with
+        Five scales, the axial slices that have brain, with the 0 around it (Wang 2003). One with
         fewer than ``SIDE`` pixels along an edge is put into the middle of so many: what is around
         is 0 in both images, and counts as alike. So it compares images of one size only.
     psnr : float
@@ -76,7 +76,7 @@ def fidelity(
         Of the truth's intensities, the same for all images that are compared.
     contrast : str
     """
-    box = _box(mask)
+    box, has_brain = _box(mask), mask.any(axis=(0, 1))
     inside = mask[box]
     # What lies outside of the mask is nobody's: 0 in both.
     one, other = (np.where(inside, v[box], 0.0).astype(np.float64) for v in (image, truth))
@@ -90,9 +90,9 @@ def fidelity(
         ssim=within((0, 1, 2)) if min(inside.shape) > KERNEL else None,
         ssim_in_plane=within((0, 1)),
         ms_ssim=_ms_ssim(
-            np.where(mask, image, 0.0)[..., box[2]],
-            np.where(mask, truth, 0.0)[..., box[2]],
-            mask[..., box[2]],
+            np.where(mask, image, 0.0)[..., has_brain],
+            np.where(mask, truth, 0.0)[..., has_brain],
+            mask[..., has_brain],
             data_range=data_range,
         ),
         psnr=10.0 * float(np.log10(data_range**2 / max(mse, 1e-300))),
