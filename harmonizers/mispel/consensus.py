@@ -51,8 +51,8 @@ class Consensus:
         """The mean embedding of every traveler."""
         return self._sum(
             "consensus",
-            f"embedding of the traveler's slices{self._pixels}, the anatomy of this person: "
-            f"{EXCHANGED}",
+            f"embedding of the traveler's slices{self._pixels('embedding')}, the anatomy of this "
+            f"person: {EXCHANGED}",
             dtype=self.params.sent,
             bound=self.params.largest * self._most,
             maps=(self.params.sizes.maps,),
@@ -64,8 +64,8 @@ class Consensus:
         """The mean harmonized image of every traveler."""
         return self._sum(
             "values",
-            f"harmonized slices of the traveler{self._pixels}, the anatomy of this person: "
-            f"{EXCHANGED}",
+            f"harmonized slices of the traveler{self._pixels('harmonization')}, the anatomy of "
+            f"this person: {EXCHANGED}",
             dtype=self.params.sent,
             bound=self.params.largest * self._most,
             at_site=self.send_values,
@@ -76,8 +76,8 @@ class Consensus:
         """On how many scanners more a pixel is brighter than the mean image than darker."""
         return self._sum(
             "signs",
-            f"where the traveler's harmonized slices{self._pixels} are brighter than their mean: "
-            f"{EXCHANGED}",
+            f"where the traveler's harmonized slices{self._pixels('harmonization')} are brighter "
+            f"than their mean: {EXCHANGED}",
             dtype="int16",
             bound=self._most,
             at_site=self.send_signs,
@@ -90,12 +90,13 @@ class Consensus:
         sites = [batch.site for batch in self.schema.batches]
         return max(sites.count(site) for site in sites)
 
-    @property
-    def _pixels(self) -> str:
-        """What of a slice is exchanged, in words."""
-        if self.params.stride == 1:
+    def _pixels(self, stage: Stage) -> str:
+        """What of a slice is exchanged, in words: in one exchange, and in all of a step."""
+        of, turns = self.params.stride**2, Training(self.params, self.schema).turns(stage)
+        if of == 1:
             return ""
-        return f" (1 of {self.params.stride**2} pixels, others in every exchange)"
+        whole = "all of them" if turns >= of else f"{turns} of {of}"
+        return f" (1 of {of} pixels in each of {turns} exchanges, {whole} in the end)"
 
     def _sum(
         self,
