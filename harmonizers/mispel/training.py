@@ -119,7 +119,7 @@ class Training:
         return Bench(networks=nets, stack=cut, shape=shape, names=names)
 
     def samples(
-        self, bench: Bench, kept: Mapping[str, Any], stage: Stage, *, seed: int = 0, turn: int = 0
+        self, bench: Bench, kept: Mapping[str, Any], stage: Stage, *, seed: int, turn: int
     ) -> Samples:
         """Slices, and what the sites have in common of each, at the pixels of a turn."""
         from motet.training.samples import Samples

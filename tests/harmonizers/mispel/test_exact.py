@@ -121,6 +121,24 @@ def test_every_site_with_its_own_scans(
                 near(gradient, expected[b] if stage == "embedding" else expected[b][-maps:])
 
 
+def test_a_coupling_that_rises(images: Images) -> None:
+    """Catches a coupling that has its whole weight from the first step on, or other weights that
+    rise with it."""
+    params, sites = params_of(**HUB, coupling=50.0, rising=0.5), local_sites(at_hub(images))
+    site, training = sites["hub"], Training(params, schema_of(sites))
+    vectors = random_units(params, SCANNERS)
+    site.keep.update(vectors)
+    bench = training.bench(site)
+    found = gradients(training, bench, site.keep, "embedding")
+
+    def faint(x: Any, z: Any, made: Any) -> Any:
+        return 0.3 * dense.recon(x, made) + 50.0 / 1000.0 * dense.coupling(z)
+
+    x = [slices(bench, b) for b in SCANNERS]
+    for b, expected in zip(SCANNERS, pooled(vectors, x, faint), strict=True):
+        near(found[b], expected)
+
+
 def test_pairs_with_a_reference(images: Images) -> None:
     """Catches pairs that know of each other, and a reference whose unit is trained by one alone."""
     params, sites = params_of(**PAIRS), local_sites(in_pairs(images))

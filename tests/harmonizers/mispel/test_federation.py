@@ -25,6 +25,7 @@ from conformance.travelers import (
 )
 from motet.flower.inprocess import InProcessGrid
 from motet.flower.records import Body, decode
+from motet.harmonizers.mispel.consensus import Consensus
 from motet.harmonizers.mispel.losses import Together
 from motet.harmonizers.mispel.params import MispelParams
 from motet.harmonizers.mispel.training import Training
@@ -95,6 +96,19 @@ def test_the_plan_says_whose_anatomy_goes_where(images: Images) -> None:
             assert "coordinator and other sites read nothing" in result.plan.readers(phase)
 
 
+def test_the_plan_says_that_all_pixels_leave_in_the_end(images: Images) -> None:
+    """Catches a consent to 1 pixel in 4 where others leave in every exchange, until all have."""
+    options = {"stride": 2, "embedding_epochs": 4, "harmonization_epochs": 3}
+    params, schema = params_of(**SITES, **options), schema_of(local_sites(own(images)))
+    of = Consensus(params, schema)
+    (consensus,), (values,), (signs,) = (
+        phase.arrays for phase in (of.embeddings(), of.values(), of.signs())
+    )
+    assert "(1 of 4 pixels in each of 4 exchanges, all of them in the end)" in consensus.meaning
+    for spec in (values, signs):
+        assert "(1 of 4 pixels in each of 3 exchanges, 3 of 4 in the end)" in spec.meaning
+
+
 def test_a_hub_sends_each_site_its_own_unit_and_no_other(
     images: Images, seen: list[tuple[str, Body, Body]]
 ) -> None:
@@ -142,10 +156,10 @@ def test_a_consensus_moves_a_fiftieth_of_an_exchange_a_step(
 
 
 def objective(training: Training, vectors: dict[str, np.ndarray], hub: Any, stage: Any) -> float:
-    """The true loss of some units over all travelers."""
+    """The true loss of some units over all travelers, and all pixels."""
     hub.keep.update(vectors)
     bench = training.bench(hub)
-    samples = training.samples(bench, {}, stage)
+    samples = training.samples(bench, {}, stage, seed=hub.seed, turn=0)
     nets = bench.networks
     feed = Feed(samples, samples.keys(0), dtype=nets.dtype, device=nets.device)
     (portion,) = feed.due(np.arange(len(samples)), 0).portions()
@@ -156,7 +170,8 @@ def objective(training: Training, vectors: dict[str, np.ndarray], hub: Any, stag
 
 def test_step_two_by_its_surrogate_comes_as_far(images: Images) -> None:
     """Catches a surrogate that leads elsewhere: the loss itself, reached by the sites with two sums
-    a turn, beside the loss that a hub reaches from the same encoders."""
+    a turn, beside the loss that a hub reaches from the same encoders. With a stride: a grid that
+    stays (0.7 % above a hub's), and pixels that are compared with the mean of others (8 %)."""
     changes = {"embedding_epochs": 20, "harmonization_epochs": 20, "refresh": 2}
     changes |= {"learning_rate": 0.02, "slices": [4, 10]}
     params = params_of(**HUB, **changes)
@@ -171,18 +186,19 @@ def test_step_two_by_its_surrogate_comes_as_far(images: Images) -> None:
     units = {name: np.array(a) for name, a in hub.keep.items() if name.startswith("unit.")}
     by_hub = objective(training, units, hub, "harmonization")
 
-    each, asked = local_sites(own(images)), params_of(**SITES, **changes)
-    apart = Training(asked, schema_of(each))
-    for name, site in each.items():
-        site.keep[f"unit.{name}"] = encoders[f"unit.{name}"]
-    for _ in range(apart.turns("harmonization")):
-        refreshed(each, asked, "values", "signs")
-        for site in each.values():
-            apart.harmonize(site, {})
-    units = {f"unit.{name}": np.array(site.keep[f"unit.{name}"]) for name, site in each.items()}
-    by_sites = objective(training, units, hub, "harmonization")
     assert by_hub < before * 0.99
-    assert by_sites <= 1.02 * by_hub
+    for stride in (1, 4):
+        each, asked = local_sites(own(images)), params_of(**SITES, **changes, stride=stride)
+        apart = Training(asked, schema_of(each))
+        for name, site in each.items():
+            site.keep[f"unit.{name}"] = encoders[f"unit.{name}"]
+        for _ in range(apart.turns("harmonization")):
+            refreshed(each, asked, "values", "signs")
+            for site in each.values():
+                apart.harmonize(site, {})
+        units = {f"unit.{name}": np.array(site.keep[f"unit.{name}"]) for name, site in each.items()}
+        by_sites = objective(training, units, hub, "harmonization")
+        assert by_sites <= 1.005 * by_hub, stride
 
 
 def test_a_turn_goes_on_from_what_was_kept(images: Images) -> None:

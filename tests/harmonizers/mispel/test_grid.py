@@ -56,6 +56,9 @@ def test_the_coupling_rises_to_its_weight() -> None:
     assert weight[0] == pytest.approx(1e-3)
     assert (np.diff(weight[:51]) > 0).all()
     assert weight[50:] == [1.0] * 50
+    update = training.update(1, "embedding")
+    assert update.weighing == training.rising
+    assert training.update(1, "harmonization").weighing is None
     # As published it is the same throughout.
     assert MispelParams(train={"preset": "paper"}).rising == 0
     assert SIZES["paper"].spread == 0.05

@@ -29,6 +29,7 @@ from motet.errors import (
     StudyFileError,
     TrainingError,
 )
+from motet.harmonizers.mispel.training import Training
 from motet.images.images import Images
 from motet.phases import Publish, walk
 from motet.plan import build_plan, model_document, parse_params
@@ -193,6 +194,7 @@ def applied(result: Any, images: Images, site: str) -> list[np.ndarray]:
         schema=result.schema,
         shared=result.shared,
         model=result.models[site],
+        seed=result.plan.seed,
     )
     return [np.array(block) for _, block in blocks]
 
@@ -205,6 +207,29 @@ def test_a_scanner_that_came_later_is_fitted_to_its_travelers(
     found = applied(result, later(tmp_path, travelers=True), "b1")
     assert len(found) == 3
     assert all(np.isfinite(one).all() for one in found)
+
+
+def test_a_scanner_that_came_later_is_compared_at_the_pixels_that_were_kept(
+    images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a new unit that is held beside the common values of other pixels: of another seed,
+    or of an exchange that was not the last."""
+    at: dict[str, dict[str, int]] = {}
+    drawn = Training.samples
+
+    def listening(self: Training, bench: Any, kept: Any, stage: Any, **asked: int) -> Any:
+        at[stage] = asked
+        return drawn(self, bench, kept, stage, **asked)
+
+    monkeypatch.setattr(Training, "samples", listening)
+    options = {"stride": 2, "embedding_epochs": 3, "harmonization_epochs": 2}
+    result = fitted(images, {**SITES, **options}, own)
+    last, at = at, {}
+    applied(result, later(tmp_path, travelers=True), "b1")
+    seed = result.plan.seed
+    assert last["embedding"] == {"seed": seed, "turn": 2}
+    assert last["harmonization"] == {"seed": seed, "turn": 1}
+    assert at == last
 
 
 @pytest.mark.parametrize(
