@@ -27,8 +27,8 @@ people whom the fit did not see:
 
 What is finished in OUT is not run again and stands in the tables, asked for or not; what was
 interrupted goes on. OUT has the tables (``.csv``) and each run's study, model, images and
-``metrics.json``. ``--train`` and ``--params``
-replace what a row of ``TRAINED`` names itself, for trials: in an OUT of their own.
+``metrics.json``. For trials, in an OUT of their own: ``--train`` replaces what a row of
+``TRAINED`` names itself, and ``--params`` sets options of the trained methods that have them.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ import yaml
 from motet.cohort import in_fit
 from motet.errors import MotetError
 from motet.evaluation.images.compared import compare, data_range
+from motet.registry import methods
 from motet.server.events import Event, Kind
 from motet.simulation import simulate
 
@@ -200,6 +201,27 @@ def link(root: Path, source: Path, person: str, session: str, kind: str) -> None
         made.symlink_to(source.resolve())
 
 
+def options_of(name: str) -> set[str]:
+    """Options of a row's method."""
+    return set(methods().get(name.split(",")[0]).params_type.model_fields)
+
+
+def refuse_unused(asked: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse what would change no row."""
+    rows = TRAINED if asked.anatomy else {}
+    every = {**METHODS, **rows}
+    names = {word for name in every for word in (slug(name), name.split(",")[0])}
+    if unknown := sorted(set(filter(None, asked.methods.split(","))) - names):
+        parser.error(f"--methods: no row is called {unknown[0]}")
+    known = {
+        "params": set[str]().union(*map(options_of, rows)),
+        "train": set[str]().union(*(options["train"] for options in rows.values())),
+    }
+    for word, names in known.items():
+        if unused := sorted(set(getattr(asked, word)) - names):
+            parser.error(f"--{word}: no method that is trained here takes {unused[0]}")
+
+
 def study_of(
     phantom: Path, name: str, options: Mapping[str, Any], asked: argparse.Namespace
 ) -> Any:
@@ -217,7 +239,7 @@ def study_of(
     if params.get("hub"):
         sites[params["hub"]] = str(hub_of(phantom, people, sorted(sites), truth))
     if name in TRAINED:
-        params |= {key: value for key, value in asked.params.items() if key in params}
+        params |= {key: value for key, value in asked.params.items() if key in options_of(name)}
         train = params["train"]
         study["train"] = {**train, **{k: v for k, v in asked.train.items() if k in train}}
     study["study"] = slug(name)
@@ -307,10 +329,10 @@ def table_of(effect: str, seed: int, asked: argparse.Namespace) -> pd.DataFrame:
         make_phantom(phantom, effect, seed, asked)
     home.mkdir(exist_ok=True)
     rows: dict[str, Row] = {}
-    methods = set(asked.methods.split(","))
+    chosen = set(asked.methods.split(","))
     for name, options in ({**METHODS, **TRAINED} if asked.anatomy else METHODS).items():
         out = home / slug(name)
-        wanted = not asked.methods or {slug(name), name.split(",")[0]} & methods
+        wanted = not asked.methods or {slug(name), name.split(",")[0]} & chosen
         if not wanted and not (out / "metrics.json").exists():
             continue
         try:
@@ -346,6 +368,7 @@ def main() -> None:
     parser.add_argument("--train", type=json.loads, default={})
     parser.add_argument("--params", type=json.loads, default={})
     asked = parser.parse_args()
+    refuse_unused(asked, parser)
     asked.out = asked.out.resolve()
     asked.out.mkdir(parents=True, exist_ok=True)
     seeds = [int(word) for word in asked.seeds.split(",")]
