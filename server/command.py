@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from motet.config import Study, load_study, naming
-from motet.errors import DeploymentError
+from motet.errors import DeploymentError, StudyFileError
 from motet.flower.bundle import bundle
 from motet.plan import parse_params
 from motet.server.events import Observer
@@ -33,6 +33,12 @@ def submit(home: ServerHome, study: Path, *, out: Path, wait: float) -> Order:
     with naming(study):
         read = load_study(study)
         parse_params(read)
+        if read.evaluation.metrics == "uncontrolled":
+            raise StudyFileError(
+                "'uncontrolled' judges a simulation: where sites are apart, sums alone are there.",
+                do="Ask for 'summed', or for 'none'.",
+                key="evaluation.metrics",
+            )
     if (going := _going(home)) is not None and _same(going, read, out):
         return going  # stopped following it, and now follows again
     _ready(home)

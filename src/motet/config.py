@@ -53,6 +53,14 @@ class Evaluation(_Section):
     permutations: int = Field(default=100, ge=20)
     truth: Path | None = None
 
+    @model_validator(mode="after")
+    def _of_sums(self) -> Evaluation:
+        if self.by_batch and self.metrics == "uncontrolled":
+            raise ValueError(
+                "by_batch is of sums, and metrics: uncontrolled has none: take one out"
+            )
+        return self
+
 
 class Federation(_Section):
     """How long to wait, and for how many.

@@ -72,9 +72,10 @@ def full_judgement(
 
     size = sum(len(table) for table in tables.values()) * len(plan.schema.features)
     if size > LARGEST:
+        instead = "not judged" if study.evaluation.metrics == "uncontrolled" else "judged from sums"
         raise MotetError(
             f"{size:,} values are too many for probes and controls in one place: the study is "
-            "judged from sums alone.",
+            f"{instead}.",
             do="Ask for 'evaluation: {metrics: summed}'.",
         )
     fit = masks(tables, plan)

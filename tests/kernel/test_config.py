@@ -62,6 +62,11 @@ CASES = {
     "out of range": (GOOD.replace("0.2", "1.5"), "evaluation.held_out", "1.5"),
     "quorum of one": (GOOD.replace("quorum: 3", "quorum: 1"), "federation.quorum", "1"),
     "section is a word": (GOOD.replace("{quorum: 3, timeout: 600}", "fast"), "federation", "fast"),
+    "rows of no sums": (
+        GOOD.replace("held_out: 0.2", "metrics: uncontrolled, by_batch: true"),
+        "evaluation",
+        "by_batch is of sums",
+    ),
     "empty name": (GOOD.replace("study: ixi", "study: ''"), "study", "''"),
     "no epsilon": (GOOD + "privacy: {dp: {delta: 1.0e-5}}\n", "privacy.dp.epsilon", "missing"),
     "epsilon of 0": (GOOD + "privacy: {dp: {epsilon: 0}}\n", "privacy.dp.epsilon", "greater than"),

@@ -15,11 +15,13 @@ from conformance.federation import Alter, Federation
 from conformance.hostile import arrays, on, with_entry
 from motet.client.planned import Planned
 from motet.config import Evaluation
-from motet.errors import ReleaseRefusedError, SchemaError
+from motet.errors import ReleaseRefusedError, SchemaError, StudyFileError
 from motet.evaluation import steps
 from motet.flower.records import decode
 from motet.server import Outcome
+from motet.server.command import submit
 from motet.server.events import Kind
+from motet.server.home import ServerHome
 
 ASKED = {"metrics": "summed", "held_out": 0.3}
 STUDY = replace(case(n=(20, 22, 18, 21), p=5), evaluation=ASKED)
@@ -302,3 +304,12 @@ def test_metrics_none_sends_nothing_more() -> None:
     assert outcome.judgement is None
     assert {phase for _, phase in federation.asked("train.phase")} == {"moments"}
     assert Evaluation().metrics == "full"
+
+
+def test_a_deployed_study_refuses_what_a_simulation_alone_can_say(tmp_path: Path) -> None:
+    """Catches a study that runs for days and is not judged."""
+    file = tmp_path / "study.yaml"
+    file.write_text("study: a\nmethod: combat\nevaluation: {metrics: uncontrolled}\n")
+    with pytest.raises(StudyFileError, match="judges a simulation") as error:
+        submit(ServerHome(tmp_path), file, out=tmp_path / "out", wait=1.0)
+    assert error.value.where["file"] == str(file)
