@@ -48,7 +48,8 @@ class MispelParams(TrainedParams, RegisteredParams):
     coupling : float
         Weight of the coupling in step 1, lambda 2. Published: 1.
     rising : float
-        Share of step 1 in which the coupling grows to that, from a thousandth of it. Published: 0.
+        Share of step 1 in which the coupling grows to its weight, from a thousandth of it.
+        Published: 0.
     slices : tuple of int, optional
         First and last axial slice of the template that units are trained on. Default: all.
     stride : int
