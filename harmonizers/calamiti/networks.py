@@ -21,6 +21,8 @@ SHADING = 0.3
 """Logarithm of the gain that a 1 in the style code's shading stands for."""
 AROUND_DETAIL = 7
 """Edge of the surroundings of fine detail, pixels."""
+QUIET, LOUDEST = -8.0, 8.0
+"""Log variance of theta's noise at first, where the style encoder pools, and its largest change."""
 CERTAIN = -12.0
 """Log variance of the noise of shading in the training."""
 LEAST_SHARE = 0.05
@@ -252,7 +254,7 @@ class Calamiti(nn.Module):
             noise = self.style_head["log_var"]
             assert isinstance(noise, StyleHead)
             assert noise.last.bias is not None
-            nn.init.constant_(noise.last.bias, -8.0)
+            nn.init.constant_(noise.last.bias, QUIET)
             if sizes.shading:
                 self.style_head["shading"] = ShadingHead(widths[-1], sizes.style_between)
         self.decoder = Decoder(sizes)
@@ -294,6 +296,9 @@ class Calamiti(nn.Module):
         seen = self.style(x)
         whole = seen.whole if self.sizes.pooled else seen
         mean, log_var = self.style_head["mean"](whole), self.style_head["log_var"](whole)
+        if self.sizes.pooled:
+            # What is hardly weighed can go anywhere in one step, and noise is its exponential.
+            log_var = QUIET + LOUDEST * torch.tanh((log_var - QUIET) / LOUDEST)
         if not self.sizes.shading:
             return mean, log_var
         shading = self.style_head["shading"](seen)

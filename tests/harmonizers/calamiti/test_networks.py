@@ -252,6 +252,22 @@ def test_a_random_shading_is_the_same_for_a_slice_and_its_other() -> None:
     assert torch.allclose((shaded.x / plain.x)[both], (shaded.other / plain.other)[both])
 
 
+def test_noise_of_theta_cannot_run_away_in_the_small_preset() -> None:
+    """Catches steps of single slices after which noise is of size 1e10, and so is all else."""
+    torch.manual_seed(3)
+    net = Calamiti(of_preset("small", pixels=32).sizes)
+    x = torch.rand(2, 1, 32, 32)
+    style = of_preset("small").sizes.style
+    quiet = net.contrast(x)[1][:, :style]
+    torch.testing.assert_close(quiet, torch.full_like(quiet, -8.0), atol=0.5, rtol=0)
+    noise = net.style_head["log_var"].last
+    with torch.no_grad():
+        noise.weight.mul_(1e3)
+    loud = net.contrast(x)[1][:, :style]
+    assert loud.std() > 1
+    assert loud.max() <= 0
+
+
 @pytest.mark.parametrize(("preset", "periods"), [("paper", [2, 2]), ("small", [4, 1])])
 def test_how_often_critic_and_all_else_are_updated(preset: str, periods: list[int]) -> None:
     """Catches a published preset whose critic does not take turns with all else."""
