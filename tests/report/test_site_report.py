@@ -97,3 +97,14 @@ def test_releases_of_a_restarted_run(tmp_path: Path) -> None:
     assert [row[-1] for row in found.rows] == ["2", "2"]
     assert found.total == "640\u202fB"
     assert read_ledger(tmp_path / "none", study="made-up").rows == ()
+
+
+def test_a_unit_that_was_sealed(tmp_path: Path) -> None:
+    """Catches a site's page that calls what one hospital alone can open sent on as it is."""
+    book = Ledger(tmp_path / "ledger.sqlite", site="ash")
+    array = {"name": "unit.b", "dtype": "uint8", "shape": [24], "bytes": 24, "sha256": "ab" * 32}
+    entry = {"study": "made-up", "phase": "units_of_birch", "class": "published"}
+    book.append({"kind": "release", **entry, "circle": "cd" * 16, "arrays": [array]})
+    found = read_ledger(book.path, study="made-up")
+    assert [row[1] for row in found.rows] == ["sealed"]
+    assert [name for name, _ in found.classes] == ["sealed"]
