@@ -41,7 +41,27 @@ def scan_at_hand(file: Path) -> Scan:
     return Scan(found=found, mask=find_mask(file.parent, found))
 
 
-def read_at_hand(file: Path) -> Image:
-    """Read a reference image and its mask."""
+def read_at_hand(file: Path, contrast: str) -> Image:
+    """Read a reference image and its mask.
+
+    Raises
+    ------
+    ModelError
+        When it is of another contrast, or has no mask: with what is around the brain it would look
+        like another scanner's.
+    """
     scan = scan_at_hand(file)
+    if scan.found.name.suffix != contrast:
+        raise ModelError(
+            f"The reference image is a {scan.found.name.suffix}, and a {contrast} is asked for.",
+            do="Name the images in the order of the model's contrasts.",
+            file=file,
+        )
+    if scan.mask is None:
+        stem = file.name.split(f"_{contrast}")[0]
+        raise ModelError(
+            "The reference image has no brain mask beside it.",
+            do=f"Write it to {stem}_desc-brain_mask.nii.gz in the same folder.",
+            file=file,
+        )
     return read_image(scan, site="", person=scan.found.person)

@@ -28,7 +28,7 @@ def style_of(to: str, params: CalamitiParams, networks: Calamiti) -> Style:
     Parameters
     ----------
     to : str
-        A file for each contrast, with commas: ``ref_T1w.nii.gz,ref_T2w.nii.gz``. Brain masks lie
+        A file for each contrast, with commas: ``sub-ref_T1w.nii.gz,sub-ref_T2w.nii.gz``. Masks lie
         beside them.
     params : CalamitiParams
     networks : Calamiti
@@ -36,7 +36,7 @@ def style_of(to: str, params: CalamitiParams, networks: Calamiti) -> Style:
     Raises
     ------
     ModelError
-        When there are too few, or one has no BIDS name.
+        When there are too few, or one has no BIDS name, no mask, or another contrast.
     DataError
         When one cannot be read, or its brain does not fit.
     """
@@ -49,7 +49,7 @@ def style_of(to: str, params: CalamitiParams, networks: Calamiti) -> Style:
         )
     theta, white = [], []
     for file, contrast in zip(files, params.contrasts, strict=True):
-        image = read_at_hand(file)
+        image = read_at_hand(file, contrast)
         white.append(level(image, contrast) * WHITE)
         x = _middle(image, contrast, params, Place(file=file))
         theta.append(codes(networks, x[:, None], threads=params.train.threads)[0])

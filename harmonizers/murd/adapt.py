@@ -41,7 +41,7 @@ class Adapt:
         if to is None or known(to, self.schema):
             return
         own = of_batches(self.schema, site.name, site.batches)
-        check_own(parsed(to)[0], own, self.schema)
+        check_own(parsed(to).batch, own, self.schema)
         self._train(site, own, shared)
         images = np.bincount(batch_numbers(site.data, own), minlength=len(own.batches))
         level = cached(site, self.params).level[:, 0]

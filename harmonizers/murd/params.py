@@ -43,10 +43,11 @@ class MurdParams(TrainedParams, ImageParams):
     ----------
     to : str, optional
         Whose appearance everybody gets: a batch (``site``, ``site/batch``, or a batch name that is
-        unique), or a scan of one, ``batch=ref_T1w.nii.gz``, its brain mask beside it. Default: the
-        mean style of all batches.
+        unique), or a scan of one, ``batch=sub-ref_T1w.nii.gz``, its brain mask beside it. Default:
+        the mean style of all batches.
     appearance : int
-        Which of a batch's appearances: 0 is the one in the middle, others are drawn.
+        Which of a batch's appearances: 0 is the one in the middle, others are drawn. With the
+        finished model: ``motet apply --to ash=2``.
     pixels : int
         Of a slice along an edge, a multiple of 16: the brain has to fit. Default: the preset's.
     planes : list of {"axial", "coronal", "sagittal"}

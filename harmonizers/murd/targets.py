@@ -14,11 +14,11 @@ from scipy.special import ndtr, ndtri
 from motet.bids.checks import Place
 from motet.errors import ModelError, StudyFileError, listed
 from motet.harmonizer import SiteModel
-from motet.harmonizers._images.at_hand import are_images, read_at_hand, scan_at_hand
+from motet.harmonizers._images.at_hand import are_images, read_at_hand
 from motet.harmonizers._linear.options import named_batch
 from motet.harmonizers.murd.params import MurdParams
 from motet.harmonizers.murd.sizes import BATCHED
-from motet.harmonizers.murd.slices import check_mask, level
+from motet.harmonizers.murd.slices import level
 from motet.harmonizers.murd.training import NAME, train_phase
 from motet.harmonizers.murd.volumes import triplets
 from motet.images.cache import check_fits
@@ -64,23 +64,42 @@ def appearance(k: int, size: int) -> Float:
     return np.asarray(ndtri(low + (high - low) * drawn))
 
 
-def parsed(to: str) -> tuple[str, Path | None]:
-    """A target as (batch, file): ``ash``, or ``ash=sub-ref_T1w.nii.gz``.
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """A target as it is named: a batch, one of its appearances, or a scan of it.
+
+    Attributes
+    ----------
+    batch : str
+    image : Path, optional
+    appearance : int, optional
+        Default: the study's.
+    """
+
+    batch: str
+    image: Path | None = None
+    appearance: int | None = None
+
+
+def parsed(to: str) -> Named:
+    """What ``ash``, ``ash=2`` or ``ash=sub-ref_T1w.nii.gz`` names.
 
     Raises
     ------
     ModelError
         When a file is named and no batch: the style encoder has a head for each.
     """
-    batch, found, file = to.partition("=")
-    if found and are_images(file):
-        return batch.strip(), Path(file.strip())
+    batch, found, which = (word.strip() for word in to.partition("="))
+    if found and are_images(which):
+        return Named(batch=batch, image=Path(which))
+    if found and which.isdecimal():
+        return Named(batch=batch, appearance=int(which))
     if are_images(to):
         raise ModelError(
             "Say whose scan the reference image is: the style encoder has a head for every batch.",
             do=f"Write BATCH={to}.",
         )
-    return to, None
+    return Named(batch=to)
 
 
 def check_in_a_study(params: MurdParams, schema: Schema) -> None:
@@ -140,7 +159,8 @@ def target_of(
     ModelError, DataError
         When there was nobody of it in the fit, or a reference image cannot be read.
     """
-    name, file = (None, None) if params.to is None else parsed(params.to)
+    named = None if params.to is None else parsed(params.to)
+    name = None if named is None else named.batch
     levels = shared["level"]
     if name in _own(model, schema):
         own = of_batches(schema, model.site, model.batches)
@@ -148,15 +168,16 @@ def target_of(
         levels, schema = model.arrays[f"{OWN}.level"], own
     chosen = named_batch(name, schema, key="params.to")
     numbers = [k for k, batch in enumerate(schema.batches) if chosen in (None, batch)]
-    if file is not None:
-        return _of_image(file, params, networks, numbers[0])
+    if named is not None and named.image is not None:
+        return _of_image(named.image, params, networks, numbers[0])
     there = [k for k in numbers if levels[k] > 0]
     if not there:
         raise ModelError(
             f"Nobody of '{chosen}' was in the fit, so how it looks is not known.",
             do="Choose another target.",
         )
-    z = appearance(params.appearance, params.sizes.noise)
+    told = None if named is None else named.appearance
+    z = appearance(params.appearance if told is None else told, params.sizes.noise)
     styles = [_style(networks, z, k) for k in there]
     return Target(style=np.mean(styles, axis=0), level=float(np.mean([levels[k] for k in there])))
 
@@ -186,9 +207,7 @@ def _of_image(file: Path, params: MurdParams, networks: Murd, batch: int) -> Tar
     from motet.harmonizers.murd.losses import seen
     from motet.training.device import steady
 
-    place, scan = Place(file=file), scan_at_hand(file)
-    check_mask(scan, place, scan.found.person)
-    image = read_at_hand(file)
+    place, image = Place(file=file), read_at_hand(file, params.contrast)
     plane = params.planes[0]
     check_fits(image, planes=(plane,), size=params.pixels, place=place, person="")
     bright = level(image)
@@ -210,7 +229,7 @@ def known(to: str, schema: Schema) -> bool:
     StudyFileError
         When it can mean several of the study's batches.
     """
-    name, _ = parsed(to)
+    name = parsed(to).batch
     if not any(name in (str(batch), batch.name, batch.site) for batch in schema.batches):
         return False
     named_batch(name, schema, key="params.to")

@@ -166,6 +166,12 @@ def test_another_target_for_a_finished_model(folder: Path, tmp_path: Path) -> No
         made("b7")
     with pytest.raises(ModelError, match=r"sub-b209_T1w.*no such reference image"):
         made(files.replace("b200", "b209"))
+    with pytest.raises(ModelError, match=r"sub-b200_T2w.*is a T2w, and a T1w is asked for"):
+        made(",".join(reversed(files.split(","))))
+    for mask in at.glob("*_mask.nii.gz"):
+        mask.unlink()
+    with pytest.raises(ModelError, match=r"no brain mask beside it.*sub-b200_desc-brain_mask"):
+        made(files)
 
 
 def test_a_site_alone_is_not_asked_for_others_styles(folder: Path) -> None:

@@ -121,7 +121,8 @@ def test_any_target_for_a_finished_model(folder: Path, tmp_path: Path) -> None:
     mask = nib.load(next(folder.rglob("sub-b000_desc-brain_mask.nii.gz"))).get_fdata() > 0
     own, b0, b2 = made(""), made("b0"), made("b1/b2")
     by_head = [made(f"{batch}={image}") for batch in ("b0", "b1/b2")]
-    found = [own, b0, b2, *by_head]
+    found = [own, b0, b2, *by_head, made("b0=1"), made("b0=2")]
+    assert np.array_equal(made("b0=0"), b0)
     for k, one in enumerate(found):
         assert not any(np.array_equal(one, other) for other in found[:k])
     assert np.array_equal(made("mean"), own)
