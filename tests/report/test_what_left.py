@@ -11,12 +11,14 @@ from motet.report.read import StudyFiles, read_study
 from motet.report.summary import summary
 from report.made_up import SITES, SUMS_ALONE, write_study
 
+A = {"name": "a", "meaning": "the anatomy of this person"}
+
 
 def study_with(folder: Path, leaves: str, **step: Any) -> StudyFiles:
     """A finished study of networks (as its params say) in which one step sent something."""
-    sent = {"phase": "embedding[1]/step", "class": leaves, "array": "a", "dtype": "uint64"}
+    sent = {"phase": "embedding[1]/step", "class": leaves, "array": "T1/a", "dtype": "uint64"}
     agreed = {"phase": "schema", "class": "schema", "array": "description", "dtype": ""}
-    repeat = {"name": "embedding", "steps": [{"name": "step", "arrays": [], **step}]}
+    repeat = {"name": "embedding", "steps": [{"name": "step", "arrays": [A], **step}]}
     write_study(
         folder,
         metrics=SUMS_ALONE,
@@ -37,9 +39,10 @@ def test_a_travelers_anatomy_left(tmp_path: Path) -> None:
     networks' changes left, where consenting travelers' anatomy did."""
     study = study_with(tmp_path, "personal", key="traveler", read_by="holders")
     first, *_ = summary(study, "MISPEL")
-    assert "agreements and of single travelers, who consented, what their own scans show" in first
+    assert "what left are agreements and what consenting travelers' own scans show" in first
     assert "changes of networks" not in first
     assert "sums" not in first
+    assert [a.meaning for a in leaving(study).arrays] == ["", "the anatomy of this person"]
     text = methods_text(study, None).paragraph
     assert "Individual data stayed at the hospitals, which" not in text
     assert "but for anatomy or quantiles of the scans of travelers with a recorded consent" in text

@@ -172,7 +172,9 @@ def _arrays(received: list[Mapping[str, Any]], plan: Mapping[str, Any]) -> tuple
             phase=phase,
             leaves=leaves,
             array=array,
-            meaning=meanings.get(f"{phase.split('/')[-1]}/{array}", ""),
+            meaning=meanings.get(f"{phase.split('/')[-1]}/{array}")
+            # An array of one traveler is called <key>/<array>.
+            or meanings.get(f"{phase.split('/')[-1]}/{array.partition('/')[2]}", ""),
             shape="text" if leaves == "schema" else shape(dims),
             dtype=dtype,
             bytes=_range(list(by_site.values())),

@@ -34,10 +34,7 @@ KINDS = (
     ({"sealed"}, "estimates sealed for one hospital each"),
     ({"schema"}, "agreements"),
     ({"update"}, "changes of networks"),
-    (
-        {"personal"},
-        "of single travelers, who consented, what their own scans show (anatomy or quantiles)",
-    ),
+    ({"personal"}, "what consenting travelers' own scans show (anatomy or quantiles)"),
 )
 """What left, in words, by the classes of the releases."""
 UNRECORDED = "sums, estimates and agreements"
