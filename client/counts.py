@@ -107,6 +107,8 @@ def groups(
     by_feature, earlier
         As in :func:`counts`.
     """
+    if not masks:
+        return []
     names = list(masks)
     inside = np.stack([masks[name] for name in names])
     found = []

@@ -29,8 +29,9 @@ class SitePolicy(BaseModel):
         People of the site, in effect, behind a spline of a covariate wherever its sums could
         single them out (:mod:`motet.client.spline_support`); 0 of them is allowed.
     leverage : float
-        Largest leverage of a person in the site's design of batches and covariates: 1 where a
-        person alone makes a sum, and the sum is that person's value.
+        Largest leverage of a person in the site's design of batches and covariates, added up over
+        the person's rows (of several it can be more than 1): 1 where a person alone makes a sum,
+        and the sum is that person's value.
     changed_by : int
         People who must have joined, left or changed between two releases: the difference of two
         sums is the sum of those. The same people may be summed as often as they like.
@@ -110,8 +111,8 @@ class SitePolicy(BaseModel):
         # Rounding: the two of a pair have a leverage of exactly one half.
         if behind.leverage >= self.leverage * (1 - 1e-9) and self.leverage < 1:
             yield (
-                f"a person{whose} has a leverage of {behind.leverage:.2f} in the design, "
-                f"{self.leverage:g} or more"
+                f"a person's rows{whose} add up to a leverage of {behind.leverage:.2f} in the "
+                f"design, {self.leverage:g} or more"
             )
         if behind.observed is not None and behind.observed < self.smallest_n:
             yield f"{behind.observed}{whose} with a feature's value, fewer than {self.smallest_n}"

@@ -57,6 +57,8 @@ def named_batch(name: str | None, schema: Schema, *, key: str) -> Batch | None:
             do=f"Write one of them, e.g. {named[0]}.",
             key=key,
         )
+    if name == "mean" and key == "params.to":
+        close = "Leave 'to' out: that is the mean of all."
     raise StudyFileError(
         f"The batch '{name}' is not among the batches that take part.",
         do=f"{close} They are: {listed(known, at_most=24)}.".lstrip(),

@@ -177,9 +177,9 @@ class Styles:
             known = [str(batch) for batch in self.targets]
             raise ModelError(
                 f"'{named}' did not publish its style code.",
-                do=f"Choose one that did ({listed(known)}), or leave 'to' out for the mean of all."
-                if known
-                else "Leave 'to' out for the mean of all; or train with params.targets.",
+                do="Add it to params.targets and train again; or "
+                + (f"choose one that did ({listed(known)}), or " if known else "")
+                + "leave 'to' out for the mean of all.",
             )
         k = self.targets.index(named)
         return Style(theta=shared[f"theta.{k}"], white=shared[f"white.{k}"])

@@ -67,7 +67,7 @@ class MispelHarmonizer:
                 steps=(
                     consensus.values(),
                     consensus.signs(),
-                    Local(name="harmonize", at_site=training.harmonize),
+                    Local(name="decode", at_site=training.harmonize),
                 ),
             ),
         )
@@ -174,7 +174,7 @@ def _at_hub(training: Training, scanners: Scanners) -> Sequence[Step]:
         Repeat(
             name="harmonization",
             at_most=training.turns("harmonization"),
-            steps=(Local(name="harmonize", who=who, at_site=training.harmonize),),
+            steps=(Local(name="decode", who=who, at_site=training.harmonize),),
         ),
         *(Hand(params, training.schema, site).step() for site in sites),
     )

@@ -107,6 +107,11 @@ class MispelParams(TrainedParams, RegisteredParams):
         return self.travelers if self.mode == "sites" else ()
 
     @property
+    def everywhere(self) -> bool:
+        """A consensus is one of all scanners."""
+        return True
+
+    @property
     def sizes(self) -> Sizes:
         """Of a unit."""
         return SIZES[self.train.preset]
@@ -149,8 +154,15 @@ class MispelParams(TrainedParams, RegisteredParams):
 
     @model_validator(mode="after")
     def _fits(self) -> MispelParams:
-        if self.slices is not None and not 0 <= self.slices[0] <= self.slices[1]:
-            raise ValueError("slices are the first and the last, from 0: [40, 120]")
+        if self.slices is not None:
+            first, last = self.slices
+            if first < 0:
+                raise ValueError(f"slices are counted from 0, and the first is {first}")
+            if first > last:
+                raise ValueError(
+                    f"slices are the first and the last: the first, {first}, comes after the "
+                    f"last, {last}. Did you mean [{last}, {first}]?"
+                )
         if self.train.precision == "bfloat16":
             raise ValueError("units are trained in float32 or float64: train.precision")
         if self.mode == "sites" and self.hub:

@@ -19,6 +19,9 @@ ALONE = (
     "is nothing to learn from."
 )
 
+ALIKE = 0.75
+"""How much of a name has to be another's for it to be taken for a slip."""
+
 
 @dataclass(frozen=True)
 class Scanners:
@@ -114,7 +117,7 @@ class Scanners:
             "there is no unit for it.",
             do=f"Call the sessions there '{names[-1]}' in the column '{self.params.batch}' of "
             "sub-*_sessions.tsv. It has scans of: "
-            f"{listed(sorted(own)) or 'none'}.",
+            f"{listed(sorted(own)) or 'none'}. {nearest(names[-1], own, cutoff=ALIKE)}".rstrip(),
         )
 
     def unit_of(self, name: str, site: str) -> str:
@@ -164,9 +167,9 @@ class Scanners:
         for key in named:
             if missing := sorted(set(sites) - set(holders.get(key, ()))):
                 raise DesignError(
-                    f"The traveler '{key}' is missing at {listed(missing)}: not in travelers.tsv "
-                    "there, or without a recorded consent. Every traveler has to be scanned on "
-                    "every scanner.",
+                    f"The traveler '{key}' is missing at {listed(missing)}: travelers.tsv in that "
+                    "folder does not list the key, or has no consent beside it; which of both the "
+                    "site alone knows. Every traveler has to be scanned on every scanner.",
                     do="Add the person with the date of the consent (column 'consent' of "
                     "travelers.tsv), take the key out of params.travelers, or leave the site out.",
                 )

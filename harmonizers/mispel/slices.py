@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.bids.checks import Place
-from motet.errors import DataError, StudyFileError, listed
+from motet.bids.sessions import file_of
+from motet.errors import DataError, StudyFileError, listed, nearest
 from motet.harmonizers.mispel.params import MispelParams
-from motet.harmonizers.mispel.scanners import ALONE
+from motet.harmonizers.mispel.scanners import ALIKE, ALONE
 from motet.images.cache import slices_home
 from motet.images.images import Image, Images
 from motet.schema import Schema
@@ -196,16 +197,38 @@ def complete(site: Site, found: Sequence[Visits], scanners: Sequence[str]) -> No
     """
     if not found:
         raise DataError(f"Nobody here was scanned on several scanners. {ALONE}", site=site.name)
+    _refuse_slip(site, found, scanners)
     for visits in found:
         if missing := [name for name in scanners if name not in visits.rows]:
-            raise DataError(
+            raise _sessions(site, visits).error(
                 f"The traveler '{visits.person}' has no image of scanner {listed(missing)}: every "
                 "traveler has to be scanned on every scanner.",
                 do="Add the image, or name the others in params.travelers. At a reference site "
                 "that has people of two scanners each: params: {mode: pairs}.",
-                site=site.name,
                 person=visits.person,
             )
+
+
+def _refuse_slip(site: Site, found: Sequence[Visits], scanners: Sequence[str]) -> None:
+    """Refuse a name that is no scanner of other sites, and very like one that the person lacks."""
+    others = [batch for batch in site.schema.batches if batch.site != site.name]
+    known = {word for b in others for word in (b.site, b.name, f"{b.site}-{b.name}")}
+    for visits in found:
+        lacks = [name for name in scanners if name in known and name not in visits.rows]
+        for name in sorted(set(visits.rows) - known):
+            if like := nearest(name, lacks, cutoff=ALIKE):
+                raise _sessions(site, visits).error(
+                    f"A scan of '{visits.person}' is of scanner '{name}', which no other site has.",
+                    do=f"{like} Then correct the name in this file.",
+                    person=visits.person,
+                )
+
+
+def _sessions(site: Site, visits: Visits) -> Place:
+    """Where the scanner of each of a traveler's sessions is written."""
+    images: Images = site.data
+    person = str(images.people[next(iter(visits.rows.values()))])
+    return Place(site=site.name, file=images.root / file_of(person))
 
 
 def together(

@@ -19,6 +19,8 @@ from motet.harmonizers.mispel.units import keep, load, networks, precision
 from motet.releases import Arrays
 from motet.schema import Schema
 from motet.site import Site
+from motet.store import OWNER
+from motet.training.log import LOG, write_log
 from motet.training.moment import Moment, falling
 
 if TYPE_CHECKING:
@@ -156,8 +158,32 @@ class Training:
 
     def turn(self, site: Site, stage: Stage) -> None:
         """Train for `refresh` epochs, or those that are left, and keep what came of it."""
-        done = turns_done(site.keep, stage)
-        self.train(site, self.bench(site), stage, self.params.refresh, turn=done)
+        done, bench = turns_done(site.keep, stage), self.bench(site)
+        self.train(site, bench, stage, self.params.refresh, turn=done)
+        if site.folder is not None:
+            per_epoch = self.per_epoch(len(bench.stack))
+            write_log(site.folder / LOG, self.lines(site.keep, per_epoch), readable_by=OWNER)
+
+    def per_epoch(self, slices: int) -> int:
+        """Steps of an epoch."""
+        return math.ceil(slices / self.of_step(slices))
+
+    def of_step(self, slices: int) -> int:
+        """Slices of a step."""
+        return min(self.params.train.batch or slices, slices)
+
+    def lines(self, kept: Mapping[str, Any], per_epoch: int) -> list[dict[str, Any]]:
+        """The site's own log of both steps: a line a turn, means over its slices. It stays here."""
+        found: list[dict[str, Any]] = []
+        for stage in COMMON:
+            names, steps = sorted(self.weights(stage)), per_epoch * self.epochs(stage)
+            for turn, means in enumerate(kept.get(f"losses.{stage}", ())):
+                step = min(steps, per_epoch * self.params.refresh * (turn + 1))
+                own = {f"{stage}.{n}": float(m) for n, m in zip(names, means, strict=True)}
+                found.append(
+                    {"phase": stage, "exchange": turn, "step": step, "steps": steps, **own}
+                )
+        return found
 
     def train(self, site: Site, bench: Bench, stage: Stage, epochs: int, *, turn: int) -> None:
         """The same of any units, beside what sites made together in a turn.
@@ -177,8 +203,7 @@ class Training:
         with steady(how.threads):
             samples = self.samples(bench, site.keep, stage, seed=site.seed, turn=turn)
             keys = samples.keys(site.seed)
-            size = min(how.batch or len(samples), len(samples))
-            per_epoch = math.ceil(len(samples) / size)
+            size, per_epoch = self.of_step(len(samples)), self.per_epoch(len(samples))
             each = rates(samples.batch, per_epoch=per_epoch, size=size, batches=1, strata="")
             order = Order(keys=keys, rates=each)
             feed = Feed(samples, keys, dtype=nets.dtype, device=nets.device)

@@ -187,7 +187,7 @@ def _own(model: SiteModel, schema: Schema) -> set[str]:
     if f"{OWN}.level" not in model.arrays:
         return set()
     own = of_batches(schema, model.site, model.batches).batches
-    return {word for b in own for word in (str(b), b.name)}
+    return {word for b in own for word in (str(b), b.name, b.site)}
 
 
 def _style(networks: Murd, z: Float, batch: int) -> Float:

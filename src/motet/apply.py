@@ -149,7 +149,11 @@ def apply_model(
         # A folder that is called like another site of the study is that site's, not this one's.
         other = named in shared.schema.sites
         site = named if other or not site_folder else model.resolve().name
-    own = _own_model(model, site_folder, site, shared)
+    found = own = _own_model(model, site_folder, site, shared)
+    if to and found is not None and site not in shared.schema.sites and not found.arrays:
+        # An unseen site was brought to the study's target without learning anything of its own:
+        # another target may need what a site that was never met learns of it.
+        own = None
     warnings: list[str] = []
 
     def note(sentence: str) -> None:
@@ -165,7 +169,7 @@ def apply_model(
         workers=workers,
         only=_alone(data, site, participants, shared, own),
     )
-    if own is None:
+    if found is None:
         sites = listed(shared.schema.sites)
         note(
             f"'{site}' took part in the study, but its own model is not in {model}: name the "

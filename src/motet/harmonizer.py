@@ -69,6 +69,11 @@ class Params(BaseModel):
         return ()
 
     @property
+    def everywhere(self) -> bool:
+        """Whether every site of the fit has to have scanned all of `keyed`."""
+        return False
+
+    @property
     def needed(self) -> tuple[str, ...]:
         """Keys of travelers without whom there is no fit: they are never held out."""
         return ()

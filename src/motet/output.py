@@ -187,7 +187,8 @@ class OutputFolder:
         for site in sites:
             for part in ("model", "harmonized"):
                 shutil.rmtree(self.site(site) / part, ignore_errors=True)
-            (self.site(site) / "report.html").unlink(missing_ok=True)
+            for name in ("report.html", LOG):
+                (self.site(site) / name).unlink(missing_ok=True)
 
     def harmonized_values(self, tables: Mapping[str, Table]) -> dict[str, NDArray[np.float64]]:
         """Read back what was written: site -> (n, p)."""

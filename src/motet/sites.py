@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from motet.agreement import agree
 from motet.bids.table import Table
+from motet.bids.travelers import FILE
 from motet.client.opening import open_site
 from motet.config import Study
-from motet.errors import StudyFileError, listed, nearest
+from motet.errors import DataError, StudyFileError, listed, nearest
 from motet.evaluation.images.true_images import TrueImages
 from motet.plan import biology, parse_params
 from motet.schema import Schema
@@ -43,7 +44,7 @@ def open_sites(
             key="federation.quorum",
         )
     _check_folders(study)
-    return {
+    tables = {
         site: open_site(
             folder,
             site=site,
@@ -53,6 +54,34 @@ def open_sites(
         )
         for site, folder in sorted(study.sites.items())
     }
+    if params.everywhere:
+        for site in fitting:
+            _check_keyed(tables[site], params.keyed)
+    return tables
+
+
+def _check_keyed(table: Table, keyed: Sequence[str]) -> None:
+    """Refuse a site that lacks a traveler whom all have to have; here it can say why."""
+    file = (table.source or Path()) / FILE
+    for key in keyed:
+        person, why, do = table.travelers.get(key, ""), "", "add a row, with the date of consent"
+        if not file.is_file():
+            why = "and the file is missing"
+            do = "write it, with columns traveler_id, participant_id and consent"
+        elif not person:
+            why = "whom the file does not list"
+        elif key not in table.consented:
+            why = "of whom the file has no consent"
+            do = "with the person's consent, write its date into the column 'consent'"
+        if why:
+            raise DataError(
+                f"The study learns from the traveler '{key}' at every site, {why}.",
+                do=f"{do[0].upper()}{do[1:]}; or take the key out of params.travelers, or leave "
+                "the site out.",
+                site=table.site,
+                file=file,
+                person=person,
+            )
 
 
 def _fitting(study: Study) -> list[str]:

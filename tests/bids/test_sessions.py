@@ -45,7 +45,8 @@ def test_without_the_column_it_is_the_persons(tmp_path: Path) -> None:
     [
         ("session_id\tscanner\nses-a\tprisma\nses-b\tn/a\n", "session b is not known"),
         ("session_id\tscanner\nses-a\tprisma\nses-a\ttrio\n", "session a is listed twice"),
-        ("", "batch of sub-T1 is not known"),
+        ("", r"of sub-T1 is not known.*sub-T1_sessions.tsv \(session_id, scanner\), which is not"),
+        ("session_id\tscaner\nses-a\tprisma\n", "which has no column 'scanner'"),
         ("session_id\tscanner\nses-a\tprisma\n", "batch of session b is not listed"),
     ],
 )

@@ -194,8 +194,10 @@ def sites(images: Images, site_of: Mapping[str, str]) -> dict[str, Table]:
     return found
 
 
-def run(study: Study, tables: Mapping[str, Table]) -> tuple[Result, dict[str, np.ndarray]]:
-    """A study over these sites; the harmonized image of every person."""
+def run(
+    study: Study, tables: Mapping[str, Table], **how: Any
+) -> tuple[Result, dict[str, np.ndarray]]:
+    """A study over these sites, run as `how` says; the harmonized image of every person."""
     volumes: dict[str, np.ndarray] = {}
 
     class Keep:
@@ -211,5 +213,5 @@ def run(study: Study, tables: Mapping[str, Table]) -> tuple[Result, dict[str, np
     def sink(table: Table, about: Any) -> Iterator[Keep]:
         yield Keep(table)
 
-    result = run_sites(study, tables, sink_of=lambda site: sink)
+    result = run_sites(study, tables, sink_of=lambda site: sink, **how)
     return result, volumes

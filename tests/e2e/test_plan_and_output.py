@@ -78,6 +78,15 @@ def test_plan_says_what_a_default_policy_would_refuse(tmp_path: Path) -> None:
     assert "2 with sex = M, fewer than 5" in refusals[1]
 
 
+def test_plan_of_an_unseen_site_and_no_judgement(tmp_path: Path) -> None:
+    """Catches a plan that fails at a site of whom nobody is in any sum."""
+    asked = {"metrics": "none", "unseen": ["cedar"]}
+    printed = succeeded("plan", consortium(tmp_path, evaluation=asked))
+    assert "2 batches at 2 sites" in printed
+    refusals = printed[printed.index("would refuse") :].strip().splitlines()[1:]
+    assert [line.split(":")[0].strip() for line in refusals] == ["all sites"]
+
+
 @pytest.mark.parametrize("form", ["tsv", "npy"])
 def test_derivative_is_bids(form: str, tmp_path: Path) -> None:
     """Catches a derivative without origin, with undeclared files, or with other people."""

@@ -12,6 +12,7 @@ from motet.ledger import Ledger
 from motet.report import write_site_report
 from motet.report.site_ledger import read_ledger
 from motet.report.site_numbers import changes
+from motet.training.log import LOG, write_log
 from report.made_up import ABOUT, harmonized_of, site_table, write_site
 from report.test_study_report import Page
 
@@ -97,3 +98,37 @@ def test_releases_of_a_restarted_run(tmp_path: Path) -> None:
     assert [row[-1] for row in found.rows] == ["2", "2"]
     assert found.total == "640\u202fB"
     assert read_ledger(tmp_path / "none", study="made-up").rows == ()
+
+
+def test_a_unit_that_was_sealed(tmp_path: Path) -> None:
+    """Catches a site's page that calls what one hospital alone can open sent on as it is."""
+    book = Ledger(tmp_path / "ledger.sqlite", site="ash")
+    array = {"name": "unit.b", "dtype": "uint8", "shape": [24], "bytes": 24, "sha256": "ab" * 32}
+    entry = {"study": "made-up", "phase": "units_of_birch", "class": "published"}
+    book.append({"kind": "release", **entry, "circle": "cd" * 16, "arrays": [array]})
+    found = read_ledger(book.path, study="made-up")
+    assert [row[1] for row in found.rows] == ["sealed"]
+    assert [name for name, _ in found.classes] == ["sealed"]
+
+
+def test_losses_of_a_training_of_its_own(tmp_path: Path) -> None:
+    """Catches a site that trains alone and whose page does not say how that went."""
+    table = site_table("ash", n=6)
+    where = {"phase": "embedding", "steps": 4}
+    rows = [{**where, "exchange": k, "step": 2 * k + 2, "embedding.x": 1 - k / 2} for k in (0, 1)]
+    for log in (rows, []):
+        if log:
+            write_log(tmp_path / LOG, log)
+        else:
+            (tmp_path / LOG).unlink()
+        path = write_site_report(
+            tmp_path,
+            raw=table,
+            harmonized=harmonized_of(table),
+            fit=np.ones(6, dtype=bool),
+            about=ABOUT,
+            warnings=[],
+        )
+        text = path.read_text(encoding="utf-8")
+        assert ("<h2>Training</h2>" in text) == bool(log)
+        assert ("Losses of embedding" in text) == bool(log)

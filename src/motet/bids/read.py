@@ -32,7 +32,7 @@ from motet.bids.checks import Place, check_labels, check_name, check_people
 from motet.bids.covariates import CovariateRequest, Sort, level, resolve
 from motet.bids.features import PERSON, read_measures
 from motet.bids.memory import from_arrays
-from motet.bids.sessions import Visits, batch_of, read_visits
+from motet.bids.sessions import Visits, batch_of, file_of, read_visits
 from motet.bids.table import Table
 from motet.bids.telling import refuse_identifier, refuse_telling
 from motet.bids.travelers import Travelers, read_travelers
@@ -223,7 +223,9 @@ def _batches(text: TextTable, column: str, people: Sequence[str], visits: Visits
     if missing:
         raise place.error(
             f"The batch of {listed(missing)} is not known.",
-            do="Fill it in, or take these people out of both files.",
+            do="Fill it in, or take these people out of both files. Who was scanned on several "
+            f"scanners has them in {file_of(missing[0])} (session_id, {column})"
+            f"{_unsaid(place, missing[0], column)}.",
             column=column,
             person=missing[0],
         )
@@ -236,6 +238,12 @@ def _batches(text: TextTable, column: str, people: Sequence[str], visits: Visits
         place=place,
     )
     return names
+
+
+def _unsaid(place: Place, person: str, column: str) -> str:
+    """Why a person's file of sessions says nothing."""
+    there = place.file is not None and (place.file.parent / file_of(person)).is_file()
+    return f", which has no column '{column}'" if there else ", which is not there"
 
 
 def fingerprint(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +25,7 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
     """Print the steps and what would leave each site. Nothing is sent or written."""
     from motet.client.policy import SitePolicy
     from motet.config import load_study, naming
-    from motet.phases import ALL, Agree, walk
+    from motet.phases import Agree, walk
     from motet.plan import Release, build_plan
     from motet.secure.circle import FEWEST
     from motet.sites import agreed, open_sites
@@ -88,14 +89,8 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
     fit = {site: int(_in_fit(table, made).sum()) for site, table in tables.items()}
     check_trainings(made, sum(fit.values()))
     trainings(made, rows=sum(fit.values()))
-    total = sum(r.bytes * r.times for r in made.releases() if r.who == str(ALL))
-    console.print(f"\nAt most {size(total)} from every site.", markup=False)
-    if of_one := sum(r.bytes * r.times for r in made.releases() if r.key):
-        console.print(
-            f"Besides, at most {size(of_one)} from every site for each of the {len(made.holders)} "
-            "travelers, whom it scanned.",
-            markup=False,
-        )
+    for sentence in _most(made):
+        console.print(f"\n{sentence}", markup=False)
     for sentence in sentences(made.privacy) if made.privacy else ():
         console.print(f"\n{sentence}", markup=False)
     policy = SitePolicy()
@@ -125,6 +120,30 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
     )
 
 
+def _most(plan: Plan) -> Iterator[str]:
+    """How much leaves in all: from every site, from single ones, and for single travelers."""
+    from motet.phases import ALL
+
+    most: dict[str, int] = {}
+    of_one = 0
+    for release in plan.releases():
+        if release.key:
+            of_one += release.bytes * release.times
+        else:
+            most[release.who] = most.get(release.who, 0) + release.bytes * release.times
+    total = most.pop(str(ALL), 0)
+    if total or not (most or of_one):
+        yield f"At most {size(total)} from every site."
+    besides = "Besides, at" if total else "At"
+    for who, count in sorted(most.items()):
+        yield f"{besides} most {size(count)} from {who} alone."
+    if of_one:
+        yield (
+            f"{besides} most {size(of_one)} from every site for each of the {len(plan.holders)} "
+            "travelers, whom it scanned."
+        )
+
+
 def _kind(phase: Phase, times: int) -> str:
     """A phase's kind, and how often it runs at most."""
     from motet.training.phase import Train
@@ -149,7 +168,13 @@ def _in_fit(table: Table, plan: Plan) -> NDArray[np.bool_]:
 def _against(table: Table, plan: Plan, policy: SitePolicy) -> list[str]:
     """What stands against sums over the people of a site, those held out for themselves."""
     from motet.client.counts import groups
+    from motet.releases import Leaves
 
+    # What is one traveler's own leaves with that person's consent, whoever else is there.
+    free = (None, Leaves.SCHEMA, Leaves.PERSONAL)
+    sends = (p for p in plan.phases if plan.takes_part(table.site, p))
+    if all(phase.leaves in free for phase in sends):
+        return []
     fit = _in_fit(table, plan)
     masks = {"fit": fit, **({"held out": ~fit} if plan.evaluation else {})}
     found = groups(

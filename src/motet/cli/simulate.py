@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from motet.cli.show import console, effect_table, judgement_table, progress, warnings
-from motet.errors import EngineError
+from motet.errors import EngineError, listed
 from motet.training.log import LOG
 
 if TYPE_CHECKING:
@@ -97,6 +97,11 @@ def simulate(
         f"{len(result.models)} sites",
         markup=False,
     )
+    if own := [site for site in sorted(result.models) if (out / "sites" / site / LOG).is_file()]:
+        console.print(
+            f"  sites/<site>/{LOG}  losses of the networks that {listed(own)} trained alone",
+            markup=False,
+        )
 
 
 def _engine(

@@ -23,11 +23,13 @@ CLASSES = {
     "update": "Of a training: gradients of networks, summed over a hospital's people, or what its "
     "own steps changed in the networks. Weaker than a sum: such numbers can reflect single people.",
     "published": "A hospital's own estimates, sent on as they are, such as those of a scanner that "
-    "the others are brought to. What is sealed for one hospital that one alone can read.",
+    "the others are brought to.",
+    "sealed": "A hospital's own estimates, sealed for one other hospital, which alone can read "
+    "them: the coordinator passed on what it could not read.",
     "personal": "One traveler's own anatomy or quantiles. It leaves with that person's recorded "
     "consent only.",
 }
-"""Classes of releases in a sentence each, weakest promise last."""
+"""Classes of releases in a sentence each, weakest promise last but for what is sealed."""
 
 TRAINED = (
     " Those of a training are gradients or changes of networks: what they come to is read after "
@@ -75,7 +77,7 @@ class Leaving:
 
 def leaving(study: StudyFiles) -> Leaving:
     """Account of what left; empty where the run kept no record."""
-    received = list(study.run.get("received", ()))
+    received = received_of(study)
     present = [c for c in CLASSES if any(str(r["class"]) == c for r in received)]
     added = {
         c: PROBE
@@ -103,6 +105,32 @@ def leaving(study: StudyFiles) -> Leaving:
         evaluation=size(max(parts["evaluation"].values())) if parts["evaluation"] else "",
         readers=tuple(study.plan.get("readers", {}).items()) if received else (),
     )
+
+
+def received_of(study: StudyFiles) -> list[Mapping[str, Any]]:
+    """What the coordinator received, array by array; what a plan seals has a class of its own."""
+    steps = _steps(study.plan.get("steps", ()))
+    sealed = {str(step["name"]) for step in steps if step.get("sealed")}
+    return [
+        {**e, "class": "sealed"} if e["class"] == "published" and _last(e) in sealed else e
+        for e in study.run.get("received", ())
+    ]
+
+
+def kinds(study: StudyFiles) -> frozenset[str]:
+    """Classes of what left; changes of networks are ``update``, behind masks too."""
+    trained = study.plan.get("trained", {})
+    return frozenset(
+        "update" if e["class"] == "masked" and _last(e) in trained else str(e["class"])
+        for e in received_of(study)
+    )
+
+
+def read_by_holders(study: StudyFiles) -> bool:
+    """Whether sums of single travelers left that only the hospitals that scanned them read."""
+    steps = _steps(study.plan.get("steps", ()))
+    hidden = {str(step["name"]) for step in steps if step.get("read_by") == "holders"}
+    return any(_last(entry) in hidden for entry in study.run.get("received", ()))
 
 
 def _bytes(entry: Mapping[str, Any]) -> int:
@@ -144,7 +172,9 @@ def _arrays(received: list[Mapping[str, Any]], plan: Mapping[str, Any]) -> tuple
             phase=phase,
             leaves=leaves,
             array=array,
-            meaning=meanings.get(f"{phase.split('/')[-1]}/{array}", ""),
+            meaning=meanings.get(f"{phase.split('/')[-1]}/{array}")
+            # An array of one traveler is called <key>/<array>.
+            or meanings.get(f"{phase.split('/')[-1]}/{array.partition('/')[2]}", ""),
             shape="text" if leaves == "schema" else shape(dims),
             dtype=dtype,
             bytes=_range(list(by_site.values())),

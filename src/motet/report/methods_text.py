@@ -8,7 +8,7 @@ from typing import Any
 
 from motet.evaluation.result import Judgement
 from motet.harmonizer import Card
-from motet.report.leaving import leaving
+from motet.report.leaving import leaving, read_by_holders
 from motet.report.methods_training import torch_version, trained
 from motet.report.participation import covariates_in_full
 from motet.report.privacy import in_methods
@@ -129,24 +129,36 @@ def _harmonized(study: StudyFiles, card: Card | None, cited: Citations) -> Itera
 def _federated(study: StudyFiles, cited: Citations) -> Iterator[str]:
     account = leaving(study)
     version = study.run.get("versions", {}).get("flwr", "")
-    kinds = [leaves for leaves, _ in account.classes if leaves != "schema"]
+    present = [leaves for leaves, _ in account.classes if leaves != "schema"]
     classes = {
         "sum": "sums",
         "masked": "masked sums",
         "update": "updates",
         "published": "published estimates",
+        "sealed": "estimates sealed for one hospital each",
         "personal": "what consenting travelers' own scans came to",
     }
-    sent = joined([classes.get(kind, kind) for kind in kinds])
+    sent = joined([classes.get(kind, kind) for kind in present])
     what = f" ({sent}, declared beforehand; at most {account.fit} a hospital" if sent else ""
     if what and account.evaluation:
         what += f", and {account.evaluation} for the evaluation"
     what += ")" if what else ""
+    personal = (
+        ", but for anatomy or quantiles of the scans of travelers with a recorded consent. The "
+        "hospitals exchanged these and"
+    )
     yield (
-        f"Individual data stayed at the hospitals, which exchanged summaries{what} over "
+        "Individual data stayed at the hospitals"
+        f"{personal if 'personal' in present else ', which exchanged'} summaries{what} over "
         f"Flower {version}{' ' if version else ''}{cited.cite(FLOWER)}."
     )
-    if "masked" in kinds:
+    if read_by_holders(study):
+        yield (
+            "What travelers' scans came to was added where the coordinator could not read it; the "
+            "hospitals that scanned a traveler read the sum (where they are two, so each other's "
+            "part)."
+        )
+    if "masked" in present:
         yield (
             "Sums were masked, so that the coordinator read what they came to over all hospitals "
             f"and no single one's {cited.cite(SECURE_SUM)}."

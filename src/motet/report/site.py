@@ -19,6 +19,7 @@ from motet.report.site_numbers import changes, in_units_of
 from motet.report.site_pages import BEGINS, ENDS
 from motet.report.site_people import people_tables
 from motet.report.site_targets import targets
+from motet.report.training import own_losses
 from motet.report.words import number
 from motet.report.worst import largest
 from motet.store import OWNER, load_model
@@ -54,6 +55,7 @@ def write(
         figures=site_figures(before, harmonized, found, model, batches),
         pictures=_pictures(raw, folder / "harmonized", str(about.get("method", ""))),
         targets=targets(folder),
+        losses=own_losses(folder, raw.site),
         most=tuple(
             (raw.features[j], f"{number(found.of_feature[j])} sd")
             for j in largest(found.of_feature)

@@ -59,8 +59,9 @@ def read_ledger(path: Path, *, study: str) -> Ledger:
 def _rows(entry: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], int]]:
     phase = str(entry.get("phase", ""))
     leaves = str(entry.get("class", ""))
-    # Sums that belong to a circle went out behind masks.
-    leaves = "masked" if "circle" in entry and leaves in ("sum", "update") else leaves
+    # Sums that belong to a circle went out behind masks, what is published in one was sealed.
+    if "circle" in entry:
+        leaves = {"sum": "masked", "update": "masked", "published": "sealed"}.get(leaves, leaves)
     if "keys" in entry:
         keys = ", ".join(map(str, entry["keys"]))
         yield (phase, leaves, keys, "text", "–", short(str(entry.get("sha256", "")))), 0

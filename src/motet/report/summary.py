@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from motet.evaluation.result import Judgement, Metric
 from motet.report.comparison import best_probe, figure, value_of
+from motet.report.leaving import kinds
 from motet.report.participation import covariates_in_words
 from motet.report.read import StudyFiles
 from motet.report.verdict import TOO_FEW, told_by_covariates, verdict
@@ -27,10 +28,16 @@ OUTCOMES = {
     "too few people": ", of too few people to say anything",
 }
 LEFT = "no table of people left a hospital: what left are {what}, listed below"
-OF_SUMS, OF_NETWORKS = (
-    "sums, estimates and agreements",
-    "sums, estimates, agreements and changes of networks",
+KINDS = (
+    ({"sum", "masked"}, "sums"),
+    ({"published"}, "estimates"),
+    ({"sealed"}, "estimates sealed for one hospital each"),
+    ({"schema"}, "agreements"),
+    ({"update"}, "changes of networks"),
+    ({"personal"}, "what consenting travelers' own scans show (anatomy or quantiles)"),
 )
+"""What left, in words, by the classes of the releases."""
+UNRECORDED = "sums, estimates and agreements"
 CLEARLY = 0.05
 """How much better another probe has to be to be mentioned."""
 
@@ -72,12 +79,17 @@ def _who(study: StudyFiles, title: str) -> str:
         f"{count(len(sites), 'hospital')} with {scanners}"
         f"{of_whom} harmonized {_what(study)} with {title}, "
         + (f"keeping {kept}" if kept else "keeping no covariates")
-        + f"; {LEFT.format(what=OF_NETWORKS if study.trained else OF_SUMS)}."
+        + f"; {LEFT.format(what=_left(study))}."
     )
     if study.missing:
         lost = joined(sorted(study.missing))
         sentence += f" Missing: {lost}."
     return sentence
+
+
+def _left(study: StudyFiles) -> str:
+    found = kinds(study)
+    return joined([words for classes, words in KINDS if classes & found]) or UNRECORDED
 
 
 def _what(study: StudyFiles) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,17 @@ def _trained(study: StudyFiles, how: Mapping[str, Any], phase: str) -> Trained:
     )
 
 
+def own_losses(folder: Path, site: str) -> tuple[Markup, ...]:
+    """Losses of networks that a site trained by itself, from the log in its own folder."""
+    rows = log.read_log(folder / log.LOG)
+    phases = dict.fromkeys(str(row["phase"]) for row in rows)
+    return shown(
+        figure
+        for phase in phases
+        for figure in _figures(phase, tuple(r for r in rows if r["phase"] == phase), of=f"{site}/")
+    )
+
+
 def _releases(releases: int, sites: int) -> tuple[tuple[str, str], ...]:
     """How many arrays left for it; nothing where the run kept no record."""
     if not releases:
@@ -125,7 +137,7 @@ def _facts(
         )
 
 
-def _figures(phase: str, rows: tuple[Row, ...]) -> Iterator[Markup]:
+def _figures(phase: str, rows: tuple[Row, ...], *, of: str = "") -> Iterator[Markup]:
     """One figure an update; the validation stands in the first."""
     names = list(dict.fromkeys(name for row in rows for name in log.losses(row)))
     updates = list(dict.fromkeys(name.partition(".")[0] for name in names)) or [""]
@@ -141,7 +153,7 @@ def _figures(phase: str, rows: tuple[Row, ...]) -> Iterator[Markup]:
             judged if k == 0 else _curve((), VALIDATION, at=VALIDATED),
             title=f"Losses of {update or phase}".replace("_", " "),
             kept=int(chosen[VALIDATED]) if chosen is not None else None,
-            name=f"losses-{phase}-{update}",
+            name=f"{of}losses-{phase}-{update}",
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from motet.errors import ModelError
-from motet.store import atomic
+from motet.store import EVERYBODY, atomic
 from motet.training.phase import VALIDATED, VALIDATION
 
 LOG = "training.csv"
@@ -55,7 +55,7 @@ def got_worse(rows: Sequence[Row]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def write_log(path: Path, rows: Sequence[Row]) -> None:
+def write_log(path: Path, rows: Sequence[Row], *, readable_by: int = EVERYBODY) -> None:
     """Write all lines, atomically; the file is what a resumed run knows, no more and no less.
 
     Parameters
@@ -65,12 +65,14 @@ def write_log(path: Path, rows: Sequence[Row]) -> None:
         ``phase``, ``exchange``, ``step``, ``steps``, a mean a loss, ``validation`` with the step
         ``validated`` before which networks were judged, and ``sites``: site -> its own means,
         which become columns ``<site>/<loss>``.
+    readable_by : int
+        Mode of the file: of a site's own training that is its owner alone.
     """
     flat = [_flat(row) for row in rows]
     known = dict.fromkeys(name for row in rows for name in losses(row))
     judged = [name for name in (VALIDATION, VALIDATED) if any(name in row for row in flat)]
     own = sorted({name for row in flat for name in row if "/" in name})
-    with atomic(path) as stream:
+    with atomic(path, readable_by=readable_by) as stream:
         table = csv.DictWriter(stream, (*WHERE, *known, *judged, *own), lineterminator="\n")
         table.writeheader()
         table.writerows(flat)

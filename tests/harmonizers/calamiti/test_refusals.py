@@ -110,6 +110,7 @@ def test_a_target_without_a_style_code(folder: Path) -> None:
     with pytest.raises(ModelError, match="'b2' did not publish its style code") as raised:
         to("b2")
     assert "b1" in str(raised.value)
+    assert "Add it to params.targets and train again" in str(raised.value)
 
 
 def test_a_target_that_is_no_scanner(folder: Path) -> None:

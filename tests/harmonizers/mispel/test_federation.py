@@ -31,9 +31,11 @@ from motet.harmonizers.mispel.params import MispelParams
 from motet.harmonizers.mispel.training import Training
 from motet.images.images import Images
 from motet.releases import Leaves
+from motet.report.training import own_losses
 from motet.simulation import simulate
 from motet.store import canonical_json
 from motet.training.feed import Feed
+from motet.training.log import LOG, losses, read_log
 
 HUB = {"mode": "hub", "hub": "hub"}
 
@@ -249,3 +251,30 @@ def test_a_simulation_is_judged_with_its_controls(
     assert set(result.judgements) == {"sums", "simulation"}
     made = sorted((tmp_path / "out/sites/b1/harmonized").rglob("*_desc-mispel_T1w.nii.gz"))
     assert len(made) == (7 if mode == "sites" else 6)
+
+
+@pytest.mark.parametrize(("mode", "trains"), [("sites", SCANNERS), ("hub", ("hub",))])
+def test_who_trains_units_sees_whether_they_converge(
+    mode: str, trains: tuple[str, ...], images: Images, tmp_path: Path
+) -> None:
+    """Catches losses that nobody sees, a site's that its coordinator sees, and steps that are not
+    those of the schedule."""
+    epochs = {"embedding_epochs": 5, "harmonization_epochs": 2, "refresh": 2, "slices": [6, 8]}
+    study = study_of("mispel", {**(SITES if mode == "sites" else HUB), **epochs})
+    tables = own(images) if mode == "sites" else at_hub(images)
+    told: list[Any] = []
+    result, _ = run(study, tables, folder_of=lambda site: tmp_path / site, log=told.extend)
+    assert not told
+    assert sorted(path.parent.name for path in tmp_path.glob(f"*/{LOG}")) == sorted(trains)
+    rows = read_log(tmp_path / trains[0] / LOG)
+    assert [row["phase"] for row in rows] == ["embedding"] * 3 + ["harmonization"]
+    assert [row["step"] / row["steps"] for row in rows] == [0.4, 0.8, 1.0, 1.0]
+    kept = result.models[trains[0]].arrays
+    assert [row["embedding.coupling"] for row in rows[:3]] == kept["losses.embedding"][
+        :, 0
+    ].tolist()
+    assert set(losses(rows[3])) == {"harmonization.harmonization", "harmonization.reconstruction"}
+    assert (tmp_path / trains[0] / LOG).stat().st_mode & 0o077 == 0
+    figures = own_losses(tmp_path / trains[0], trains[0])
+    assert len(figures) == 2
+    assert "Losses of embedding" in figures[0]

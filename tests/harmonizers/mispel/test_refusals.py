@@ -34,6 +34,7 @@ from motet.images.images import Images
 from motet.phases import Publish, walk
 from motet.plan import build_plan, model_document, parse_params
 from motet.registry import methods
+from motet.sites import open_sites
 from motet.store import save_model
 
 HUB = {"mode": "hub", "hub": "hub"}
@@ -119,7 +120,8 @@ def test_refused(
         ({"mode": "sites", "travelers": ["T1", "T1"]}, "named twice"),
         ({"mode": "sites", "travelers": "T1"}, r"a list of keys, also of one: \[T1\]"),
         ({"mode": "sites", "hub": "b0"}, "mode is sites"),
-        ({**SITES, "slices": [9, 3]}, "first and the last"),
+        ({**SITES, "slices": [9, 3]}, r"the first, 9, comes after the last, 3.*\[3, 9\]"),
+        ({**SITES, "slices": [-1, 3]}, "counted from 0, and the first is -1"),
     ],
 )
 def test_options_that_cannot_be(options: dict[str, Any], words: str) -> None:
@@ -137,6 +139,27 @@ def test_a_training_that_mispel_has_not() -> None:
     asked = study.model_copy(update={"train": {"preset": "tiny", "precision": "bfloat16"}})
     with pytest.raises(StudyFileError, match="float32 or float64"):
         parse_params(asked)
+
+
+@pytest.mark.parametrize("person", ["T1", "T2"])
+def test_a_slip_in_the_name_of_a_scanner(person: str, images: Images) -> None:
+    """Catches a typing error in one traveler's sessions of which another is accused, without the
+    file and without the name that was meant."""
+    named = {"b0": "ash", "b1": "birch", "b2": "cedar"}
+    spelt = np.array([named[b] for b in images.batch], dtype=object)
+    tables = {
+        named[site]: replace(table, batch=np.full(len(table), named[site])).as_site(named[site])
+        for site, table in at_hub(images).items()
+        if site != "hub"
+    }
+    spelt[(images.people == f"sub-{person}") & (images.batch == "b2")] = "ceder"
+    travels = np.array([who.startswith("sub-T") for who in images.people])
+    hub = replace(images, batch=spelt.astype(str)).where(travels).as_site("hub")
+    with pytest.raises(DataError, match="'cedar'") as raised:
+        run(study_of("mispel", HUB), {**tables, "hub": hub})
+    assert "Did you mean 'cedar'?" in str(raised.value)
+    assert str(raised.value.where["file"]).endswith(f"sub-{person}/sub-{person}_sessions.tsv")
+    assert "ceder" in raised.value.what
 
 
 def test_slices_that_are_not_there(images: Images) -> None:
@@ -245,6 +268,29 @@ def test_a_scanner_without_travelers_is_refused(
     result = fitted(images, options, where)
     with pytest.raises(ModelError, match=words):
         applied(result, later(tmp_path, travelers=False), "b1")
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("T9\tsub-T2\t2020-01-02", "'T2' at every site, whom the file does not list"),
+        ("T2\tsub-T2\tn/a", "'T2' at every site, of whom the file has no consent"),
+        ("", "'T1' at every site, and the file is missing"),
+    ],
+)
+def test_a_site_says_why_a_traveler_is_missing(row: str, words: str, tmp_path: Path) -> None:
+    """Catches one error for two mistakes, and a file without its path."""
+    homes = {b: write_brains(tmp_path / b, batches={b: 2}, travelers=TRAVELERS) for b in SCANNERS}
+    file = homes["b1"] / "travelers.tsv"
+    head = "traveler_id\tparticipant_id\tconsent\nT1\tsub-T1\t2020-01-01\n"
+    file.write_text(f"{head}{row}\n") if row else file.unlink()
+    study = study_of("mispel", SITES).model_copy(update={"sites": homes})
+    with pytest.raises(DataError, match=words) as raised:
+        open_sites(study)
+    assert raised.value.where["file"] == str(file)
+    assert raised.value.where["site"] == "b1"
+    unseen = study.evaluation.model_copy(update={"unseen": ("b1",)})
+    assert open_sites(study.model_copy(update={"evaluation": unseen})).keys() == set(SCANNERS)
 
 
 def test_a_site_that_was_never_there_is_refused(

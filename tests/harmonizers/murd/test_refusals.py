@@ -16,6 +16,7 @@ from motet.client.alone import _without_foreign_reference, fitted_alone
 from motet.errors import DataError, DesignError, ModelError, StudyFileError, TrainingError
 from motet.plan import model_document, parse_params
 from motet.registry import methods
+from motet.simulation import simulate
 from motet.store import save_model
 
 BATCHES = {"b0": 3, "b1": 3, "b2": 3}
@@ -34,6 +35,7 @@ def study(**params: Any) -> Any:
     ("params", "error", "words"),
     [
         ({"to": "b9"}, StudyFileError, "'b9' is not among the batches"),
+        ({"to": "mean"}, StudyFileError, "Leave 'to' out: that is the mean of all"),
         ({"to": "b1=sub-1_T1w.nii.gz"}, StudyFileError, "motet apply --to BATCH=IMAGE"),
         ({"pixels": 96}, DataError, "too small for networks"),
         ({"learning_rate": 1e30}, TrainingError, "no longer a finite number"),
@@ -132,6 +134,26 @@ def test_any_target_for_a_finished_model(folder: Path, tmp_path: Path) -> None:
         made("b7")
     with pytest.raises(StudyFileError, match="'b8' is neither among those of the study"):
         made(f"b8={image}")
+
+
+def test_heads_of_a_site_that_the_study_lists_as_unseen(tmp_path: Path) -> None:
+    """Catches a site's own model without heads that stands in the way of heads for it: a site that
+    the study never met can be a target."""
+    homes = {b: write_brains(tmp_path / b, batches={b: 3}) for b in ("b0", "b1")}
+    homes["dogwood"] = write_brains(tmp_path / "dogwood", batches={"b2": 3})
+    asked = study().model_copy(update={"sites": homes})
+    unseen = asked.evaluation.model_copy(update={"unseen": ("dogwood",)})
+    simulate(asked.model_copy(update={"evaluation": unseen}), out=tmp_path / "out", reports="later")
+    made = []
+    for to in ("dogwood", "b2", "mean"):
+        into = tmp_path / f"to {to}"
+        done = apply_model(tmp_path / "out", homes["dogwood"], into, site="dogwood", to=to)
+        assert done.people == 3
+        assert not any("is not a site of the study" in warning for warning in done.warnings)
+        (file,) = into.rglob("sub-b200_desc-murd_T1w.nii.gz")
+        made.append(np.asarray(nib.load(file).dataobj))
+    assert np.array_equal(made[0], made[1])
+    assert not np.array_equal(made[0], made[2])
 
 
 def test_appearances_of_one_scanner(folder: Path) -> None:
