@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from motet.evaluation.result import Metric, Reading
+from motet.evaluation.result import Judgement, Metric, Reading
+from motet.report.tiles import _chosen
 from motet.report.verdict import verdict
 
 
@@ -117,3 +118,17 @@ def test_one_way_to_shuffle_says_nothing() -> None:
     assert judged("tissue_distance_gm", "lower", "site_effect", reading, 0.9).endswith(
         "too few people"
     )
+
+
+@pytest.mark.parametrize("kind", ["ssim", "ssim_in_plane"])
+def test_a_headline_of_images_says_how_alike_images_are(kind: str) -> None:
+    """Catches `better` of measures alone, at the top of a report of images that got worse."""
+    names = [f"image_{kind}_to_truth", "icc_travelers", f"image_{kind}_travelers", "anova_share"]
+    readings = {"raw": Reading(value=0.85, n=30), "harmonized": Reading(value=0.25, n=30)}
+    metrics = tuple(
+        Metric(name=n, title=n, aim="truth", better="higher", readings=readings) for n in names
+    )
+    judged = Judgement(source="simulation", people="held out", n=30, features=22, metrics=metrics)
+    shown = list(_chosen(judged))
+    assert [m.name for m in shown] == ["anova_share", f"image_{kind}_travelers", "icc_travelers"]
+    assert verdict(shown[1], "harmonized").mark == "bad"

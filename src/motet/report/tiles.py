@@ -23,6 +23,10 @@ class Tile:
 
 
 SITE_EFFECT = ("anova_share", "batch_eta2")
+OF_IMAGES = tuple(
+    f"image_{kind}_{of}" for of in ("travelers", "to_truth") for kind in ("ssim", "ssim_in_plane")
+)
+"""Of images the first of these that there is: measures of them can be better, and images worse."""
 AT_MOST = 6
 
 
@@ -49,6 +53,9 @@ def _chosen(judged: Judgement) -> Iterator[Metric]:
     for name in SITE_EFFECT[: 1 if probe else 2]:
         if judged.has(name) and value_of(judged.metric(name), "harmonized") is not None:
             yield judged.metric(name)
+    images = (name for name in OF_IMAGES if judged.has(name))
+    if (name := next(images, "")) and value_of(judged.metric(name), "harmonized") is not None:
+        yield judged.metric(name)
     for metric in judged.metrics:
         strong = metric.name.startswith(("r2_", "auc_")) or metric.name == "icc_travelers"
         if strong and value_of(metric, "harmonized") is not None:
