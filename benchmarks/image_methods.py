@@ -43,10 +43,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 import yaml
+from calamiti_slabs import volume
 
 from motet.cohort import in_fit
 from motet.errors import MotetError
@@ -316,10 +316,6 @@ def second_scan(phantom: Path, held_out: float) -> Row:
     figures = pd.DataFrame([compare(*scan, span=span, contrast="T1w") for scan in scans]).mean()
     found = {"ssim": figures.get("ssim", figures["ssim_in_plane"])}
     return found | {c: float(np.mean([figures[n] for n in names])) for c, names in TO_TRUTH.items()}
-
-
-def volume(file: Path) -> np.ndarray:
-    return np.asarray(nib.as_closest_canonical(nib.load(file)).dataobj, dtype=np.float64)
 
 
 def table_of(effect: str, seed: int, asked: argparse.Namespace) -> pd.DataFrame:

@@ -20,17 +20,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 import yaml
+from calamiti_slabs import motet, volume
 
 from motet.images.fidelity import fidelity
 from motet.images.tissues import order_of, overlap, segment
@@ -40,14 +38,6 @@ TRAVELERS = [f"sub-traveler{k:02d}" for k in range(1, 13)]
 TRAINED, HELD = TRAVELERS[:8], TRAVELERS[8:]
 GRID = np.linspace(0, 1, 1001)
 CONTRAST = "T1w"
-
-
-def motet(*words: object) -> None:
-    subprocess.run([sys.executable, "-m", "motet", *map(str, words)], check=True)
-
-
-def volume(file: Path) -> np.ndarray:
-    return np.asarray(nib.as_closest_canonical(nib.load(file)).dataobj, dtype=np.float64)
 
 
 def hub_of(phantom: Path) -> Path:

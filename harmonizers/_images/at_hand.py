@@ -9,6 +9,8 @@ from motet.images.find import Found, Name, find_mask
 from motet.images.images import Image, Scan, read_image
 
 ENDINGS = (".nii", ".nii.gz")
+OR_MEAN = "Or leave 'to' out: that is the mean of all."
+"""For who names a target that is none, of methods whose default is that mean."""
 
 
 def are_images(to: str) -> bool:
@@ -16,7 +18,7 @@ def are_images(to: str) -> bool:
     return to.endswith(ENDINGS)
 
 
-def scan_at_hand(file: Path) -> Scan:
+def _scan_at_hand(file: Path) -> Scan:
     """Where a reference image lies, and its brain mask beside it.
 
     Raises
@@ -50,7 +52,7 @@ def read_at_hand(file: Path, contrast: str) -> Image:
         When it is of another contrast, or has no mask: with what is around the brain it would look
         like another scanner's.
     """
-    scan = scan_at_hand(file)
+    scan = _scan_at_hand(file)
     if scan.found.name.suffix != contrast:
         raise ModelError(
             f"The reference image is a {scan.found.name.suffix}, and a {contrast} is asked for.",

@@ -35,8 +35,17 @@ def reference_batch(params: Options, schema: Schema) -> Batch | None:
     return named_batch(params.reference, schema, key="params.reference")
 
 
-def named_batch(name: str | None, schema: Schema, *, key: str) -> Batch | None:
+def named_batch(name: str | None, schema: Schema, *, key: str, or_else: str = "") -> Batch | None:
     """The batch of this name: ``site``, ``site/batch``, or a batch name that is unique.
+
+    Parameters
+    ----------
+    name : str or None
+    schema : Schema
+    key : str
+        Where it is named.
+    or_else : str
+        What somebody can do instead, of whom no such batch is known.
 
     Raises
     ------
@@ -57,10 +66,8 @@ def named_batch(name: str | None, schema: Schema, *, key: str) -> Batch | None:
             do=f"Write one of them, e.g. {named[0]}.",
             key=key,
         )
-    if name == "mean" and key == "params.to":
-        close = "Leave 'to' out: that is the mean of all."
     raise StudyFileError(
         f"The batch '{name}' is not among the batches that take part.",
-        do=f"{close} They are: {listed(known, at_most=24)}.".lstrip(),
+        do=f"{close} They are: {listed(known, at_most=24)}. {or_else}".strip(),
         key=key,
     )

@@ -34,21 +34,16 @@ class Adapt:
     def train(self, site: Site, shared: Arrays) -> None:
         """Train the heads on the site's people, and keep them."""
         from motet.training.alone import train_alone
-        from motet.training.device import device_named
-        from motet.training.networks import build
 
         train = train_phase(self.params)
-        sizes, device = self.schema.sizes, device_named(site.device)
-        networks = build(train, sizes, seed=site.seed, device=device)
-        for group in train.groups:
-            networks.load(group.name, shared[f"{NAME}.{group.name}"])
-        train_alone(
-            networks,
+        networks = train_alone(
+            train,
             [self.update()],
             samples(site, self.params, shared),
-            how=self.params.train,
+            site,
+            sizes=self.schema.sizes,
+            first={group.name: shared[f"{NAME}.{group.name}"] for group in train.groups},
             steps=self.params.join_steps,
-            seed=site.seed,
         )
         for name in HEADS:
             site.keep[f"{NAME}.{name}"] = networks.vector(name)

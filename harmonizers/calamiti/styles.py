@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.errors import DesignError, ModelError, listed
+from motet.harmonizers._images.at_hand import OR_MEAN
 from motet.harmonizers._linear.options import named_batch
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.sizes import WHITE
@@ -112,12 +113,14 @@ class Styles:
     @property
     def targets(self) -> tuple[Batch, ...]:
         """Batches that publish their codes."""
-        named = [named_batch(b, self.schema, key=self._key(b)) for b in self.params.targets]
+        named = [self._named(b) for b in self.params.targets]
         return tuple(dict.fromkeys(batch for batch in named if batch is not None))
 
-    def _key(self, target: str) -> str:
-        """Where the study names a target."""
-        return "params.to" if target == self.params.to else "params.targets"
+    def _named(self, target: str) -> Batch | None:
+        """A target, which the study names as everybody's or as one of others."""
+        if target == self.params.to:
+            return named_batch(target, self.schema, key="params.to", or_else=OR_MEAN)
+        return named_batch(target, self.schema, key="params.targets")
 
     def of_people(self, site: Site, shared: Arrays) -> tuple[Float, Float]:
         """Codes (rows, contrasts, codes) and white matter (rows, contrasts) of a site's images."""

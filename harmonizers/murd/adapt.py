@@ -50,20 +50,16 @@ class Adapt:
 
     def _train(self, site: Site, own: Schema, shared: Arrays) -> None:
         from motet.training.alone import train_alone
-        from motet.training.device import device_named
-        from motet.training.networks import build
 
         train = train_phase(self.params, own)
-        networks = build(train, own.sizes, seed=site.seed, device=device_named(site.device))
-        for name, vector in self._first(train, own, shared).items():
-            networks.load(name, vector)
-        train_alone(
-            networks,
+        networks = train_alone(
+            train,
             [self.update(update) for update in train.updates],
             samples(site, self.params, own),
-            how=self.params.train,
+            site,
+            sizes=own.sizes,
+            first=self._first(train, own, shared),
             steps=self.params.join_steps,
-            seed=site.seed,
         )
         for name in BATCHED:
             site.keep[f"{OWN}.{name}"] = networks.vector(name)

@@ -14,7 +14,7 @@ from scipy.special import ndtr, ndtri
 from motet.bids.checks import Place
 from motet.errors import ModelError, StudyFileError, listed
 from motet.harmonizer import SiteModel
-from motet.harmonizers._images.at_hand import are_images, read_at_hand
+from motet.harmonizers._images.at_hand import OR_MEAN, are_images, read_at_hand
 from motet.harmonizers._linear.options import named_batch
 from motet.harmonizers.murd.params import MurdParams
 from motet.harmonizers.murd.sizes import BATCHED
@@ -117,7 +117,7 @@ def check_in_a_study(params: MurdParams, schema: Schema) -> None:
             do="Name a batch here; with the finished model: motet apply --to BATCH=IMAGE.",
             key="params.to",
         )
-    named_batch(params.to, schema, key="params.to")
+    named_batch(params.to, schema, key="params.to", or_else=OR_MEAN)
 
 
 def of_batches(schema: Schema, site: str, batches: Sequence[str]) -> Schema:

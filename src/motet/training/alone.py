@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from motet.training.device import steady
+from motet.releases import Arrays
+from motet.site import Site
+from motet.training.device import device_named, steady
 from motet.training.feed import Feed
 from motet.training.gradients import summed_gradients
 from motet.training.moment import Moment
-from motet.training.networks import Networks
+from motet.training.networks import Networks, build
 from motet.training.optimizer import Optimizer
-from motet.training.options import TrainOptions
-from motet.training.phase import Update
+from motet.training.phase import Train, Update
 from motet.training.samples import Order, Samples, rates
 
 
 def train_alone(
-    networks: Networks,
+    train: Train,
     updates: Sequence[Update],
     seen: Samples,
+    site: Site,
     *,
-    how: TrainOptions,
+    sizes: Mapping[str, int],
+    first: Arrays,
     steps: int,
-    seed: int,
-) -> None:
-    """Move networks by steps of some updates, all of them in every step, one after the other.
+) -> Networks:
+    """Networks after steps of some updates, all of them in every step, one after the other.
 
     Parameters
     ----------
-    networks : Networks
+    train : Train
+        What the networks are of. Of its options the batch, which is no larger than there are
+        samples, and the threads.
     updates : sequence of Update
     seen : Samples
         Of the site.
-    how : TrainOptions
-        Of these the batch, which is no larger than there are samples, and the threads.
+    site : Site
+    sizes : mapping of str to int
+    first : mapping of str to ndarray
+        Every group of the networks as it begins.
     steps : int
-    seed : int
     """
+    how = train.options
+    networks = build(train, sizes, seed=site.seed, device=device_named(site.device))
+    for name, group in first.items():
+        networks.load(name, group)
     size = min(how.batch or len(seen), len(seen))
     per_epoch = len(seen) / size
     with steady(how.threads):
-        keys = seen.keys(seed)
+        keys = seen.keys(site.seed)
         feed = Feed(seen, keys, dtype=networks.dtype, device=networks.device)
         each = rates(seen.batch, per_epoch=per_epoch, size=size, batches=1, strata="")
         order = Order(keys=keys, rates=each)
@@ -52,3 +61,4 @@ def train_alone(
             for update, optimizer in zip(updates, optimizers, strict=True):
                 found = summed_gradients(networks, update, feed, due, moment, mean=True)
                 optimizer.step(found.of, moment)
+    return networks

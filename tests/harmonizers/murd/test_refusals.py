@@ -35,7 +35,7 @@ def study(**params: Any) -> Any:
     ("params", "error", "words"),
     [
         ({"to": "b9"}, StudyFileError, "'b9' is not among the batches"),
-        ({"to": "mean"}, StudyFileError, "Leave 'to' out: that is the mean of all"),
+        ({"to": "mean"}, StudyFileError, "leave 'to' out: that is the mean of all"),
         ({"to": "b1=sub-1_T1w.nii.gz"}, StudyFileError, "motet apply --to BATCH=IMAGE"),
         ({"pixels": 96}, DataError, "too small for networks"),
         ({"learning_rate": 1e30}, TrainingError, "no longer a finite number"),
