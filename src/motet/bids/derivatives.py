@@ -216,9 +216,8 @@ class DerivativeWriter:
             # A dataset lists only participants that have a folder in it, says the BIDS validator.
             if re.fullmatch(r"sub-[0-9A-Za-z+]+", person):
                 (partial / person).mkdir(exist_ok=True)
-            listed_in = file_of(
-                person
-            )  # of sessions: participants.tsv may leave their batches to it
+            # participants.tsv may leave the batches of sessions to it.
+            listed_in = file_of(person)
             if like.source is not None and (like.source / listed_in).is_file():
                 (partial / listed_in).parent.mkdir(exist_ok=True)
                 shutil.copyfile(like.source / listed_in, partial / listed_in)
