@@ -86,12 +86,12 @@ TRAINED: dict[str, dict[str, Any]] = {
     },
     "murd, exact": {
         **MURD,
-        "train": {"preset": "small", "mode": "exact", "steps": 400},
+        "train": {"preset": "small", "mode": "exact", "steps": 800},
     },
     "murd, local": {
         **MURD,
         "adversary_steps": 5,
-        "train": {"preset": "small", "mode": "local", "steps": 400, "local_steps": 20},
+        "train": {"preset": "small", "mode": "local", "steps": 800, "local_steps": 20},
     },
     "mispel, hub": {**MISPEL, "mode": "hub", "hub": "hub", "train": {"preset": "small"}},
     "mispel, sites": {
@@ -340,6 +340,7 @@ def table_of(effect: str, seed: int, asked: argparse.Namespace) -> pd.DataFrame:
                 rows["raw"] = row(out, "raw")
         except MotetError as error:
             print(f"{effect} {seed} {name}: failed. {error}", flush=True)
+            rows[name] = {}  # it was tried, and stands empty
             continue
         print(effect, seed, name, {k: round(v, 3) for k, v in rows[name].items()}, flush=True)
     rows["a second scan"] = second_scan(phantom, HELD_OUT_OF_SLABS if asked.anatomy else HELD_OUT)

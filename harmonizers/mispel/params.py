@@ -54,7 +54,7 @@ class MispelParams(TrainedParams, RegisteredParams):
         First and last axial slice of the template that units are trained on. Default: all.
     stride : int
         Where each site has its own scans: pixels between those of which a consensus is made. They
-        are others in every turn, until all were compared.
+        are others in every turn; after ``stride ** 2`` turns of a step all were compared.
     sent : {"float64", "float32", "float16"}
         Precision of what it is made of.
     largest : float
@@ -65,7 +65,7 @@ class MispelParams(TrainedParams, RegisteredParams):
         "paper": {"train": {"batch": 4}},
         "small": {
             "train": {"batch": 2},
-            "embedding_epochs": 40,
+            "embedding_epochs": 80,
             "harmonization_epochs": 10,
             "learning_rate": 2e-3,
             "coupling": 200.0,
