@@ -71,5 +71,5 @@ def _facts(params: CalamitiParams) -> Iterator[tuple[str, str]]:
     count = sum(sizes.groups.values())
     count += of_fusion(len(params.planes), sizes) if params.fusion == "network" else 0
     yield "size of the networks", f"{count:,} numbers".replace(",", "\u202f")
-    if sizes.detail:
-        yield "detail", "the decoder sees the source's fine detail beside its anatomy code"
+    if params.detail:
+        yield "detail", f"{params.detail:.0%} of what decoded images lack of scans is put back"

@@ -14,7 +14,7 @@ from torch.nn import functional as nnf
 from motet.harmonizers._images.shading import spread
 from motet.harmonizers.calamiti import vgg
 from motet.harmonizers.calamiti.curves import curved, wandering
-from motet.harmonizers.calamiti.networks import Calamiti, detail_of
+from motet.harmonizers.calamiti.networks import Calamiti
 from motet.harmonizers.calamiti.sizes import KNOTS
 
 GAIN_GRID = 4
@@ -204,9 +204,7 @@ class Losses:
         count = len(pair)
         pick = torch.cat([draws.integers(f"anatomy of {m}", 2) for m in range(2)])
         rows = pick * count + torch.arange(count, device=code.device).repeat(2)
-        # Of the contrast that is decoded, whosever anatomy is taken: so it is when images are made.
-        detail = detail_of(pair.x, pair.brain) if networks.sizes.detail else None
-        return networks.decode(code[rows], theta, pair.brains, detail)
+        return networks.decode(code[rows], theta, pair.brains)
 
     def _apart(self, networks: Calamiti, apart: Tensor, pair: Pair) -> Tensor:
         """Absolute differences; within the brain, by its size, where norms are taken there."""
@@ -243,6 +241,5 @@ class Losses:
         pair = pairs(networks, batch, draws)
         code = networks.code(networks.logits(pair.x, pair.brains), None, 1.0)
         theta, _ = networks.contrast(pair.other)
-        detail = detail_of(pair.x, pair.brain) if networks.sizes.detail else None
-        made = networks.decode(code, theta, pair.brains, detail)
+        made = networks.decode(code, theta, pair.brains)
         return of_samples(self._apart(networks, made - pair.x, pair))

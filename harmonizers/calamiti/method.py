@@ -41,7 +41,7 @@ class CalamitiHarmonizer:
         "codes and of white matter's intensity; the mean codes of scanners that are targets",
         limits=(
             "T1w and T2w of everybody on one grid, or T1w alone with second: ''",
-            "detail that the anatomy code does not hold is lost",
+            "detail beyond the anatomy code is lost, but for the share that is put back",
             "needs a brain mask",
         ),
     )

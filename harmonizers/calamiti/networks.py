@@ -19,8 +19,6 @@ LEAST = 0.1 * WHITE
 """A mean of surroundings counts as no smaller than this."""
 SHADING = 0.3
 """Logarithm of the gain that a 1 in the style code's shading stands for."""
-AROUND_DETAIL = 7
-"""Edge of the surroundings of fine detail, pixels."""
 QUIET, LOUDEST = -8.0, 8.0
 """Log variance of theta's noise at first, where the style encoder pools, and its largest change."""
 CERTAIN = -12.0
@@ -164,7 +162,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.sizes = sizes
         style = sizes.mapping or sizes.style
-        inputs = sizes.anatomy + sizes.detail + (0 if sizes.film else sizes.style)
+        inputs = sizes.anatomy + (0 if sizes.film else sizes.style)
         self.unet = UNet(
             inputs,
             1,
@@ -180,7 +178,7 @@ class Decoder(nn.Module):
         )
 
     def forward(self, code: Tensor, theta: Tensor, brains: list[Tensor] | None) -> Tensor:
-        """(B, anatomy + detail, h, w) and (B, codes) -> (B, 1, h, w)."""
+        """(B, anatomy, h, w) and (B, codes) -> (B, 1, h, w)."""
         if not self.sizes.film:
             plane = theta[:, :, None, None].expand(-1, -1, *code.shape[2:])
             found: Tensor = self.unet(torch.cat([code, plane], dim=1), brains)
@@ -310,19 +308,7 @@ class Calamiti(nn.Module):
         code: Tensor,
         theta: Tensor,
         brains: list[Tensor] | None,
-        detail: Tensor | None = None,
     ) -> Tensor:
         """Images, (B, 1, h, w), of anatomy codes with style codes."""
-        if detail is not None:
-            code = torch.cat([code, detail], dim=1)
         found: Tensor = self.decoder(code, theta, brains)
         return found
-
-
-def detail_of(x: Tensor, brain: Tensor) -> Tensor:
-    """What a smooth image lacks of `x`, (B, 1, h, w), without gain, shading and size of contrast.
-
-    Relative differences from the few brain pixels around: deep grey matter is larger, and lies as
-    far from white matter as the decoder says.
-    """
-    return evened(x, brain, AROUND_DETAIL, least=LEAST)

@@ -74,9 +74,9 @@ class CalamitiParams(TrainedParams, PairedParams):
     augment_shading : float
         The same of a gain of a slice, the other of its volume and what is to be reconstructed: as
         if a scanner shaded like that. It teaches the style code to tell shading. 0 as published.
-    detail : bool
-        Whether the decoder sees the source's fine detail beside its anatomy code. Not published:
-        it gives back what the code's few channels lose, and some of the source's noise.
+    detail : float
+        Share that is put back of the fine detail that the decoder's own image lacks of the scan:
+        what the code's few channels lose, and some of the source's noise. 0 as published.
     vgg16 : str
         SHA-256 of a file of VGG16's weights (torchvision's state dict) that every site has in its
         folder as ``weights/vgg16.pth``: images are compared by its features, as published. Without
@@ -98,7 +98,7 @@ class CalamitiParams(TrainedParams, PairedParams):
             "fusion_epochs": 2.0,
             "augment_gain": 0.25,
             "augment_shading": 0.12,
-            "detail": True,
+            "detail": 0.7,
         },
         "tiny": {
             "train": {
@@ -125,7 +125,7 @@ class CalamitiParams(TrainedParams, PairedParams):
     augment: float = Field(default=0.0, ge=0.0, le=1.0)
     augment_gain: float = Field(default=0.0, ge=0.0, le=1.0)
     augment_shading: float = Field(default=0.0, ge=0.0, le=1.0)
-    detail: bool = False
+    detail: float = Field(default=0.0, ge=0.0, le=1.0)
     vgg16: str = ""
     join_steps: int = Field(default=200, ge=1)
 
@@ -170,4 +170,4 @@ class CalamitiParams(TrainedParams, PairedParams):
     def sizes(self) -> Sizes:
         """Of the networks."""
         changed = {"paper": {}, "small": SMALL, "tiny": TINY}[self.train.preset]
-        return Sizes(pixels=self.pixels, detail=int(self.detail), **changed)
+        return Sizes(pixels=self.pixels, **changed)

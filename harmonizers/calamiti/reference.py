@@ -12,11 +12,10 @@ from motet.errors import ModelError, listed
 from motet.harmonizers._images.at_hand import read_at_hand
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.sizes import WHITE
-from motet.harmonizers.calamiti.slices import largest, level
+from motet.harmonizers.calamiti.slices import best_plane, level, most_brain
 from motet.harmonizers.calamiti.styles import Style, codes
 from motet.images.cache import brain_box, check_fits
 from motet.images.images import Image
-from motet.images.slices import Slicing
 
 if TYPE_CHECKING:
     from motet.harmonizers.calamiti.networks import Calamiti
@@ -59,12 +58,9 @@ def style_of(to: str, params: CalamitiParams, networks: Calamiti) -> Style:
 def _middle(
     image: Image, contrast: str, params: CalamitiParams, place: Place
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Slices of the first plane that show half as much brain as the largest, (n, size, size)."""
-    plane = "axial" if "axial" in params.planes else params.planes[0]
+    """Slices that tell of its contrast, (n, size, size)."""
+    plane = best_plane(params)
     check_fits(image, planes=(plane,), size=params.pixels, place=place, person="")
     box = brain_box(image)
     seen = np.where(image.mask, image.data / level(image, contrast), 0.0)[box]
-    slicing = Slicing(shape=seen.shape, plane=plane, size=params.pixels)
-    area = np.array([s.sum() for s in slicing.slices(image.mask[box].astype(np.int64))])
-    first, last = largest(area)
-    return np.stack([slicing.slice(seen, k) for k in range(first, last + 1)])
+    return most_brain(seen, image.mask[box], params)

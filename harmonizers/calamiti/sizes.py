@@ -46,8 +46,6 @@ class Sizes:
     shading : int
         Edge of the coarse grid of a smooth gain that is a part of the style code; 0: none. Only
         with `pooled` and `film`.
-    detail : int
-        Channels of the source's detail that the decoder sees: 0 or 1.
     fusion_widths : tuple of int
         Channels of the convolutions of the network that makes one volume of those of the planes.
     fusion_adds : bool
@@ -70,7 +68,6 @@ class Sizes:
     pooled: bool = False
     mapping: int = 0
     shading: int = 0
-    detail: int = 0
     fusion_widths: tuple[int, ...] = (8, 16, 16)
     fusion_adds: bool = False
 
@@ -90,7 +87,7 @@ class Sizes:
         else:
             head = _conv(last, self.style_between, 1)
             head += _plain(self.style_between, self.style, self.pixels // 16)
-        inputs = self.anatomy + self.detail + (0 if self.film else self.style)
+        inputs = self.anatomy + (0 if self.film else self.style)
         style = self.mapping or self.style
         decoder = _unet(inputs, 1, self.decoder_base, self.levels, style if self.film else 0)
         if self.mapping:

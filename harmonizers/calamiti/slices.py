@@ -15,7 +15,7 @@ from motet.harmonizers.calamiti.sizes import WHITE
 from motet.harmonizers.calamiti.vgg import weights_of
 from motet.images.cache import SliceCache, slice_cache, slices_home
 from motet.images.images import Image, Images
-from motet.images.slices import PLANES
+from motet.images.slices import PLANES, Plane, Slicing
 from motet.releases import Arrays
 from motet.site import Site
 
@@ -63,6 +63,21 @@ def largest(area: NDArray[np.integer]) -> tuple[int, int]:
     """The first and the last slice that shows half as much brain as the largest."""
     found = np.flatnonzero(area >= 0.5 * area.max())
     return int(found[0]), int(found[-1])
+
+
+def best_plane(params: CalamitiParams) -> Plane:
+    """Across which slices tell of the contrast: axial, or the first there is."""
+    return "axial" if "axial" in params.planes else params.planes[0]
+
+
+def most_brain(
+    seen: NDArray[np.float64], inside: NDArray[np.bool_], params: CalamitiParams
+) -> NDArray[np.float64]:
+    """Slices of a volume that show half as much brain as its largest, (n, pixels, pixels)."""
+    slicing = Slicing(shape=seen.shape, plane=best_plane(params), size=params.pixels)
+    area = np.array([part.sum() for part in slicing.slices(inside.astype(np.int64))])
+    first, last = largest(area)
+    return np.stack([slicing.slice(seen, k) for k in range(first, last + 1)])
 
 
 def middle(cache: SliceCache, rows: int) -> Middle:

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.bids.checks import Place
+from motet.harmonizers.calamiti.detail import with_detail
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.sizes import WHITE
-from motet.harmonizers.calamiti.slices import level
-from motet.harmonizers.calamiti.styles import AT_ONCE, Style
+from motet.harmonizers.calamiti.slices import level, most_brain
+from motet.harmonizers.calamiti.styles import AT_ONCE, Style, codes
 from motet.images.cache import brain_box, check_fits
 from motet.images.images import Image
 from motet.images.slices import Plane, Slicing, Window
@@ -50,9 +51,22 @@ class Restyler:
         box = brain_box(image)
         inside = image.mask[box]
         seen = np.where(inside, image.data[box] / level(image, contrast), 0.0)
-        made = of_planes(self.networks, self.params, seen, inside, self.target.theta[c])
-        brain = self._one(made)[inside] * (self.target.white[c] / WHITE)
-        return image.with_brain(brain)
+        made = self._decoded(seen, inside, self.target.theta[c])
+        if self.params.detail:
+            own = self._decoded(seen, inside, self._style(seen, inside))
+            edges, share = image.volume.grid.canonical.spacing, self.params.detail
+            made = with_detail(made, own, seen, inside, share=share, edges=edges)
+        return image.with_brain(made[inside] * (self.target.white[c] / WHITE))
+
+    def _style(self, seen: Float, inside: NDArray[np.bool_]) -> Float:
+        """The volume's own style code."""
+        x = most_brain(seen, inside, self.params)[:, None]
+        found: Float = codes(self.networks, x, threads=self.params.train.threads)[0]
+        return found
+
+    def _decoded(self, seen: Float, inside: NDArray[np.bool_], theta: Float) -> Float:
+        """One volume, (x, y, z), with a style."""
+        return self._one(of_planes(self.networks, self.params, seen, inside, theta))
 
     def _one(self, made: Float) -> Float:
         """One volume, (x, y, z), of those of the planes."""
@@ -134,12 +148,10 @@ def _of_plane(
 def _decoded(networks: Calamiti, x: Any, brain: Any, theta: Any, threads: int) -> Float:
     import torch
 
-    from motet.harmonizers.calamiti.networks import detail_of
     from motet.training.device import steady
 
     with torch.no_grad(), steady(threads):
         brains = networks.brains(brain)
         code = networks.code(networks.logits(x, brains), None, 1.0)
-        detail = detail_of(x, brain) if networks.sizes.detail else None
-        made = networks.decode(code, theta.expand(len(x), -1), brains, detail)
+        made = networks.decode(code, theta.expand(len(x), -1), brains)
     return np.asarray(made[:, 0].to("cpu", torch.float64).numpy())

@@ -43,7 +43,12 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "mica": {"default": {}, "travelers": {"to": "b0", "travelers": ["T1"]}},
     "calamiti": {
         "default": {"planes": ["axial"]},
-        "one contrast": {"second": "", "planes": ["sagittal"], "targets": ["b1"]},
+        "one contrast": {
+            "second": "",
+            "planes": ["sagittal"],
+            "targets": ["b1"],
+            "detail": 0.7,
+        },
         "fusion": {"second": "", "planes": ["sagittal", "axial"], "fusion": "network"},
     },
     "murd": {"default": {}, "two planes": {"planes": ["coronal", "sagittal"], "appearance": 2}},

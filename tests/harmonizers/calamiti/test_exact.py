@@ -29,7 +29,6 @@ MODES: dict[str, dict[str, Any]] = {
         "augment": 0.2,
         "augment_gain": 0.1,
         "augment_shading": 0.1,
-        "detail": True,
     },
 }
 

@@ -10,7 +10,7 @@ from torch import nn
 from motet.harmonizers._images.shading import evened, spread
 from motet.harmonizers.calamiti.curves import curved, wandering
 from motet.harmonizers.calamiti.losses import Losses, pairs
-from motet.harmonizers.calamiti.networks import SHADING, Calamiti, detail_of
+from motet.harmonizers.calamiti.networks import SHADING, Calamiti
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.sizes import KNOTS, TOP
 from motet.harmonizers.calamiti.training import train_phase
@@ -40,12 +40,9 @@ def test_parameters_are_as_many_as_published() -> None:
 
 
 @pytest.mark.parametrize("preset", ["paper", "small", "tiny"])
-@pytest.mark.parametrize("detail", [False, True])
-def test_sizes_that_a_site_counts_without_torch_are_those_of_the_networks(
-    preset: str, detail: bool
-) -> None:
+def test_sizes_that_a_site_counts_without_torch_are_those_of_the_networks(preset: str) -> None:
     """Catches a plan that declares other sizes than leave."""
-    sizes = of_preset(preset, detail=detail).sizes
+    sizes = of_preset(preset).sizes
     with torch.device("meta") if preset == "paper" else torch.device("cpu"):
         net = Calamiti(sizes)
     found = {
@@ -191,25 +188,6 @@ def test_curves_keep_nothing_at_nothing_and_the_monotone_one_its_order() -> None
     assert torch.allclose(still, x.flatten(1).clamp_max(TOP))
 
 
-def test_detail_knows_no_gain_no_shading_and_no_contrast_between_regions() -> None:
-    """Catches a detail channel that hands the source's contrast on: where differences are not
-    relative, detail is 1.7 times as large in the bright half as in the dark one."""
-    brain = torch.zeros(1, 1, 32, 32, dtype=torch.float64)
-    brain[:, :, 4:28, 4:28] = 1.0
-    noise = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 1, 32, 32)))
-    x = brain * (0.2 + 0.02 * noise)
-    assert torch.allclose(detail_of(3.0 * x, brain), detail_of(x, brain), atol=1e-4)
-    shading = torch.exp(torch.linspace(-0.7, 0.7, 32, dtype=torch.float64))[:, None]
-    grown = [
-        detail_of(shading * x, brain)[0, 0, rows, 8:24].std()
-        / detail_of(x, brain)[0, 0, rows, 8:24].std()
-        for rows in (slice(8, 12), slice(20, 24))
-    ]
-    assert float(grown[1]) == pytest.approx(float(grown[0]), rel=0.05)
-    flat = brain * 0.25
-    assert detail_of(flat, brain).abs().max() < 1e-6
-
-
 def small() -> Calamiti:
     torch.manual_seed(0)
     return Calamiti(of_preset("small").sizes).double()
@@ -232,8 +210,7 @@ def test_shading_is_a_gain_and_has_mean_nothing_over_the_brain() -> None:
         code = net.code(net.logits(x, brains), None, 1.0)
         field = torch.linspace(-1, 1, sizes.shading**2, dtype=torch.float64).expand(2, -1)
         ways = [torch.cat([mean[:, : sizes.style], f], dim=1) for f in (0 * field, field)]
-        detail = detail_of(x, brain)
-        plain, shaded = (net.decode(code, theta, brains, detail) for theta in ways)
+        plain, shaded = (net.decode(code, theta, brains) for theta in ways)
     edge = sizes.shading
     gain = torch.exp(SHADING * spread(field.reshape(2, 1, edge, edge), (96, 96)))
     assert torch.allclose(shaded, plain * gain, rtol=1e-10)
