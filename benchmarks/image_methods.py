@@ -78,11 +78,11 @@ MISPEL = {"registered": True}
 TRAINED: dict[str, dict[str, Any]] = {
     "calamiti, exact": {
         **CALAMITI,
-        "train": {"preset": "small", "mode": "exact", "batch": 2, "steps": 800},
+        "train": {"preset": "small", "mode": "exact", "steps": 800},
     },
     "calamiti, local": {
         **CALAMITI,
-        "train": {"preset": "small", "mode": "local", "batch": 2, "steps": 800, "local_steps": 20},
+        "train": {"preset": "small", "mode": "local", "steps": 800, "local_steps": 20},
     },
     "murd, exact": {
         **MURD,
