@@ -26,7 +26,8 @@ from motet.client.opening import open_site
 from motet.config import parse_study
 from motet.images.derivatives import derivative_writer
 from motet.images.images import compared_in
-from motet.plan import build_plan, parse_params
+from motet.params import parse_params
+from motet.plan import build_plan
 
 METHODS = {
     "white_stripe": {},

@@ -38,10 +38,10 @@ from motet.cohort import in_fit
 from motet.config import Study
 from motet.images.images import Images
 from motet.images.tissues import order_of, overlap, segment
+from motet.params import parse_params
 from motet.phantom.anatomy import template
 from motet.phantom.consortium import UNITS, Consortium
 from motet.phantom.scanner import scan
-from motet.plan import parse_params
 from motet.registry import methods
 from motet.simulation import run_sites
 

@@ -13,7 +13,8 @@ from motet.client.opening import open_site
 from motet.cohort import seen_by_fit
 from motet.config import parse_study
 from motet.errors import DeploymentError, listed
-from motet.plan import Plan, biology, build_plan, parse_params
+from motet.params import parse_params
+from motet.plan import Plan, biology, build_plan
 from motet.schema import Schema
 from motet.store import read_json, write_json
 from motet.version import __version__

@@ -36,7 +36,8 @@ from motet.flower.records import Body, Envelope
 from motet.harmonizer import SiteModel
 from motet.images.cache import FOLDER as SLICES
 from motet.ledger import Ledger
-from motet.plan import Plan, biology, build_plan, parse_params
+from motet.params import parse_params
+from motet.plan import Plan, biology, build_plan
 from motet.releases import Arrays
 from motet.schema import Schema, names_digest
 from motet.secure.keys import SumKey

@@ -9,7 +9,7 @@ from typing import Any
 from motet.config import Study, load_study, naming
 from motet.errors import DeploymentError, StudyFileError
 from motet.flower.bundle import bundle
-from motet.plan import parse_params
+from motet.params import parse_params
 from motet.server.events import Observer
 from motet.server.home import ServerHome
 from motet.server.orders import Order, all_orders, chosen, new_folder, runs, starts

@@ -18,8 +18,9 @@ from motet.errors import MotetError, QuorumError, SchemaError, listed
 from motet.evaluation.from_sums import judgement, people_of_batches
 from motet.evaluation.result import Judgement
 from motet.flower.records import Body
+from motet.params import parse_params
 from motet.phases import without_untold
-from motet.plan import Plan, biology, build_plan, parse_params
+from motet.plan import Plan, biology, build_plan
 from motet.releases import Arrays
 from motet.schema import SiteSchema
 from motet.secure.circle import FEWEST

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import ndimage
 
 from motet.harmonizer import Card, Params, SiteModel
 from motet.harmonizers._images.alone import Alone
 from motet.harmonizers._images.each import each
+from motet.harmonizers._images.smooth import smoothed
 from motet.images.images import Image, Images
 from motet.images.params import ImageParams
 from motet.releases import Arrays
@@ -55,9 +55,6 @@ class Blur(Alone):
 
 def blurred(image: Image, fwhm: float) -> NDArray[np.float64]:
     """The brain smoothed by a Gaussian that sees nothing outside of the mask, (x, y, z)."""
-    edges = np.array(image.volume.grid.canonical.spacing)
-    sd = fwhm / np.sqrt(8 * np.log(2)) / edges
-    inside = image.mask.astype(np.float64)
-    total = ndimage.gaussian_filter(image.data * inside, sd, mode="constant", output=np.float64)
-    weight = ndimage.gaussian_filter(inside, sd, mode="constant")
-    return image.with_brain(total[image.mask] / weight[image.mask])
+    edges = image.volume.grid.canonical.spacing
+    sd = [fwhm / np.sqrt(8 * np.log(2)) / edge for edge in edges]
+    return image.with_brain(smoothed(image.data, image.mask, sd)[image.mask])

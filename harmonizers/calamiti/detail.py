@@ -13,16 +13,14 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from motet.harmonizers.calamiti.sizes import WHITE
+from motet.harmonizers._images.smooth import smoothed
+from motet.harmonizers.calamiti.sizes import LEAST
 
 Float = NDArray[np.float64]
 
 SMOOTH = 16.0
 """Standard deviation, mm, of the Gaussian whose weighted mean is what is smooth."""
-LEAST = 0.1 * WHITE
-"""A decoded intensity counts as no smaller than this."""
 MOST = 3.0
 """A scan that is larger than this many times its decoded image, or smaller by as much, counts as
 this: there the code is wrong, and not short of detail."""
@@ -58,8 +56,6 @@ def with_detail(
     (x, y, z) float64
         0 beside the brain.
     """
-    ratio = np.where(inside, np.clip(scan / np.maximum(own, LEAST), 1.0 / MOST, MOST), 0.0)
-    sd = [SMOOTH / edge for edge in edges]
-    weight = ndimage.gaussian_filter(inside.astype(np.float64), sd, mode="constant")
-    smooth = ndimage.gaussian_filter(ratio, sd, mode="constant") / np.maximum(weight, 1e-12)
+    ratio = np.clip(scan / np.maximum(own, LEAST), 1.0 / MOST, MOST)
+    smooth = smoothed(ratio, inside, [SMOOTH / edge for edge in edges])
     return np.where(inside, made * (1.0 + share * (ratio - smooth)), 0.0)

@@ -12,11 +12,9 @@ from torch.nn import functional as nnf
 from motet.harmonizers._images.norms import moments, pyramid
 from motet.harmonizers._images.shading import evened, spread
 from motet.harmonizers.calamiti.layers import SLOPE, Conv, UNet
-from motet.harmonizers.calamiti.sizes import WHITE, Sizes
+from motet.harmonizers.calamiti.sizes import LEAST, WHITE, Sizes
 from motet.training.spectral import spectral
 
-LEAST = 0.1 * WHITE
-"""A mean of surroundings counts as no smaller than this."""
 SHADING = 0.3
 """Logarithm of the gain that a 1 in the style code's shading stands for."""
 QUIET, LOUDEST = -8.0, 8.0
@@ -303,12 +301,7 @@ class Calamiti(nn.Module):
         certain = torch.full_like(shading, CERTAIN)
         return torch.cat([mean, shading], dim=1), torch.cat([log_var, certain], dim=1)
 
-    def decode(
-        self,
-        code: Tensor,
-        theta: Tensor,
-        brains: list[Tensor] | None,
-    ) -> Tensor:
+    def decode(self, code: Tensor, theta: Tensor, brains: list[Tensor] | None) -> Tensor:
         """Images, (B, 1, h, w), of anatomy codes with style codes."""
         found: Tensor = self.decoder(code, theta, brains)
         return found

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 WHITE = 0.25
 """Intensity of white matter in what networks see."""
+LEAST = 0.1 * WHITE
+"""What is divided by counts as no smaller than this: a mean of surroundings, a decoded image."""
 TOP = 2 * WHITE
 """Intensity up to which random curves bend; above, they go on as at their end."""
 KNOTS = 11

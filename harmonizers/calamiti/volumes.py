@@ -51,9 +51,9 @@ class Restyler:
         box = brain_box(image)
         inside = image.mask[box]
         seen = np.where(inside, image.data[box] / level(image, contrast), 0.0)
-        made = self._decoded(seen, inside, self.target.theta[c])
+        made = self._volume(seen, inside, self.target.theta[c])
         if self.params.detail:
-            own = self._decoded(seen, inside, self._style(seen, inside))
+            own = self._volume(seen, inside, self._style(seen, inside))
             edges, share = image.volume.grid.canonical.spacing, self.params.detail
             made = with_detail(made, own, seen, inside, share=share, edges=edges)
         return image.with_brain(made[inside] * (self.target.white[c] / WHITE))
@@ -64,7 +64,7 @@ class Restyler:
         found: Float = codes(self.networks, x, threads=self.params.train.threads)[0]
         return found
 
-    def _decoded(self, seen: Float, inside: NDArray[np.bool_], theta: Float) -> Float:
+    def _volume(self, seen: Float, inside: NDArray[np.bool_], theta: Float) -> Float:
         """One volume, (x, y, z), with a style."""
         return self._one(of_planes(self.networks, self.params, seen, inside, theta))
 

@@ -17,7 +17,7 @@ from motet.client.opening import requests
 from motet.config import Study, parse_study
 from motet.errors import DataError, MotetWarning, nearest
 from motet.harmonizer import CovariateType
-from motet.plan import parse_params
+from motet.params import parse_params
 from motet.simulation import Result, array_sink, run_sites
 
 Labels = Sequence[Any] | NDArray[Any] | pd.Series

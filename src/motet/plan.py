@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from motet.config import Study, checked
+from motet.config import Study
 from motet.describe import describe
 from motet.errors import PlanError, StudyFileError
 from motet.evaluation.steps import evaluation_steps
 from motet.harmonizer import Harmonizer, Params
+from motet.params import parse_params
 from motet.phases import Agree, Phase, Publish, Repeat, Step, Sum, walk
 from motet.plan_checks import check_bounds, check_splines, check_steps, largest_sizes
 from motet.registry import methods
@@ -25,7 +26,6 @@ from motet.secure.sealed import sealed_specs
 from motet.store import json_hash
 from motet.training.asked import as_asked
 from motet.training.exchange import exchange_at, split_path
-from motet.training.options import TrainedParams, TrainOptions
 from motet.training.phase import Train
 from motet.training.privacy import Private, document
 from motet.version import __version__
@@ -298,53 +298,6 @@ def _parse_turn(turn: str) -> tuple[str, int]:
     if match is None:
         raise PlanError(f"'{turn}' is not a turn of a repeat.")
     return match["name"], int(match["number"])
-
-
-def parse_params(study: Study) -> Params:
-    """The parameters of the study's method, validated."""
-    harmonizer = methods().get(study.method)
-    params = _checked_params(harmonizer, study)
-    if study.target != "pooled":
-        raise StudyFileError(
-            f"'{study.method}' harmonizes to the pooled distribution, not to '{study.target}'.",
-            do="To leave one batch untouched, name it in params: {reference: BATCH}."
-            if "reference" in harmonizer.params_type.model_fields
-            else "Take 'target' out.",
-            key="target",
-        )
-    return params
-
-
-def _checked_params(harmonizer: Harmonizer, study: Study) -> Params:
-    """The method's options, with the section ``train`` where it is trained."""
-    kind = harmonizer.params_type
-    if issubclass(kind, TrainedParams):
-        if "train" in study.params:
-            raise StudyFileError(
-                "'train' is a section of the study file, beside 'params'.", key="params.train"
-            )
-        elsewhere = sorted(
-            set(study.train) & set(kind.model_fields) - set(TrainOptions.model_fields)
-        )
-        if elsewhere:
-            raise StudyFileError(
-                f"'{elsewhere[0]}' is an option of the method.",
-                do=f"Put it under params: {{{elsewhere[0]}: …}}.",
-                key=f"train.{elsewhere[0]}",
-            )
-        if "device" in study.train:
-            raise StudyFileError(
-                "Where networks are trained is no part of a study.",
-                do="Say it where it runs: motet simulate --device cuda; device: in a site's "
-                "site.yaml.",
-                key="train.device",
-            )
-        return checked(kind, {**study.params, "train": study.train}, under="params")
-    if study.train:
-        raise StudyFileError(
-            f"'{study.method}' is not trained.", do="Take 'train' out.", key="train"
-        )
-    return checked(kind, study.params, under="params")
 
 
 def build_plan(study: Study, schema: Schema) -> Plan:

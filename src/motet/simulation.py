@@ -34,7 +34,8 @@ from motet.evaluation.site_effect import SiteEffect, site_effect
 from motet.harmonizer import SiteModel
 from motet.images.derivatives import derivative_writer
 from motet.output import OutputFolder
-from motet.plan import Plan, model_document, parse_params
+from motet.params import parse_params
+from motet.plan import Plan, model_document
 from motet.releases import Arrays
 from motet.schema import Schema
 from motet.server import Coordinator, Observer, Outcome

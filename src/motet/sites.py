@@ -14,7 +14,8 @@ from motet.client.opening import open_site
 from motet.config import Study
 from motet.errors import DataError, StudyFileError, listed, nearest
 from motet.evaluation.images.true_images import TrueImages
-from motet.plan import biology, parse_params
+from motet.params import parse_params
+from motet.plan import biology
 from motet.schema import Schema
 
 

@@ -16,7 +16,7 @@ from motet.bids.table import Table
 from motet.client.opening import open_site
 from motet.config import Privacy, Study
 from motet.images.images import Images
-from motet.plan import parse_params
+from motet.params import parse_params
 from motet.registry import methods
 from motet.simulation import Result, run_sites
 from motet.training.options import TrainedParams

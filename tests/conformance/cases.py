@@ -13,7 +13,8 @@ from motet.bids.memory import from_arrays
 from motet.bids.table import Table
 from motet.client.opening import requests
 from motet.config import DP, Evaluation, Federation, Privacy, Study
-from motet.plan import biology, parse_params
+from motet.params import parse_params
+from motet.plan import biology
 from motet.registry import methods
 from motet.training.options import TrainedParams
 

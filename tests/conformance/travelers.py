@@ -16,7 +16,7 @@ from motet.harmonizers.mispel.consensus import Consensus
 from motet.harmonizers.mispel.params import MispelParams
 from motet.harmonizers.mispel.training import Bench, Stage, Training, turns_done
 from motet.images.images import Images
-from motet.plan import parse_params
+from motet.params import parse_params
 from motet.schema import Schema
 from motet.training.feed import Feed
 from motet.training.gradients import summed_gradients

@@ -198,7 +198,8 @@ def test_judged_as_by_hand(split: Any, tmp_path: Path) -> None:
     """Catches metrics.json telling of other people or values than those in the folders."""
     from motet.agreement import agree
     from motet.client.opening import open_site
-    from motet.plan import build_plan, parse_params
+    from motet.params import parse_params
+    from motet.plan import build_plan
     from motet.simulation import as_study
     from motet.sites import open_sites
 

@@ -9,7 +9,7 @@ import pytest
 
 from motet.config import load_study, parse_study
 from motet.errors import StudyFileError, UnknownMethodError
-from motet.plan import parse_params
+from motet.params import parse_params
 
 GOOD = """
 study: ixi

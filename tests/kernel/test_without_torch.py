@@ -17,7 +17,7 @@ sys.meta_path.insert(0, Without())
 import motet.cli.main, motet.client.worker, motet.server, motet.simulation, motet.strategies
 from motet.registry import methods
 from motet.config import parse_study
-from motet.plan import parse_params
+from motet.params import parse_params
 
 names = methods().names()
 for name in names:

@@ -14,7 +14,7 @@ from e2e.consortium import motet as command
 from motet.client.home import SiteSettings
 from motet.config import checked, parse_study
 from motet.errors import QuorumError, StudyFileError, TrainingError
-from motet.plan import parse_params
+from motet.params import parse_params
 from motet.training.device import device_named
 from motet.training.where import check_device
 

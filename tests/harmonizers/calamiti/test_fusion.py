@@ -17,7 +17,7 @@ from motet.harmonizers.calamiti.fusion import NAME, Fusion
 from motet.harmonizers.calamiti.fusion_network import median
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.volumes import cube, windows
-from motet.plan import parse_params
+from motet.params import parse_params
 from motet.site import draw
 from motet.strategies.exact import exact
 from motet.strategies.in_place import InPlace

@@ -16,7 +16,8 @@ from motet.client.alone import _without_foreign_reference, fitted_alone
 from motet.client.apply import harmonized
 from motet.errors import DataError, ModelError, StudyFileError, TrainingError
 from motet.harmonizers.calamiti import fusion
-from motet.plan import model_document, parse_params
+from motet.params import parse_params
+from motet.plan import model_document
 from motet.registry import methods
 from motet.simulation import simulate
 from motet.store import save_model

@@ -17,7 +17,7 @@ from motet.errors import DataError, StudyFileError
 from motet.harmonizers.calamiti import vgg
 from motet.harmonizers.calamiti.losses import Losses
 from motet.harmonizers.calamiti.networks import Calamiti
-from motet.plan import parse_params
+from motet.params import parse_params
 from motet.training.draws import Draws
 from motet.training.phase import Train
 from training.slabs import SHARED, of_people

@@ -23,8 +23,9 @@ from motet.harmonizers.deepcombat.coding import Coder
 from motet.harmonizers.deepcombat.gaussian import BETWEEN, COVARIANCE, Gaussian
 from motet.harmonizers.deepcombat.params import DeepComBatParams
 from motet.harmonizers.deepcombat.training import train_phase
+from motet.params import parse_params
 from motet.phases import UNTOLD, Sum
-from motet.plan import Plan, build_plan, parse_params
+from motet.plan import Plan, build_plan
 from motet.server.checkpoint import Checkpoint
 from motet.server.events import Kind
 from motet.sites import agreed

@@ -14,7 +14,7 @@ from motet.config import parse_study
 from motet.errors import StudyFileError
 from motet.harmonizers.fed_combat.params import FedComBatParams
 from motet.harmonizers.fed_combat.training import train_phase
-from motet.plan import parse_params
+from motet.params import parse_params
 from motet.training.networks import build, counted
 
 

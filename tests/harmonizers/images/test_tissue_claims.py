@@ -17,10 +17,10 @@ from motet.cohort import in_fit
 from motet.harmonizer import KEEPS, Card
 from motet.images.images import Images
 from motet.images.tissues import order_of, overlap, segment
+from motet.params import parse_params
 from motet.phantom.anatomy import Anatomy, coarser
 from motet.phantom.consortium import UNITS, Consortium
 from motet.phantom.scanner import Effect, scan
-from motet.plan import parse_params
 from motet.registry import methods
 
 HELD_OUT, SEED = 0.55, 3

@@ -31,8 +31,9 @@ from motet.errors import (
 )
 from motet.harmonizers.mispel.training import Training
 from motet.images.images import Images
+from motet.params import parse_params
 from motet.phases import Publish, walk
-from motet.plan import build_plan, model_document, parse_params
+from motet.plan import build_plan, model_document
 from motet.registry import methods
 from motet.sites import open_sites
 from motet.store import save_model

@@ -14,7 +14,8 @@ from motet.agreement import agree
 from motet.apply import apply_model
 from motet.client.alone import _without_foreign_reference, fitted_alone
 from motet.errors import DataError, DesignError, ModelError, StudyFileError, TrainingError
-from motet.plan import model_document, parse_params
+from motet.params import parse_params
+from motet.plan import model_document
 from motet.registry import methods
 from motet.simulation import simulate
 from motet.store import save_model
