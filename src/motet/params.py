@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from motet import registry
 from motet.config import Study, checked
 from motet.errors import StudyFileError
 from motet.harmonizer import Harmonizer, Params
-from motet.registry import methods
 from motet.training.options import TrainedParams, TrainOptions
 
 
 def parse_params(study: Study) -> Params:
     """The parameters of the study's method, validated."""
-    harmonizer = methods().get(study.method)
+    harmonizer = registry.methods().get(study.method)
     params = _checked_params(harmonizer, study)
     if study.target != "pooled":
         raise StudyFileError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from motet import registry
 from motet.config import Study
 from motet.describe import describe
 from motet.errors import PlanError, StudyFileError
@@ -16,7 +17,6 @@ from motet.harmonizer import Harmonizer, Params
 from motet.params import parse_params
 from motet.phases import Agree, Phase, Publish, Repeat, Step, Sum, walk
 from motet.plan_checks import check_bounds, check_splines, check_steps, largest_sizes
-from motet.registry import methods
 from motet.releases import Arrays, ArraySpec, Leaves, bind, nbytes
 from motet.scale import Bounds
 from motet.schema import Schema
@@ -102,7 +102,7 @@ class Plan:
     @property
     def harmonizer(self) -> Harmonizer:
         """The method whose plan this is."""
-        return methods().get(self.method)
+        return registry.methods().get(self.method)
 
     @cached_property
     def hash(self) -> str:
@@ -307,7 +307,7 @@ def build_plan(study: Study, schema: Schema) -> Plan:
     """
     params = parse_params(study)
     check_splines(params, schema)
-    harmonizer = methods().get(study.method)
+    harmonizer = registry.methods().get(study.method)
     secure = _secure(study, schema)
     asked = study.evaluation.by_batch
     by_batch = not secure if asked is None else asked

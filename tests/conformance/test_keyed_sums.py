@@ -112,7 +112,7 @@ class KeyedMethod:
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     registry = Registry()
     registry.register(KeyedMethod())
-    monkeypatch.setattr("motet.plan.methods", lambda: registry)
+    monkeypatch.setattr("motet.registry.methods", lambda: registry)
 
 
 def study(travelers: Sequence[str] = ("t1", "t2", "t3")) -> Case:

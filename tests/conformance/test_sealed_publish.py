@@ -82,7 +82,7 @@ class SealedMethod:
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     registry = Registry()
     registry.register(SealedMethod())
-    monkeypatch.setattr("motet.plan.methods", lambda: registry)
+    monkeypatch.setattr("motet.registry.methods", lambda: registry)
 
 
 def study() -> Case:

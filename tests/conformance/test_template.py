@@ -17,7 +17,7 @@ def test_template_runs_and_does_what_it_says(monkeypatch: pytest.MonkeyPatch) ->
     federation = Federation(made)
     registry = Registry()
     registry.register(HARMONIZER)
-    monkeypatch.setattr("motet.plan.methods", lambda: registry)
+    monkeypatch.setattr("motet.registry.methods", lambda: registry)
     federation.study = federation.study.model_copy(
         update={"method": "template", "params": {"strength": 1.0}}
     )

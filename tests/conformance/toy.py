@@ -149,4 +149,4 @@ def register_toy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the toy the only method, for one test."""
     registry = Registry()
     registry.register(ToyMethod())
-    monkeypatch.setattr("motet.plan.methods", lambda: registry)
+    monkeypatch.setattr("motet.registry.methods", lambda: registry)

@@ -190,7 +190,7 @@ def test_few_people(n: tuple[int, ...], held_out: float, monkeypatch: pytest.Mon
     )
     registry = Registry()
     registry.register(Template())  # it has no opinion on how few are too few
-    monkeypatch.setattr("motet.plan.methods", lambda: registry)
+    monkeypatch.setattr("motet.registry.methods", lambda: registry)
     sites = Federation(replace(study, method="template"))
     with np.errstate(all="raise", under="ignore"):
         outcome = sites.run()

@@ -46,7 +46,7 @@ def test_the_kernel_accepts_the_plan_and_the_method(name: str) -> None:
 def test_a_study_file_leads_to_the_plan(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     registry = Registry()
     registry.register(METHODS[name])
-    monkeypatch.setattr("motet.plan.methods", lambda: registry)
+    monkeypatch.setattr("motet.registry.methods", lambda: registry)
     study = Study(
         study="vocabulary",
         method=name,
