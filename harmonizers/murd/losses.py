@@ -51,14 +51,10 @@ class Losses:
         Standard deviation of what is added to content codes.
     within : bool
         Whether differences of images are means over the brain instead of all pixels.
-    own : float
-        Share of the targets that are the slices' own batch beside those that are drawn: in local
-        mode a head learns from its owner alone, which would make one fake a batch of its own in K.
     """
 
     noise: float
     within: bool
-    own: float
 
     def critic(self, networks: Murd, batch: Mapping[str, Tensor], draws: Any) -> dict[str, Tensor]:
         """Real slices told from made ones, with the penalty R1 (Mescheder et al. 2018, eq. 9)."""
@@ -122,8 +118,6 @@ class Losses:
         brains = torch.stack([batch["b-1"], batch["b0"], batch["b+1"]], dim=1)
         label, order = batch["label"], batch["order"]
         target = order[draws.integers("target", len(order))]
-        if self.own:
-            target = torch.where(draws.uniform("own", 1)[:, 0] < self.own, label, target)
         brain = brains.amax(dim=1, keepdim=True).to(x.dtype)
         return Triplets(x=seen(x), brain=brain, label=label, target=target)
 

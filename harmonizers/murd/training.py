@@ -41,8 +41,6 @@ LITTLE = -0.1
 """Of ``diversity`` in the preset ``small``: a scanner's scans are much alike."""
 CRITIC_WEIGHTS = {"real": 1.0, "fake": 1.0, "r1": 1.0}
 EMA = {"paper": 0.999, "small": 0.98, "tiny": 0.9}
-OWN = 0.5
-"""Share of targets that are slices' own batch, in local mode: see :class:`Losses`."""
 
 
 def fading(moment: Moment) -> Mapping[str, float]:
@@ -75,7 +73,6 @@ class Training:
         return Losses(
             noise=self.params.noise,
             within=self.params.sizes.light,
-            own=OWN if self.params.train.mode == "local" else 0.0,
         )
 
     def build(self, sizes: Mapping[str, int]) -> Murd:
@@ -114,6 +111,9 @@ def train_phase(params: MurdParams, schema: Schema) -> Train:
             name=name,
             size=size,
             keeper="owned" if name in BATCHED else "shared",
+            # Fakes for a batch are made by all sites: without them its discriminator's head would
+            # learn what its owner's own slices look like, which is to say nothing to anybody else.
+            summed=name in BATCHED,
             every=params.often if name in often else 0,
             ema=0.0 if name in CRITIC else ema,
         )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from motet.errors import PlanError
 from motet.releases import bind
 from motet.strategies.exact import exact
 from motet.strategies.fedadam import fedadam
@@ -75,6 +76,36 @@ def test_networks_are_averaged_by_samples_and_heads_are_their_owners() -> None:
         assert np.abs(one["heads"][own]).min(axis=1).max() > 0
         moved = result["toy.heads"][own] - told["toy.heads"][own]
         np.testing.assert_allclose(moved, one["heads"][own], rtol=0, atol=1e-12)
+
+
+def test_summed_heads_move_by_what_all_sites_changed_them_by() -> None:
+    """Catches heads that hear of strangers' fakes nowhere, changes times samples, and moments of
+    strangers, who see a batch seldom."""
+    train = toy(local(steps=4), summed=True)
+    trainer = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH))
+    told = {**SHARED, **trainer.told(train.turn(0))}
+    sent = {
+        name: train_at_site(train, train.turn(0), site, told)  # type: ignore[arg-type]
+        for name, site in sites_of(WHERE).items()
+    }
+    moved = fedavg(train, ask(), SHARED)["toy.heads"] - told["toy.heads"]
+    np.testing.assert_allclose(moved, sum(one["heads"] for one in sent.values()), atol=1e-12)
+    alone = {
+        n: train_at_site(toy(local(steps=4)), train.turn(0), s, told)["heads"]  # type: ignore[arg-type]
+        for n, s in sites_of(WHERE).items()
+    }
+    for name, one in sent.items():
+        own = np.array([f"site {s}" == name for s in WHERE])
+        np.testing.assert_array_equal(one["heads"][own], alone[name][own])
+        assert np.abs(one["heads"][~own]).min(axis=1).max() > 0
+        assert (one["heads.exp_avg_sq"][~own] == 0).all()
+
+
+def test_summed_is_said_of_heads_alone() -> None:
+    """Catches networks that would move by as many steps as there are sites."""
+    with pytest.raises(PlanError, match="'encoder' is summed over sites and has no batches"):
+        train = toy(local())
+        replace(train, groups=tuple(replace(g, summed=True) for g in train.groups))
 
 
 def test_moments_are_averaged_kept_or_begin_anew() -> None:

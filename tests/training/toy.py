@@ -95,12 +95,19 @@ class Fit:
 SIZES = {"critic": H * 3 + 3 + 3 + 3 + 1, "encoder": P * H + H + H + 2 * H, "heads": H * P + P}
 
 
-def toy(options: TrainOptions, *, every: int = 0, keeper: str = "shared", **also: Any) -> Train:
+def toy(
+    options: TrainOptions,
+    *,
+    every: int = 0,
+    keeper: str = "shared",
+    summed: bool = False,
+    **also: Any,
+) -> Train:
     """The phase."""
     fit = Fit()
     groups = (
         Group(name="encoder", size=SIZES["encoder"], ema=0.9),
-        Group(name="heads", size=SIZES["heads"], keeper="owned"),
+        Group(name="heads", size=SIZES["heads"], keeper="owned", summed=summed),
         Group(name="critic", size=SIZES["critic"], every=every, keeper=keeper),  # type: ignore[arg-type]
     )
     return Train(

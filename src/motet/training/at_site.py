@@ -350,9 +350,12 @@ class _State:
         self._site.keep.pop(self._kept(name), None)
         if told is not None:
             now = now - torch.from_numpy(np.array(told)).to(now.device, now.dtype)
-        if self._train.group(group).keeper != "owned":
+        kept = self._train.group(group)
+        if kept.keeper != "owned":
             return sent(self._train, now * weight)
-        # A batch's part is its owner's: it is summed, not averaged.
+        # A batch's part is summed, not averaged.
+        if kept.summed and name == group:
+            return sent(self._train, now)
         own = torch.from_numpy(self._shop.owned).to(now.device, now.dtype)
         return sent(self._train, now * own[:, None])
 

@@ -97,6 +97,10 @@ class Train(Phase):
         if len(set(moved)) < len(moved) or len(known) < len(self.groups):
             raise PlanError(f"Train '{self.name}': a group has one update, and a name of its own.")
         for group in self.groups:
+            if group.summed and group.keeper != "owned":
+                raise PlanError(
+                    f"Train '{self.name}': '{group.name}' is summed over sites and has no batches."
+                )
             every = group.every or self.options.local_steps
             if every % self.interval or self.longest % every:
                 raise PlanError(

@@ -42,6 +42,10 @@ class Group:
         ``owned``: every parameter has batches along its first axis, in the order of the schema; in
         local mode a batch's part is taken from the site that has the batch. ``local``: it never
         leaves.
+    summed : bool
+        Of an owned group in local mode: a batch's part moves by what all sites changed it by, as
+        gradients are summed in exact mode; the optimizer's moments are still the owner's. For heads
+        that other sites' samples train, too.
     every : int
         Steps between exchanges in local mode; 0: the study's ``local_steps``.
     ema : float
@@ -51,6 +55,7 @@ class Group:
     name: str
     size: int
     keeper: Keeper = "shared"
+    summed: bool = False
     every: int = 0
     ema: float = 0.0
 

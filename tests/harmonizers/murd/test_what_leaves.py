@@ -79,17 +79,27 @@ def test_updates_and_sums_leave_and_nothing_else(
     assert not [word for word in ("sub-", "nii", str(folder)) if word in said]
 
 
-def test_in_local_mode_adversary_and_heads_leave_more_often_and_heads_are_their_owners(
+def test_in_local_mode_adversary_and_heads_leave_more_often_and_all_sites_move_heads(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Catches a discriminator as seldom as the generator, and a head that others' fakes moved."""
+    """Catches a discriminator as seldom as the generator, a head that knows fakes of its owner's
+    slices alone, and moments of strangers."""
     result, bodies = messages(folder, monkeypatch, **LOCAL)
     count = Counter(name for body in bodies for name in body.arrays)
     for group in allowed(result).keys() & {g.name for g in train_of(result).groups}:
         assert count[group] == 3 * (4 if group in OFTEN | {"critic_heads"} else 2), group
-    heads = [np.asarray(b.arrays[n]) for b in bodies for n in BATCHED if n in b.arrays]
-    # Of each site a row of its own, or none where nobody of it had a turn.
-    assert {int((np.abs(array).max(axis=1) > 0).sum()) for array in heads} == {0, 1}
+    # Rows, of three batches, in which a site sends something.
+    rows = {
+        name: {
+            int(np.asarray(b.arrays[name]).any(axis=1).sum()) for b in bodies if name in b.arrays
+        }
+        for group in BATCHED
+        for name in (group, f"{group}.exp_avg_sq")
+    }
+    for group in BATCHED:
+        assert max(rows[group]) > 1, group
+        # Its own, or none where nobody of it had a turn.
+        assert 1 in rows[f"{group}.exp_avg_sq"] <= {0, 1}, group
 
 
 def train_of(result: Any) -> Train:
