@@ -170,6 +170,19 @@ def test_fedadam_takes_a_step_of_its_own() -> None:
     assert 0 < moved < 0.01
 
 
+def test_a_local_rate_makes_local_steps_longer() -> None:
+    """Catches a factor that nothing reads."""
+    moved = {}
+    for rate in (1.0, 3.0):
+        train = with_sgd(toy(local(steps=1, local_steps=1, local_rate=rate)))
+        trainer = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH))
+        told = {**SHARED, **trainer.told(train.turn(0))}
+        sent = train_at_site(train, train.turn(0), sites_of(WHERE)["site 0"], told)  # type: ignore[arg-type]
+        moved[rate] = sent["heads"]
+    assert np.abs(moved[1.0]).max() > 0
+    np.testing.assert_allclose(moved[3.0], 3.0 * moved[1.0], rtol=1e-9, atol=1e-15)
+
+
 def test_a_warm_up_is_exact_mode() -> None:
     """Catches a warm-up whose steps are counted again, or whose moments are lost."""
     train = toy(local(steps=8, warm_up=4))

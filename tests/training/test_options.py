@@ -38,6 +38,7 @@ def test_no_networks_are_combined_in_exact_mode(server: str, how: dict[str, Any]
         ({"server": "fedadam", "proximal": 0.1}, "proximal.*server is fedadam.*server: fedprox"),
         ({"server_rate": 0.1}, "server_rate.*server is fedprox.*server: fedadam"),
         ({"mode": "exact", "local_steps": 30}, "local_steps.*mode is exact.*mode: local"),
+        ({"preset": "paper", "local_rate": 2.0}, "local_rate.*mode is exact.*mode: local"),
         ({"preset": "paper", "moments": "kept"}, "moments.*mode is exact.*mode: local"),
         ({"preset": "paper", "proximal": 0.1}, "proximal.*mode is exact.*mode: local"),
         ({"validate_every": 10}, "validate_every.*nobody validates"),

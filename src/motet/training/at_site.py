@@ -228,7 +228,8 @@ def _stepped(
             )
             if near:
                 _pull(shop.networks, found.of, base, near)
-            shop.optimizers[update.name].step(found.of, moment)
+            optimizer = shop.optimizers[update.name]
+            optimizer.step(found.of, moment, times=train.options.local_rate)
             counts[update.name] += found.samples
             for name, loss in found.losses.items():
                 sums[update.name, name] += loss

@@ -74,9 +74,14 @@ class Optimizer:
         }
         self.ran = dict.fromkeys(self._vectors, 0)
 
-    def step(self, gradients: Mapping[str, Sequence[Tensor]], moment: Moment) -> None:
-        """One step along mean gradients, one a parameter, by group; groups without them stay."""
-        factor = self._update.rate(moment) if self._update.rate else 1.0
+    def step(
+        self, gradients: Mapping[str, Sequence[Tensor]], moment: Moment, *, times: float = 1.0
+    ) -> None:
+        """One step along mean gradients, one a parameter, by group; groups without them stay.
+
+        `times` is a factor on the learning rates.
+        """
+        factor = times * (self._update.rate(moment) if self._update.rate else 1.0)
         with torch.no_grad():
             for rate, names in self._by_rate.items():
                 here = [name for name in names if name in gradients]

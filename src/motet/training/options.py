@@ -35,6 +35,10 @@ class TrainOptions(BaseModel):
         People (or slices) of a step, over all sites; 0: everybody.
     local_steps : int
         Steps between exchanges.
+    local_rate : float
+        Local mode: factor on all learning rates. A site's step is of fewer samples; where gradients
+        are noise for the most part, Adam takes steps that are smaller by up to the root of the
+        number of sites, once they are averaged.
     warm_up : int
         Steps of exact mode before local mode.
     moments : {"averaged", "kept", "forgotten"}
@@ -68,6 +72,7 @@ class TrainOptions(BaseModel):
     epochs: float = Field(default=0.0, ge=0.0)
     batch: int = Field(default=64, ge=0)
     local_steps: int = Field(default=20, ge=1)
+    local_rate: float = Field(default=1.0, gt=0.0, le=10.0)
     warm_up: int = Field(default=0, ge=0)
     moments: Literal["averaged", "kept", "forgotten"] = "averaged"
     proximal: float = Field(default=0.01, ge=0.0)
@@ -154,6 +159,7 @@ def _check_used(given: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
     is_now = {"mode": "local", "server": "fedavg", **chosen}
     needs = {
         "local_steps": ("mode", "local"),
+        "local_rate": ("mode", "local"),
         "moments": ("mode", "local"),
         "proximal": ("server", "fedprox"),
         "server_rate": ("server", "fedadam"),
