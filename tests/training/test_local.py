@@ -101,6 +101,18 @@ def test_summed_heads_move_by_what_all_sites_changed_them_by() -> None:
         assert (one["heads.exp_avg_sq"][~own] == 0).all()
 
 
+def test_a_hospital_reads_whose_part_of_heads_leaves() -> None:
+    """Catches 'by samples' said of heads, and 'own batches' of what is everybody's."""
+    said = {
+        summed: {spec.name: spec.meaning for spec in train.arrays(train.turn(0))}
+        for summed in (False, True)
+        for train in (toy(local(), summed=summed),)
+    }
+    assert said[False]["heads"].endswith("change of the parameters of own batches")
+    assert said[True]["heads"].endswith("change of the parameters of every batch")
+    assert said[True]["critic"].endswith("change of the parameters, by samples")
+
+
 def test_summed_is_said_of_heads_alone() -> None:
     """Catches networks that would move by as many steps as there are sites."""
     with pytest.raises(PlanError, match="'encoder' is summed over sites and has no batches"):

@@ -303,7 +303,7 @@ class Train(Phase):
         shape = ("batches", group.size) if group.keeper == "owned" else (group.size,)
         dtype: str = "float64" if self.masked else how.transfer
         dtype = "uint16" if dtype == "bfloat16" else dtype
-        what = "gradient, summed over samples" if exact else "change of the parameters, by samples"
+        what = "gradient, summed over samples" if exact else _changed(group)
         if not exact and self.warm_up:
             what = f"gradients, summed over samples, of {self.warm_up} single steps; then {what}"
         if self.private is not None:
@@ -359,3 +359,10 @@ __all__ = [
     "Turn",
     "Update",
 ]
+
+
+def _changed(group: Group) -> str:
+    """What leaves of a group in local mode, for the hospital that reads its plan."""
+    if group.keeper != "owned":
+        return "change of the parameters, by samples"
+    return f"change of the parameters of {'every batch' if group.summed else 'own batches'}"
