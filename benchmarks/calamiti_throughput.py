@@ -8,7 +8,7 @@ Exact mode, one site, in one process, on made-up pairs of slices. In turns:
 * ``engine``: exchanges as a simulation has them: the coordinator tells networks, the site sums
   gradients, the coordinator takes the step and says what it would write down;
 * ``plain``: what a PyTorch user would write with the same networks and losses: shuffled indices,
-  ``randn``, mean losses, ``backward``, torch's fused Adam, critic and generator in turn.
+  ``randn``, mean losses, ``backward``, torch's fused Adam, critic and generator when each is due.
 
 Medians over the repeats of ratios of slices a second. On the CPU a process' own time is measured,
 on a GPU the clock's; there memory and utilisation are printed, too, and how long a training of 4
@@ -145,7 +145,12 @@ class Loop:
     def _step(self, batch: dict[str, Tensor], size: int) -> None:
         other = torch.randint(len(self.arrays["x"]), (size,), device=self.device)
         batch |= {"other": self.arrays["x"][other], "cumulated": self.constant}
-        (update,) = (u for u in self.train.updates if u.runs(self.step))
+        for update in self.train.updates:
+            if update.runs(self.step):
+                self._update(update, batch, size)
+        self.step += 1
+
+    def _update(self, update: Any, batch: dict[str, Tensor], size: int) -> None:
         for name, parameters in self.groups.items():
             for parameter in parameters:
                 parameter.requires_grad_(name == update.name)
@@ -158,7 +163,6 @@ class Loop:
             for module in self.net.critic.modules():
                 if hasattr(module, "refresh"):
                     module.refresh()
-        self.step += 1
 
 
 class Watch:
