@@ -1,7 +1,8 @@
 """Local mode: sites take steps of their own, and their networks are averaged by samples.
 
 McMahan et al. 2017, algorithm 1 (arXiv:1602.05629), with steps instead of epochs, so that every
-site has done its share of the same passes. A batch's own parameters are its site's.
+site has done its share of the same passes. A batch's own parameters are its site's, or
+moved by the sum of what all sites changed them by.
 """
 
 from __future__ import annotations

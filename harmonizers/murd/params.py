@@ -77,7 +77,6 @@ class MurdParams(TrainedParams, ImageParams):
         "small": {
             "train": {"batch": 4, "steps": 800, "local_steps": 20, "local_rate": 2.0},
             "pixels": 96,
-            "adversary_steps": 5,
             "learning_rate": 1e-3,
             "style_rate": 0.1,
             "critic_rate": 0.5,

@@ -111,8 +111,8 @@ def train_phase(params: MurdParams, schema: Schema) -> Train:
             name=name,
             size=size,
             keeper="owned" if name in BATCHED else "shared",
-            # Fakes for a batch are made by all sites: without them its discriminator's head would
-            # learn what its owner's own slices look like, which is to say nothing to anybody else.
+            # Fakes for a batch are made by all sites: without them a head would see fakes of its
+            # owner's anatomy alone, and teach other sites' generators nothing.
             summed=name in BATCHED,
             every=params.often if name in often else 0,
             ema=0.0 if name in CRITIC else ema,

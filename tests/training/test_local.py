@@ -17,7 +17,7 @@ from motet.strategies.fedprox import fedprox
 from motet.strategies.in_place import InPlace
 from motet.training.at_site import train_at_site
 from motet.training.coordinator import Trainer
-from motet.training.phase import Train
+from motet.training.phase import MOMENTS, Train
 from training.toy import BATCH, SHARED, options, sites_of, toy
 
 SIZES = {"batches": 5}
@@ -90,15 +90,17 @@ def test_summed_heads_move_by_what_all_sites_changed_them_by() -> None:
     }
     moved = fedavg(train, ask(), SHARED)["toy.heads"] - told["toy.heads"]
     np.testing.assert_allclose(moved, sum(one["heads"] for one in sent.values()), atol=1e-12)
+    owners = replace(train, groups=tuple(replace(g, summed=False) for g in train.groups))
     alone = {
-        n: train_at_site(toy(local(steps=4)), train.turn(0), s, told)["heads"]  # type: ignore[arg-type]
-        for n, s in sites_of(WHERE).items()
+        name: train_at_site(owners, train.turn(0), site, told)["heads"]  # type: ignore[arg-type]
+        for name, site in sites_of(WHERE).items()
     }
     for name, one in sent.items():
         own = np.array([f"site {s}" == name for s in WHERE])
         np.testing.assert_array_equal(one["heads"][own], alone[name][own])
         assert np.abs(one["heads"][~own]).min(axis=1).max() > 0
-        assert (one["heads.exp_avg_sq"][~own] == 0).all()
+        for moment in MOMENTS:
+            assert (one[f"heads.{moment}"][~own] == 0).all()
 
 
 def test_a_hospital_reads_whose_part_of_heads_leaves() -> None:
@@ -118,6 +120,33 @@ def test_summed_is_said_of_heads_alone() -> None:
     with pytest.raises(PlanError, match="'encoder' is summed over sites and has no batches"):
         train = toy(local())
         replace(train, groups=tuple(replace(g, summed=True) for g in train.groups))
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"betas": (0.5, 0.9)}, "first beta"),
+        ({"betas": (0.0, 0.9), "weight_decay": 0.1}, "weight decay"),
+        ({"name": "adamw", "betas": (0.0, 0.9)}, "weight decay"),
+    ],
+    ids=str,
+)
+def test_what_moves_heads_without_a_gradient_is_not_summed(how: dict[str, Any], said: str) -> None:
+    """Catches an owner's momentum that every site repeats."""
+    train = toy(local(), summed=True)
+    updates = tuple(
+        replace(u, optimizer={**u.optimizer, **how}) if "heads" in u.groups else u
+        for u in train.updates
+    )
+    with pytest.raises(PlanError, match=said):
+        replace(train, updates=updates)
+
+
+@pytest.mark.parametrize("moments", ["kept", "forgotten"])
+def test_summed_heads_need_their_owners_moments(moments: str) -> None:
+    """Catches a stranger's rare fakes that count as much as all of the owner's slices."""
+    with pytest.raises(PlanError, match=f"moments are {moments}.*averaged"):
+        toy(local(moments=moments), summed=True)
 
 
 def test_moments_are_averaged_kept_or_begin_anew() -> None:

@@ -128,7 +128,12 @@ def toy(
             Update(
                 name="generator",
                 groups=("encoder", "heads"),
-                optimizer={"name": "adam", "lr": 0.02, "lr_of": {"heads": 0.05}},
+                optimizer={
+                    "name": "adam",
+                    "lr": 0.02,
+                    "lr_of": {"heads": 0.05},
+                    "betas": (0.0 if summed else 0.9, 0.999),
+                },
                 losses=fit.generator,
                 weights={"rec": 1.0, "cycle": 0.3, "fool": 0.1},
                 weighing=fit.weighing,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 from motet.bids.checks import Place
@@ -12,6 +13,7 @@ from motet.errors import listed
 
 FILE = "travelers.tsv"
 NO = ("no", "false", "0", "none")
+YES = ("yes", "true", "1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,8 @@ def read_travelers(folder: Path, people: Collection[str], *, site: str) -> Trave
     Raises
     ------
     DataError
-        A column is missing, an id is empty or given twice, or nobody here is called so.
+        A column is missing, an id is empty or given twice, nobody here is called so, or a consent
+        is neither a date nor ``yes`` nor ``no``.
     """
     if not (folder / FILE).is_file():
         return Travelers()
@@ -71,7 +74,26 @@ def read_travelers(folder: Path, people: Collection[str], *, site: str) -> Trave
     said = text.column("consent") if "consent" in text.header else [""] * len(own)
     agreed = {
         key
-        for key, cell in zip(travelers, said, strict=True)
-        if not is_missing(cell) and cell.strip().lower() not in NO
+        for key, person, cell in zip(travelers, own, said, strict=True)
+        if _agreed(cell, person, place)
     }
     return Travelers(people=dict(zip(travelers, own, strict=True)), consented=frozenset(agreed))
+
+
+def _agreed(cell: str, person: str, place: Place) -> bool:
+    """Whether a cell says that a person agreed."""
+    word = cell.strip().lower()
+    if is_missing(cell) or word in NO:
+        return False
+    if word in YES:
+        return True
+    try:
+        date.fromisoformat(word)
+    except ValueError:
+        raise place.error(
+            f"'{cell.strip()}' says neither that the person agreed nor that the person did not.",
+            do="Write the date of the consent as YYYY-MM-DD, or yes; without it no, or nothing.",
+            column="consent",
+            person=person,
+        ) from None
+    return True
