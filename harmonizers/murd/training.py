@@ -70,10 +70,7 @@ class Training:
     def _losses(self) -> Losses:
         from motet.harmonizers.murd.losses import Losses
 
-        return Losses(
-            noise=self.params.noise,
-            within=self.params.sizes.light,
-        )
+        return Losses(noise=self.params.noise, within=self.params.sizes.light)
 
     def build(self, sizes: Mapping[str, int]) -> Murd:
         """The networks with their first weights."""

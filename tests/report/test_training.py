@@ -86,6 +86,15 @@ def test_a_training_that_got_worse_is_warned_of(last: float, tmp_path: Path) -> 
     assert (said in page[page.index("<h3>Warnings</h3>") :]) == (last == 400.0)
 
 
+@pytest.mark.parametrize(
+    ("rate", "said"), [(1.0, "exchanges"), (2.5, "with 2.5 times the learning rate")]
+)
+def test_a_local_rate_is_said(rate: float, said: str, tmp_path: Path) -> None:
+    """Catches a training that took other rates than the report says."""
+    (one,) = trainings(read_study(made(tmp_path, local_rate=rate)))
+    assert dict(one.facts)["mode"].endswith(said)
+
+
 def test_masked(tmp_path: Path) -> None:
     """Catches a type in which nothing was sent: masked numbers are integers."""
     study = read_study(made(tmp_path))
@@ -112,6 +121,7 @@ def test_an_array_is_one_row(tmp_path: Path) -> None:
     ("train", "said", "doi"),
     [
         ({}, "averaged by samples (FedAvg [", "10.48550/arXiv.1602.05629"),
+        ({"local_rate": 2.0}, "of its own with 2 times the learning rate", "arXiv.1602.05629"),
         ({"server": "fedprox"}, "proximal term (mu = 0.01)", "10.48550/arXiv.1812.06127"),
         ({"server": "fedadam"}, "a step of Adam (learning rate 0.01)", "arXiv.2003.00295"),
         ({"mode": "exact"}, "gradients were summed and one step was taken", "arXiv.1912.01703"),

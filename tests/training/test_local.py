@@ -105,20 +105,17 @@ def test_summed_heads_move_by_what_all_sites_changed_them_by() -> None:
 
 def test_a_hospital_reads_whose_part_of_heads_leaves() -> None:
     """Catches 'by samples' said of heads, and 'own batches' of what is everybody's."""
-    said = {
-        summed: {spec.name: spec.meaning for spec in train.arrays(train.turn(0))}
-        for summed in (False, True)
-        for train in (toy(local(), summed=summed),)
-    }
-    assert said[False]["heads"].endswith("change of the parameters of own batches")
-    assert said[True]["heads"].endswith("change of the parameters of every batch")
-    assert said[True]["critic"].endswith("change of the parameters, by samples")
+    for summed, whose in ((False, "of own batches"), (True, "of every batch")):
+        train = toy(local(), summed=summed)
+        said = {spec.name: spec.meaning for spec in train.arrays(train.turn(0))}
+        assert said["heads"] == f"heads: change of the parameters {whose}"
+        assert said["critic"] == "critic: change of the parameters, by samples"
 
 
 def test_summed_is_said_of_heads_alone() -> None:
     """Catches networks that would move by as many steps as there are sites."""
+    train = toy(local())
     with pytest.raises(PlanError, match="'encoder' is summed over sites and has no batches"):
-        train = toy(local())
         replace(train, groups=tuple(replace(g, summed=True) for g in train.groups))
 
 
@@ -222,6 +219,21 @@ def test_a_local_rate_makes_local_steps_longer() -> None:
         moved[rate] = sent["heads"]
     assert np.abs(moved[1.0]).max() > 0
     np.testing.assert_allclose(moved[3.0], 3.0 * moved[1.0], rtol=1e-9, atol=1e-15)
+
+
+def test_a_local_rate_is_not_of_the_warm_up() -> None:
+    """Catches exact steps that are longer, too: where local steps have no rate, nothing differs."""
+
+    def still(moment: Any) -> float:
+        return 1.0 if moment.step < 4 else 0.0
+
+    found = []
+    for rate in (1.0, 3.0):
+        train = toy(local(steps=4, warm_up=4, local_rate=rate))
+        updates = tuple(replace(update, rate=still) for update in train.updates)
+        found.append(fedavg(replace(train, updates=updates), ask(), SHARED))
+    for name, array in found[0].items():
+        np.testing.assert_array_equal(array, found[1][name])
 
 
 def test_a_warm_up_is_exact_mode() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from motet.report.read import StudyFiles
 from motet.report.references import FEDADAM, FEDAVG, FEDPROX, TORCH, Citations
-from motet.report.training import best, lines, options
+from motet.report.training import best, faster, lines, options
 from motet.report.words import count, percent
 from motet.training.phase import VALIDATED
 
@@ -42,6 +42,7 @@ def _how(how: Mapping[str, Any], cited: Citations) -> str:
         )
     said = (
         f"Between exchanges each hospital took {count(int(how['local_steps']), 'step')} of its own"
+        f"{faster(how)}"
     )
     if how["server"] == "fedadam":
         then = (

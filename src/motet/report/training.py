@@ -56,6 +56,12 @@ def options(study: StudyFiles, phase: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+def faster(how: Mapping[str, Any]) -> str:
+    """What steps of local mode do to learning rates; nothing where that is nothing."""
+    times = how.get("local_rate", 1.0)  # older plans have none
+    return "" if times == 1.0 else f" with {times:g} times the learning rate"
+
+
 def lines(study: StudyFiles, phase: str) -> tuple[Row, ...]:
     """The log of one training."""
     return tuple(row for row in study.training if row["phase"] == phase)
@@ -110,7 +116,7 @@ def _facts(
     how: Mapping[str, Any], rows: tuple[Row, ...], *, masked: bool
 ) -> Iterator[tuple[str, str]]:
     last, local = rows[-1], how["mode"] == "local"
-    yield "mode", MODES[how["mode"]].format(**how)
+    yield "mode", MODES[how["mode"]].format(**how) + (faster(how) if local else "")
     if local:
         yield "server", SERVERS[how["server"]].format(**how)
         yield "moments of the optimizer", str(how["moments"])

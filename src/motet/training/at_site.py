@@ -351,14 +351,13 @@ class _State:
         self._site.keep.pop(self._kept(name), None)
         if told is not None:
             now = now - torch.from_numpy(np.array(told)).to(now.device, now.dtype)
-        kept = self._train.group(group)
-        if kept.keeper != "owned":
+        spec = self._train.group(group)
+        if spec.keeper != "owned":
             return sent(self._train, now * weight)
-        # A batch's part is summed, not averaged.
-        if kept.summed and name == group:
-            return sent(self._train, now)
-        own = torch.from_numpy(self._shop.owned).to(now.device, now.dtype)
-        return sent(self._train, now * own[:, None])
+        # A batch's part is summed, not averaged; moments are its owner's in any case.
+        if not (spec.summed and name == group):
+            now = now * torch.from_numpy(self._shop.owned).to(now.device, now.dtype)[:, None]
+        return sent(self._train, now)
 
     def _keep(self, names: list[str], update: Update) -> None:
         for name in names:

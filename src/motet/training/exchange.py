@@ -70,7 +70,7 @@ class _Half:
         largest = self.train.largest * samples
         found = {spec.name: largest for spec in specs if spec.dtype == "float64"}
         if not self.turn.exact:
-            # What is a batch's own is its change, times nothing.
+            # Changes of owned groups are not multiplied by samples.
             owned = {g.name for g in self.train.groups if g.keeper == "owned"}
             own = {name for name in found if name.partition(".")[0] in owned}
             found |= dict.fromkeys(own, self.train.largest)
