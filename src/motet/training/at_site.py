@@ -216,6 +216,8 @@ def _stepped(
     counts = dict.fromkeys((u.name for u in train.updates), 0)
     begun = _moment(train, shop, turn.first)
     rows = {step: shop.due(step) for step in range(turn.first, turn.after)}
+    summed = {group.name for group in train.groups if group.summed}
+    everywhere = train.samples_a_step(train.trained_of(shop.samples))
     for due in shop.feed.ahead(rows):
         if not due.samples:
             continue
@@ -226,6 +228,10 @@ def _stepped(
             found = summed_gradients(
                 shop.networks, update, shop.feed, due, moment, mixed=mixed, mean=True
             )
+            for name in summed & set(found.of):
+                # What sites change these by is added up: a site's samples are a share of a step's.
+                share = found.samples / everywhere
+                found.of[name] = [share * part for part in found.of[name]]
             if near:
                 _pull(shop.networks, found.of, base, near)
             optimizer = shop.optimizers[update.name]

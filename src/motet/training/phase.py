@@ -186,6 +186,12 @@ class Train(Phase):
         """Steps in which everybody is seen once: the last of a pass may be smaller."""
         return float(max(1, math.ceil(samples / (self.options.batch or samples))))
 
+    def samples_a_step(self, samples: int) -> float:
+        """Samples of all sites that a step takes on average."""
+        if self.strata:
+            return float(self.options.batch or samples)
+        return samples / self.per_epoch(samples)
+
     def steps(self, samples: int) -> int:
         """Steps of a training on so many samples."""
         how = self.options

@@ -45,8 +45,7 @@ class Group:
     summed : bool
         Of an owned group in local mode: a batch's part moves by what all sites changed it by, as
         gradients are summed in exact mode; the optimizer's moments are still the owner's. It is for
-        heads that other sites' samples train, too, and measured with one batch a site: sites are
-        weighted alike, whatever their samples. Without momentum and weight decay alone.
+        heads that other sites' samples train, too. Without momentum and weight decay alone.
     every : int
         Steps between exchanges in local mode; 0: the study's ``local_steps``.
     ema : float
