@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from motet.harmonizers.mispel.sizes import Sizes
 from motet.images.params import RegisteredParams
-from motet.training.options import TrainedParams, TrainOptions
+from motet.training.options import TrainedParams, is_saved
 
 Mode = Literal["hub", "sites", "pairs"]
 SIZES = {
@@ -132,9 +132,9 @@ class MispelParams(TrainedParams, RegisteredParams):
 
     @model_validator(mode="before")
     @classmethod
-    def _no_target(cls, value: Any) -> Any:
+    def _no_target(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse what MISPEL cannot do, and options of a training that it has not."""
-        if not isinstance(value, Mapping):
+        if not isinstance(value, Mapping) or is_saved(info):
             return value
         if value.get("to"):
             raise ValueError(
@@ -142,9 +142,8 @@ class MispelParams(TrainedParams, RegisteredParams):
                 "Take 'to' out, or choose a method with a target"
             )
         given = value.get("train")
-        # A model that is read back has all of them.
         names = set(given) if isinstance(given, Mapping) else set()
-        if not TrainOptions.model_fields.keys() <= names and (unused := sorted(names - set(USED))):
+        if unused := sorted(names - set(USED)):
             raise ValueError(
                 f"train.{unused[0]} has no effect: units are trained where the scans are, and "
                 "no gradient is exchanged. Take it out; see params.mode, params.embedding_epochs, "

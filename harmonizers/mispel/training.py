@@ -197,15 +197,14 @@ class Training:
         from motet.training.feed import Feed
         from motet.training.gradients import summed_gradients, total_of
         from motet.training.optimizer import Optimizer
-        from motet.training.samples import Order, rates
+        from motet.training.order import Order
 
         nets, how = bench.networks, self.params.train
         with steady(how.threads):
             samples = self.samples(bench, site.keep, stage, seed=site.seed, turn=turn)
             keys = samples.keys(site.seed)
-            size, per_epoch = self.of_step(len(samples)), self.per_epoch(len(samples))
-            each = rates(samples.batch, per_epoch=per_epoch, size=size, batches=1, strata="")
-            order = Order(keys=keys, rates=each)
+            per_epoch = self.per_epoch(len(samples))
+            order = Order.alike(keys, per_epoch=per_epoch)
             feed = Feed(samples, keys, dtype=nets.dtype, device=nets.device)
             update = self.update(len(bench.names), stage)
             optimizer = Optimizer(nets, update)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, ValidationInfo, model_validator
 
 from motet.harmonizers.murd.sizes import Sizes
 from motet.images.params import ImageParams
 from motet.images.slices import Plane
-from motet.training.options import TrainedParams
+from motet.training.options import TrainedParams, is_saved
 
 SMALL: Mapping[str, Any] = {
     "content": 8,
@@ -61,8 +60,8 @@ class MurdParams(TrainedParams, ImageParams):
     noise : float
         Standard deviation of what is added to content codes in the training; 1 as published.
     adversary_steps : int
-        Local mode: steps between exchanges of the discriminator and of the heads; the greatest
-        common divisor of it and ``train.local_steps`` is taken.
+        Local mode: steps between exchanges of the discriminator and of the heads, at most; the
+        largest divisor of ``train.local_steps`` that is not above it is taken.
     join_steps : int
         Steps in which a site that was not in the fit trains heads of its own, where ``to`` is one
         of its own scanners.
@@ -109,6 +108,22 @@ class MurdParams(TrainedParams, ImageParams):
     adversary_steps: int = Field(default=10, ge=1)
     join_steps: int = Field(default=200, ge=1)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _often_is_of_local_mode(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse an interval of exchanges where every step is one."""
+        if not isinstance(value, Mapping) or is_saved(info) or "adversary_steps" not in value:
+            return value
+        train = value.get("train")
+        given = dict(train) if isinstance(train, Mapping | BaseModel) else {}
+        preset = cls.presets.get(str(given.get("preset", "small")), {}).get("train", {})
+        if {**preset, **given}.get("mode") == "exact":
+            raise ValueError(
+                "adversary_steps has no effect where train.mode is exact: gradients are summed in "
+                "every step. Take it out, or set train: {mode: local}"
+            )
+        return value
+
     @model_validator(mode="after")
     def _planes(self) -> Self:
         if not self.planes or len(set(self.planes)) < len(self.planes):
@@ -133,4 +148,5 @@ class MurdParams(TrainedParams, ImageParams):
     @property
     def often(self) -> int:
         """Steps between exchanges of the discriminator and of the heads, in local mode."""
-        return math.gcd(self.adversary_steps, self.train.local_steps)
+        steps = self.train.local_steps
+        return next(n for n in range(min(self.adversary_steps, steps), 0, -1) if steps % n == 0)

@@ -74,7 +74,9 @@ def load_shared(folder: Path) -> SharedModel:
     return SharedModel(
         folder=home,
         method=method,
-        params=checked(method.params_type, document["params"], file=home / "manifest.json"),
+        params=checked(
+            method.params_type, document["params"], file=home / "manifest.json", saved=True
+        ),
         schema=Schema.from_json(document["schema"]),
         arrays=arrays,
         document=document,

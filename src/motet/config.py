@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -234,16 +234,41 @@ def parse_study(document: Any, *, file: Path | None = None) -> Study:
 M = TypeVar("M", bound=BaseModel)
 
 
+SAVED = "saved"
+"""In the context of a validation: the document was written by Motet, by this version or another."""
+
+
 def checked(
-    model: type[M], document: Mapping[str, Any], *, file: Path | None = None, under: str = ""
+    model: type[M],
+    document: Mapping[str, Any],
+    *,
+    file: Path | None = None,
+    under: str = "",
+    apart: Sequence[str] = (),
+    saved: bool = False,
 ) -> M:
-    """Validate `document` as `model`; turn the first problem into a :class:`StudyFileError`."""
+    """Validate `document` as `model`; turn the first problem into a :class:`StudyFileError`.
+
+    Parameters
+    ----------
+    model : type
+    document : mapping
+    file : Path, optional
+        Where it was read.
+    under : str
+        The section of the file that it is.
+    apart : sequence of str
+        Keys that are sections of the file, not of that section.
+    saved : bool
+        Whether it is what Motet wrote down, complete, and not what somebody asks for.
+    """
     try:
-        return model.model_validate(dict(document))
+        return model.model_validate(dict(document), context={SAVED: saved})
     except ValidationError as error:
         first = error.errors()[0]
         location = [str(part) for part in first["loc"]]
-        key = ".".join([under, *location] if under else location)
+        within = under and location[:1] not in [[one] for one in apart]
+        key = ".".join([under, *location] if within else location)
         if first["type"] == "extra_forbidden":
             fields = _fields_at(model, location[:-1])
             suggestion = nearest(location[-1], fields)

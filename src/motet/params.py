@@ -48,7 +48,8 @@ def _checked_params(harmonizer: Harmonizer, study: Study) -> Params:
                 "site.yaml.",
                 key="train.device",
             )
-        return checked(kind, {**study.params, "train": study.train}, under="params")
+        document = {**study.params, "train": study.train}
+        return checked(kind, document, under="params", apart=("train",))
     if study.train:
         raise StudyFileError(
             f"'{study.method}' is not trained.", do="Take 'train' out.", key="train"

@@ -258,6 +258,14 @@ class Plan:
                 for phase in self.phases
                 if isinstance(phase, Train)
             },
+            "groups": {
+                phase.name: [
+                    {"name": g.name, "keeper": g.keeper, "summed": g.summed, "every": g.every}
+                    for g in phase.groups
+                ]
+                for phase in self.phases
+                if isinstance(phase, Train)
+            },
             "readers": {
                 phase.name: self.readers(phase)
                 for phase, _ in walk((*self.steps, *self.evaluation))

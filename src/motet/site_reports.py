@@ -49,7 +49,7 @@ def _remake(place: Path, study: StudyFiles) -> None:
     site = place.name
     schema = study.plan["schema"]
     method = methods().get(str(study.plan["method"]))
-    params = checked(method.params_type, study.plan["params"], under="params")
+    params = checked(method.params_type, study.plan["params"], under="params", saved=True)
     biology = [str(column["name"]) for column in schema.get("biology", ())]
     raw = open_site(_source(place / "harmonized"), site=site, params=params, biology=biology)
     fit = _used(place / "cohort.tsv", site)

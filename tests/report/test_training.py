@@ -64,7 +64,7 @@ def test_section(tmp_path: Path) -> None:
     section = page[page.index('<h2 id="training">') : page.index('<h2 id="left">')]
     for said in (
         "Losses of ae, over steps: kl from 0.2 to 0.04; rec from 9 to 1.8; validation from 9 to 4.",
-        "each hospital took 20 steps of its own between exchanges",
+        "each hospital took steps of its own between exchanges: 20\u00a0steps",
         "FedAvg",
         "100\u00a0steps in 6\u00a0exchanges",
         "64\u00a0samples a step",
@@ -87,12 +87,33 @@ def test_a_training_that_got_worse_is_warned_of(last: float, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("rate", "said"), [(1.0, "exchanges"), (2.5, "with 2.5 times the learning rate")]
+    ("rate", "said"), [(1.0, "own between"), (2.5, "own with 2.5 times the learning rate between")]
 )
 def test_a_local_rate_is_said(rate: float, said: str, tmp_path: Path) -> None:
     """Catches a training that took other rates than the report says."""
     (one,) = trainings(read_study(made(tmp_path, local_rate=rate)))
-    assert dict(one.facts)["mode"].endswith(said)
+    assert said in dict(one.facts)["mode"]
+
+
+@pytest.mark.parametrize("summed", [True, False])
+def test_whose_heads_move_and_how_often_is_said(summed: bool, tmp_path: Path) -> None:
+    """Catches heads that are called averaged, and exchanges that are left out."""
+    study = read_study(made(tmp_path))
+    groups = [
+        {"name": "trunk", "keeper": "shared", "summed": False, "every": 0},
+        {"name": "critic", "keeper": "shared", "summed": False, "every": 5},
+        {"name": "heads", "keeper": "owned", "summed": summed, "every": 5},
+        {"name": "stays", "keeper": "local", "summed": False, "every": 2},
+    ]
+    study = replace(study, plan={**study.plan, "groups": {"cvae": groups}})
+    facts = dict(trainings(study)[0].facts)
+    often = "20\u00a0steps and 5\u00a0steps between those of critic and heads"
+    assert facts["mode"].endswith(f"exchanges: {often}")
+    whose = "by the sum of what all hospitals changed" if summed else "by its hospital alone."
+    assert f"(heads) were moved {whose}" in facts["scanners' own parts"]
+    text = methods_text(study, None).paragraph
+    assert often in text
+    assert f"(heads) were moved {whose}" in text
 
 
 def test_masked(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from scipy import stats
 
 from motet.training.draws import Draws, _mixed, _salt, sample_keys
 from motet.training.exchange import as_bfloat16, as_float
-from motet.training.samples import Order, Samples, rates
+from motet.training.order import Order
+from motet.training.samples import Samples
 
 MASK = (1 << 64) - 1
 
@@ -77,7 +78,7 @@ def test_a_draw_depends_on_seed_person_part_purpose_and_step_alone() -> None:
 @given(st.integers(1, 60), st.floats(1, 20), st.integers(0, 5))
 def test_everybody_is_seen_once_in_every_epoch(count: int, per_epoch: float, epoch: int) -> None:
     """Catches people at the edge of a pass who come twice or never."""
-    order = Order(keys=keys(count), rates=np.full(count, 1.0 / per_epoch))
+    order = Order.alike(keys(count), per_epoch=per_epoch)
     first, last = epoch * per_epoch, (epoch + 1) * per_epoch
     seen = [order.due(step) for step in range(int(first), int(last) + 1)]
     times = np.zeros(count, dtype=int)
@@ -94,24 +95,50 @@ def test_everybody_is_seen_once_in_every_epoch(count: int, per_epoch: float, epo
 def test_a_step_is_the_union_of_the_sites_steps(where: list[int], step: int) -> None:
     """Catches an order by rank within a site, which a split of people would change."""
     all_keys, at = keys(len(where)), np.array(where)
-    whole = Order(keys=all_keys, rates=np.full(len(where), 0.2)).due(step)
+    whole = Order.alike(all_keys, per_epoch=5.0).due(step)
     parts = []
     for site in range(3):
         rows = np.flatnonzero(at == site)
-        parts += rows[Order(keys=all_keys[rows], rates=np.full(len(rows), 0.2)).due(step)].tolist()
+        parts += rows[Order.alike(all_keys[rows], per_epoch=5.0).due(step)].tolist()
     assert sorted(parts) == sorted(whole.tolist())
 
 
-def test_scanners_have_equal_shares_where_that_is_asked() -> None:
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(1, 20), st.integers(0, 60))
+def test_scanners_take_turns_where_that_is_asked(counts: list[int], size: int, first: int) -> None:
+    """Catches steps that are smaller or larger than asked for, scanners of many people that come
+    oftener, and exchanges behind which a site happens to have few samples."""
+    batch = np.repeat(np.arange(len(counts)), counts)
+    order = Order.in_turn(keys(len(batch)), batch, size=size, batches=len(counts))
+    steps = [order.due(step) for step in range(first, first + 10)]
+    assert {len(rows) for rows in steps} == {size}
+    shares = np.bincount(batch[np.concatenate(steps)], minlength=len(counts))
+    assert np.ptp(shares) <= 1
+
+
+def test_in_turn_everybody_of_a_scanner_comes_once_before_anybody_comes_again() -> None:
+    """Catches places that leave somebody out, and one order for all passes."""
     batch = np.repeat([0, 1, 2], (60, 12, 3))
-    each = rates(batch, per_epoch=5.0, size=15, batches=3, strata="batch")
-    order = Order(keys=keys(75), rates=each)
-    found = np.concatenate([batch[order.due(step)] for step in range(120)])
-    shares = np.bincount(found) / len(found)
-    np.testing.assert_allclose(shares, 1 / 3, atol=0.01)
-    assert abs(len(found) / 120 - 15) < 0.2
-    alike = rates(batch, per_epoch=5.0, size=15, batches=3, strata="")
-    assert (alike == 0.2).all()
+    order = Order.in_turn(keys(75), batch, size=6, batches=3)
+    rows = np.concatenate([order.due(step) for step in range(60)])
+    for scanner, n in enumerate((60, 12, 3)):
+        passes = rows[batch[rows] == scanner].reshape(-1, n)
+        assert (np.sort(passes, axis=1) == np.flatnonzero(batch == scanner)).all()
+        assert len(passes) == 120 / n
+        assert len(np.unique(passes, axis=0)) > 1
+
+
+@given(st.lists(st.integers(0, 2), min_size=5, max_size=5), st.integers(0, 40))
+def test_a_step_in_turn_is_the_union_of_the_sites_steps(where: list[int], step: int) -> None:
+    """Catches turns that a site could not know without the others' people."""
+    batch = np.repeat(np.arange(5), (3, 9, 4, 7, 12))
+    all_keys, at = keys(len(batch)), np.array(where)[batch]
+    parts = []
+    for site in range(3):
+        rows = np.flatnonzero(at == site)
+        own = Order.in_turn(all_keys[rows], batch[rows], size=7, batches=5)
+        parts += rows[own.due(step)].tolist()
+    whole = Order.in_turn(all_keys, batch, size=7, batches=5).due(step)
+    assert sorted(parts) == sorted(whole.tolist())
 
 
 def test_who_validates_is_drawn_by_person() -> None:

@@ -19,8 +19,9 @@ from motet.site import draw
 from motet.training.draws import Draws
 from motet.training.moment import Moment
 from motet.training.options import TrainOptions
+from motet.training.order import order_of
 from motet.training.phase import Group, Train, Update
-from motet.training.samples import Order, Samples, rates
+from motet.training.samples import Samples
 from motet.training.spectral import spectral
 
 P, H = 4, 5
@@ -230,10 +231,7 @@ class Pooled:
         self.samples = of_rows(SHARED["x"], np.arange(len(BATCH)))
         self.keys = self.samples.keys(seed)
         per_epoch = train.per_epoch(len(BATCH))
-        each = rates(
-            BATCH, per_epoch=per_epoch, size=train.options.batch, batches=5, strata=train.strata
-        )
-        self.order = Order(keys=self.keys, rates=each)
+        self.order = order_of(train, self.keys, BATCH, trained=len(BATCH), batches=5)
         self.steps = train.steps(len(BATCH))
         self.per_epoch = per_epoch
         self.adam = {

@@ -35,8 +35,8 @@ def few_behind(plan: Plan, fit: Mapping[str, int], least: int) -> dict[str, list
     ----------
     plan : Plan
     fit : mapping of str to int
-        Rows of the fit at every site. Of images a sample is a slice: how many there are is not
-        known before they are cut.
+        Rows of the fit at every site. Of images a sample may be a slice: how many there are is
+        not known before they are cut, and people are taken to have equally many.
     least : int
         The policy's smallest number.
     """
@@ -45,23 +45,54 @@ def few_behind(plan: Plan, fit: Mapping[str, int], least: int) -> dict[str, list
     found: dict[str, list[str]] = {}
     total = sum(fit.values())
     for train in plan.phases:
-        if not isinstance(train, Train) or train.private is not None or train.counted != "people":
+        if not isinstance(train, Train) or train.private is not None:
             continue
         owned = any(group.keeper == "owned" for group in train.groups)
         if plan.masks(train) and not owned:
             continue
-        how = train.options
-        steps = 1 if how.mode == "exact" or how.warm_up else train.interval
-        share = min(1.0, (how.batch or total) / max(1, total)) * (1.0 - how.validation)
         for site, rows in fit.items():
-            behind = {"are trained on": rows * share * steps, "validate": rows * how.validation}
-            found.setdefault(site, []).extend(
-                f"about {count:.3g} people {what} in an exchange of '{train.name}', fewer than "
-                f"{least}: a larger 'batch', or more 'local_steps', makes it more"
-                for what, count in behind.items()
-                if 0 < count < least
-            )
+            own = sum(b.site == site for b in plan.schema.batches) / len(plan.schema.batches)
+            for what, count, spread in _behind(train, rows, total, own=own):
+                if count <= 0 or count - spread >= least:
+                    continue
+                fewer = f"fewer than {least}" if count < least else f"at times fewer than {least}"
+                found.setdefault(site, []).append(
+                    f"about {count:.3g} {train.counted} {what} in an exchange of '{train.name}', "
+                    f"{fewer}: a larger 'batch', or more steps between exchanges, makes it more"
+                )
     return found
+
+
+def _behind(
+    train: Train, rows: int, total: int, *, own: float
+) -> Iterator[tuple[str, float, float]]:
+    """What is done with samples of a site in an exchange, how many, and how many fewer at times.
+
+    Parameters
+    ----------
+    train : Train
+    rows, total : int
+        Of the site, and of all.
+    own : float
+        The site's share of the study's scanners.
+    """
+    how = train.options
+    steps = 1 if how.mode == "exact" or how.warm_up else train.interval
+    # An update that runs in every other step sees half of the steps' samples.
+    steps /= min(update.period for update in train.updates) if steps > 1 else 1
+    if train.strata:
+        # Scanners take turns: a site's share is the same always, but for one of each scanner.
+        yield "are trained on", how.batch * own * steps, 0.0
+        return
+    share = rows / max(1, total)
+    people = train.counted == "people"
+    if how.batch or people:
+        each = min(how.batch or total, total) if people else how.batch
+        each = each * share * steps * (1.0 - how.validation if people else 1.0)
+        # Who is due is drawn: two standard deviations of so rare events.
+        yield "are trained on", each, 2.0 * each**0.5 if how.batch else 0.0
+    if people:
+        yield "validate", rows * how.validation, 0.0
 
 
 def check_trainings(plan: Plan, rows: int) -> None:

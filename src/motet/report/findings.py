@@ -42,7 +42,7 @@ def findings(study: StudyFiles) -> Section | None:
         method = methods().get(str(study.plan["method"]))
         if not isinstance(method, Telling) or not study.shared:
             return None
-        params = checked(method.params_type, study.plan["params"], under="params")
+        params = checked(method.params_type, study.plan["params"], under="params", saved=True)
         schema = Schema.from_json(study.plan["schema"])
         found = method.findings(params, schema, study.shared)
     except MotetError:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from motet.report.read import StudyFiles
 from motet.report.references import FEDADAM, FEDAVG, FEDPROX, TORCH, Citations
-from motet.report.training import best, faster, lines, options
+from motet.report.training import best, every, faster, groups, lines, options, owned
 from motet.report.words import count, percent
 from motet.training.phase import VALIDATED
 
@@ -24,7 +24,9 @@ def trained(study: StudyFiles, cited: Citations) -> Iterator[str]:
             f"all hospitals, {how['precision']} arithmetic"
         )
         yield f"The networks ({phase}) were trained by all hospitals together ({length})."
-        yield _how(how, cited)
+        yield _how(how, groups(study, phase), cited)
+        if how["mode"] == "local":
+            yield from owned(groups(study, phase))
         chosen = best(rows)
         if chosen is not None:
             yield (
@@ -34,15 +36,14 @@ def trained(study: StudyFiles, cited: Citations) -> Iterator[str]:
             )
 
 
-def _how(how: Mapping[str, Any], cited: Citations) -> str:
+def _how(how: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], cited: Citations) -> str:
     if how["mode"] == "exact":
         return (
             "In every step the hospitals' gradients were summed and one step was taken, as with "
             "all people in one place."
         )
     said = (
-        f"Between exchanges each hospital took {count(int(how['local_steps']), 'step')} of its own"
-        f"{faster(how)}"
+        f"Between exchanges each hospital took steps of its own{faster(how)}, {every(how, groups)}"
     )
     if how["server"] == "fedadam":
         then = (

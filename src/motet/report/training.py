@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from markupsafe import Markup
 from motet.report.figures.canvas import shown
 from motet.report.figures.losses import Curve, losses
 from motet.report.read import StudyFiles
-from motet.report.words import count, percent, significant, size
+from motet.report.words import count, joined, percent, significant, size
 from motet.training import log
 from motet.training.phase import VALIDATED, VALIDATION
 
@@ -21,7 +21,7 @@ Row = Mapping[str, Any]
 MODES = {
     "exact": "exact: the gradients of every step were summed over the hospitals, and the step was "
     "taken once, as if everybody were in one place",
-    "local": "local: each hospital took {local_steps} steps of its own between exchanges",
+    "local": "local: each hospital took steps of its own{faster} between exchanges: {every}",
 }
 SERVERS = {
     "fedavg": "FedAvg: the mean of what hospitals changed, by samples",
@@ -62,6 +62,37 @@ def faster(how: Mapping[str, Any]) -> str:
     return "" if times == 1.0 else f" with {times:g} times the learning rate"
 
 
+def groups(study: StudyFiles, phase: str) -> tuple[Mapping[str, Any], ...]:
+    """The groups of parameters of one training; none of older plans."""
+    return tuple(study.plan.get("groups", {}).get(phase, ()))
+
+
+def every(how: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> str:
+    """``20 steps``; where groups are exchanged at different times, which are when."""
+    usual = int(how["local_steps"])
+    apart: dict[int, list[str]] = {}
+    for group in groups:
+        if group["keeper"] != "local" and (steps := group["every"] or usual) != usual:
+            apart.setdefault(steps, []).append(str(group["name"]))
+    of = [f"{count(n, 'step')} between those of {joined(apart[n])}" for n in sorted(apart)]
+    return joined([count(usual, "step"), *of])
+
+
+def owned(groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Sentences on parts of networks that are a scanner's, in local mode."""
+    heads = {
+        summed: [str(g["name"]) for g in groups if g["keeper"] == "owned" and g["summed"] == summed]
+        for summed in (False, True)
+    }
+    if heads[False]:
+        yield f"A scanner's own parts ({joined(heads[False])}) were moved by its hospital alone."
+    if heads[True]:
+        yield (
+            f"A scanner's own parts ({joined(heads[True])}) were moved by the sum of what all "
+            "hospitals changed them by."
+        )
+
+
 def lines(study: StudyFiles, phase: str) -> tuple[Row, ...]:
     """The log of one training."""
     return tuple(row for row in study.training if row["phase"] == phase)
@@ -86,7 +117,7 @@ def _trained(study: StudyFiles, how: Mapping[str, Any], phase: str) -> Trained:
     return Trained(
         phase=phase,
         facts=(
-            *_facts(how, rows, masked=bool(study.plan.get("secure_sum"))),
+            *_facts(how, rows, groups(study, phase), masked=bool(study.plan.get("secure_sum"))),
             *_releases(releases, len(sent)),
         ),
         figures=shown(_figures(phase, rows)),
@@ -113,12 +144,18 @@ def _releases(releases: int, sites: int) -> tuple[tuple[str, str], ...]:
 
 
 def _facts(
-    how: Mapping[str, Any], rows: tuple[Row, ...], *, masked: bool
+    how: Mapping[str, Any],
+    rows: tuple[Row, ...],
+    groups: Sequence[Mapping[str, Any]],
+    *,
+    masked: bool,
 ) -> Iterator[tuple[str, str]]:
     last, local = rows[-1], how["mode"] == "local"
-    yield "mode", MODES[how["mode"]].format(**how) + (faster(how) if local else "")
+    yield "mode", MODES[how["mode"]].format(faster=faster(how), every=every(how, groups))
     if local:
         yield "server", SERVERS[how["server"]].format(**how)
+        if said := " ".join(owned(groups)):
+            yield "scanners' own parts", said
         yield "moments of the optimizer", str(how["moments"])
     if how["warm_up"]:
         yield "warm-up", f"{count(how['warm_up'], 'step')} of exact mode before local mode"

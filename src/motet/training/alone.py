@@ -12,8 +12,9 @@ from motet.training.gradients import summed_gradients
 from motet.training.moment import Moment
 from motet.training.networks import Networks, build
 from motet.training.optimizer import Optimizer
+from motet.training.order import Order
 from motet.training.phase import Train, Update
-from motet.training.samples import Order, Samples, rates
+from motet.training.samples import Samples
 
 
 def train_alone(
@@ -51,8 +52,7 @@ def train_alone(
     with steady(how.threads):
         keys = seen.keys(site.seed)
         feed = Feed(seen, keys, dtype=networks.dtype, device=networks.device)
-        each = rates(seen.batch, per_epoch=per_epoch, size=size, batches=1, strata="")
-        order = Order(keys=keys, rates=each)
+        order = Order.alike(keys, per_epoch=per_epoch)
         optimizers = [Optimizer(networks, update) for update in updates]
         for due in feed.ahead({step: order.due(step) for step in range(steps)}):
             if not due.samples:

@@ -22,6 +22,7 @@ from motet.training.gradients import losses_of, summed_gradients, total_of
 from motet.training.moment import Moment
 from motet.training.networks import Networks, build, joined
 from motet.training.optimizer import Optimizer
+from motet.training.order import Order, order_of
 from motet.training.phase import (
     EMA,
     LOSSES,
@@ -34,7 +35,7 @@ from motet.training.phase import (
     Turn,
     Update,
 )
-from motet.training.samples import Order, Samples, rates
+from motet.training.samples import Samples
 
 
 @dataclass(kw_only=True)
@@ -95,12 +96,12 @@ def _workshop(train: Train, site: Site, shared: Arrays) -> Workshop:
     networks = build(train, schema.sizes, seed=site.seed, device=device_named(site.device))
     back = samples.held_back(how.validation, site.seed)
     trained = np.flatnonzero(~back)
-    each = rates(
+    order = order_of(
+        train,
+        keys[trained],
         samples.batch[trained],
-        per_epoch=train.per_epoch(train.trained_of(counted)),
-        size=how.batch or train.trained_of(counted),
+        trained=train.trained_of(counted),
         batches=len(schema.batches),
-        strata=train.strata,
     )
     found = Workshop(
         networks=networks,
@@ -113,7 +114,7 @@ def _workshop(train: Train, site: Site, shared: Arrays) -> Workshop:
             at_once=min(MOST, 2 * how.batch) or MOST,
             compiled=how.compile and networks.device.type == "cuda",
         ),
-        order=Order(keys=keys[trained], rates=each),
+        order=order,
         trained=trained,
         judged=np.flatnonzero(back),
         samples=counted,

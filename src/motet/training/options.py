@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
+from motet.config import SAVED
 from motet.harmonizer import Params
 
 Mode = Literal["exact", "local"]
@@ -101,9 +102,13 @@ class TrainedParams(Params):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_the_preset(cls, value: Any) -> Any:
-        """Fill ``train`` with what its preset says."""
-        if not isinstance(value, Mapping):
+    def _of_the_preset(cls, value: Any, info: ValidationInfo) -> Any:
+        """Fill ``train`` with what its preset says.
+
+        What was saved is complete; of options that there were none of then, the default is what
+        was done.
+        """
+        if not isinstance(value, Mapping) or is_saved(info):
             return value
         given = value.get("train") or {}
         written = not isinstance(given, TrainOptions)
@@ -118,7 +123,7 @@ class TrainedParams(Params):
         if chosen.get("mode") == "exact":
             _check_exact(given)
             chosen.pop("server", None)  # a preset's is of its local mode
-        if written and not TrainOptions.model_fields.keys() <= given.keys():  # or it is read back
+        if written:
             _check_used(given, chosen)
         if rounds is not None:
             if type(rounds) is not int or rounds < 1:
@@ -134,6 +139,11 @@ class TrainedParams(Params):
         if how.mode == "exact" and how.warm_up:
             raise ValueError("train.warm_up comes before local mode; mode is exact")
         return self
+
+
+def is_saved(info: ValidationInfo) -> bool:
+    """Whether params are read from what Motet wrote down, not from what somebody asks for."""
+    return bool((info.context or {}).get(SAVED))
 
 
 def _check_exact(given: Mapping[str, Any]) -> None:

@@ -1,10 +1,9 @@
-"""What a site trains on, and which samples are due in which step."""
+"""What a site trains on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -90,76 +89,3 @@ class Samples:
         keys = torch.from_numpy(sample_keys(seed, names.tolist(), np.zeros(len(names), np.intp)))
         drawn = Draws(keys, 0, torch.float64).uniform("validates", 1)[:, 0].numpy()
         return np.asarray(drawn < share)[whose]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Order:
-    """In which steps samples are due: everybody once in every epoch, in an order drawn anew.
-
-    Sample i is due in step ``floor((k + u_ik) / r_i)`` of pass k, with u uniform of (seed, person,
-    part, k) and r the share of the samples that a step takes. Nobody has to know how many samples
-    other sites have: a step's batch is of the asked size on average, and a split of people over
-    sites changes nothing.
-
-    Attributes
-    ----------
-    keys : (n,) int64
-    rates : (n,) float64
-        Samples a step for every sample: batch / N; where scanners have equal shares, batch / K / n.
-    """
-
-    keys: NDArray[np.int64]
-    rates: NDArray[np.float64]
-
-    def due(self, step: int) -> Int:
-        """Samples of a step in the order of their draws; one may come twice at a large rate."""
-        found = []
-        for stratum, (rate, _) in enumerate(self._strata):
-            for k in range(int(step * rate), int((step + 1) * rate) + 1):
-                steps, rows = self._pass(stratum, k)
-                first, last = np.searchsorted(steps, (step, step + 1))
-                found.append(rows[first:last])
-        return np.concatenate(found) if found else np.zeros(0, dtype=np.intp)
-
-    @cached_property
-    def _strata(self) -> list[tuple[float, Int]]:
-        return [(float(r), np.flatnonzero(self.rates == r)) for r in np.unique(self.rates)]
-
-    @cached_property
-    def _passes(self) -> dict[tuple[int, int], tuple[NDArray[np.float64], Int]]:
-        return {}
-
-    def _pass(self, stratum: int, k: int) -> tuple[NDArray[np.float64], Int]:
-        """Pass k of the samples of one rate: the steps, in order, and whose they are."""
-        if (stratum, k) not in self._passes:
-            self._passes.pop((stratum, k - 3), None)
-            rate, members = self._strata[stratum]
-            keys = torch.from_numpy(self.keys[members])
-            u = Draws(keys, k, torch.float64).uniform("order", 1)[:, 0].numpy()
-            order = np.argsort(u, kind="stable")
-            self._passes[stratum, k] = np.floor((k + u[order]) / rate), members[order]
-        return self._passes[stratum, k]
-
-
-def rates(
-    batch: NDArray[np.intp], *, per_epoch: float, size: int, batches: int, strata: str
-) -> NDArray[np.float64]:
-    """How often every sample comes in a step, (n,).
-
-    Parameters
-    ----------
-    batch : (n,) int
-        Scanner of every sample that is trained on.
-    per_epoch : float
-        Steps in which everybody comes once.
-    size : int
-        Samples of a step, over all sites.
-    batches : int
-        All sites' scanners.
-    strata : {"", "batch"}
-        ``batch``: scanners have equal shares of a step, whatever their people.
-    """
-    if not strata:
-        return np.full(len(batch), 1.0 / per_epoch)
-    counts = np.bincount(batch, minlength=1)
-    return np.asarray(size / batches / counts[batch], dtype=np.float64)

@@ -16,8 +16,8 @@ from motet.training.at_site import train_at_site
 from motet.training.coordinator import Trainer
 from motet.training.draws import Draws
 from motet.training.networks import build
+from motet.training.order import Order
 from motet.training.phase import Train, Update
-from motet.training.samples import Order, rates
 from training.slabs import COUNT, SHARED, SIZES, of_people, phase, sites_of
 
 SPLITS = [(0, 1, 2, 3, 4), (2, 0, 1, 0, 2)]
@@ -42,14 +42,7 @@ class Pooled:
         self.net = train.build(SIZES).double()
         self.samples = of_people(np.arange(COUNT // 3), contrasts=contrasts)
         self.keys = self.samples.keys(seed)
-        each = rates(
-            self.samples.batch,
-            per_epoch=train.per_epoch(COUNT),
-            size=train.options.batch,
-            batches=5,
-            strata="",
-        )
-        self.order = Order(keys=self.keys, rates=each)
+        self.order = Order.alike(self.keys, per_epoch=train.per_epoch(COUNT))
         self.adam = {
             update.name: torch.optim.Adam(
                 [p for name in update.groups for p in getattr(self.net, name).parameters()],

@@ -24,8 +24,9 @@ from motet.strategies.in_place import InPlace
 from motet.training.at_site import train_at_site
 from motet.training.coordinator import Trainer
 from motet.training.networks import build
+from motet.training.order import Order
 from motet.training.phase import Train
-from motet.training.samples import Order, Samples, rates
+from motet.training.samples import Samples
 from training import toy
 from training.slabs import PEOPLE, SIZES
 
@@ -71,10 +72,7 @@ class Pooled:
         torch.manual_seed(int(draw(seed, "first weights", NAME).integers(2**63)))
         self.net = train.build(SIZES).double()
         count = len(self.samples)
-        each = rates(
-            self.samples.batch, per_epoch=train.per_epoch(count), size=6, batches=5, strata=""
-        )
-        self.order = Order(keys=self.samples.keys(seed), rates=each)
+        self.order = Order.alike(self.samples.keys(seed), per_epoch=train.per_epoch(count))
         self.adamw = torch.optim.AdamW(self.net.parameters(), lr=7e-4)
 
     def loss(self, step: int) -> torch.Tensor:

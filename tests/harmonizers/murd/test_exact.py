@@ -16,8 +16,8 @@ from motet.training.at_site import train_at_site
 from motet.training.coordinator import Trainer
 from motet.training.draws import Draws
 from motet.training.networks import build
+from motet.training.order import Order
 from motet.training.phase import Train, Update
-from motet.training.samples import Order, rates
 from training.triplets import COUNT, SHARED, SIZES, of_people, phase, sites_of
 
 SPLITS = [(0, 1, 2, 3, 4), (2, 0, 1, 0, 2)]
@@ -37,14 +37,9 @@ class Pooled:
         self.net = train.build(SIZES).double()
         self.samples = of_people(np.arange(COUNT))
         self.keys = self.samples.keys(seed)
-        each = rates(
-            self.samples.batch,
-            per_epoch=train.per_epoch(COUNT),
-            size=train.options.batch,
-            batches=5,
-            strata="batch",
+        self.order = Order.in_turn(
+            self.keys, self.samples.batch, size=train.options.batch, batches=5
         )
-        self.order = Order(keys=self.keys, rates=each)
         self.adam = {}
         for update in train.updates:
             given = dict(update.optimizer)

@@ -14,6 +14,7 @@ from motet.agreement import agree
 from motet.apply import apply_model
 from motet.client.alone import _without_foreign_reference, fitted_alone
 from motet.errors import DataError, DesignError, ModelError, StudyFileError, TrainingError
+from motet.harmonizers.murd.params import MurdParams
 from motet.params import parse_params
 from motet.plan import model_document
 from motet.registry import methods
@@ -52,6 +53,22 @@ def test_bad_options(params: Any, error: Any, words: str, folder: Path) -> None:
     with pytest.raises(error, match=words):
         parse_params(asked)
         run(asked, sites(opened(folder, asked), APART))
+
+
+def test_an_interval_of_exchanges_in_exact_mode_is_refused() -> None:
+    """Catches a study that says how often heads leave, where they leave in every step."""
+    exact = {"preset": "tiny", "mode": "exact"}
+    with pytest.raises(StudyFileError, match=r"adversary_steps has no effect.*mode: local"):
+        parse_params(study(adversary_steps=5).model_copy(update={"train": exact}))
+
+
+@pytest.mark.parametrize(
+    ("adversary", "steps", "often"), [(10, 20, 10), (7, 20, 5), (5, 24, 4), (30, 20, 20)]
+)
+def test_heads_leave_as_seldom_as_fits(adversary: int, steps: int, often: int) -> None:
+    """Catches exchanges in every step where an interval does not divide the other (7 and 20)."""
+    asked = {"adversary_steps": adversary, "train": {"mode": "local", "local_steps": steps}}
+    assert MurdParams.model_validate(asked).often == often
 
 
 def test_compiling_is_refused() -> None:
