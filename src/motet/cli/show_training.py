@@ -77,9 +77,9 @@ def _behind(
         The site's share of the study's scanners.
     """
     how = train.options
-    steps = 1 if how.mode == "exact" or how.warm_up else train.interval
-    # An update that runs in every other step sees half of the steps' samples.
-    steps /= min(update.period for update in train.updates) if steps > 1 else 1
+    # Of steps in which no update runs, no samples count.
+    often = min(update.period for update in train.updates)
+    steps = 1.0 if how.mode == "exact" or how.warm_up else train.interval / often
     if train.strata:
         # Scanners take turns: a site's share is the same always, but for one of each scanner.
         yield "are trained on", how.batch * own * steps, 0.0
@@ -87,8 +87,8 @@ def _behind(
     share = rows / max(1, total)
     people = train.counted == "people"
     if how.batch or people:
-        each = min(how.batch or total, total) if people else how.batch
-        each = each * share * steps * (1.0 - how.validation if people else 1.0)
+        size = min(how.batch or total, total) * (1.0 - how.validation) if people else how.batch
+        each = size * share * steps
         # Who is due is drawn: two standard deviations of so rare events.
         yield "are trained on", each, 2.0 * each**0.5 if how.batch else 0.0
     if people:
