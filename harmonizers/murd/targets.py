@@ -87,7 +87,8 @@ def parsed(to: str) -> Named:
     Raises
     ------
     ModelError
-        When a file is named and no batch: the style encoder has a head for each.
+        When a file is named and no batch: the style encoder has a head for each; or what is named
+        of a batch is none of these.
     """
     batch, found, which = (word.strip() for word in to.partition("="))
     if found and are_images(which):
@@ -98,6 +99,11 @@ def parsed(to: str) -> Named:
         raise ModelError(
             "Say whose scan the reference image is: the style encoder has a head for every batch.",
             do=f"Write BATCH={to}.",
+        )
+    if found:
+        raise ModelError(
+            f"'{which}' is neither the number of an appearance nor an image (*.nii, *.nii.gz).",
+            do=f"Write {batch}, {batch}=2 for its second appearance, or {batch}=IMAGE.nii.gz.",
         )
     return Named(batch=to)
 
@@ -115,6 +121,13 @@ def check_in_a_study(params: MurdParams, schema: Schema) -> None:
         raise StudyFileError(
             "A reference image is at one place, and the study's target is read at every site.",
             do="Name a batch here; with the finished model: motet apply --to BATCH=IMAGE.",
+            key="params.to",
+        )
+    batch, found, which = params.to.partition("=")
+    if found and which.strip().isdecimal():
+        raise StudyFileError(
+            "A study's target is a batch, and 'appearance' which of its appearances.",
+            do=f"Write params: {{to: {batch.strip()}, appearance: {which.strip()}}}.",
             key="params.to",
         )
     named_batch(params.to, schema, key="params.to", or_else=OR_MEAN)

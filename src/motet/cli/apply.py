@@ -39,8 +39,9 @@ def apply(
     to: Annotated[
         str,
         typer.Option(
-            help="Another target, of methods that can: a batch that published its style, 'mean', "
-            "or reference images (*.nii.gz, one a contrast, with commas)."
+            help="Another target, of methods that can: a batch of the study, 'mean', or reference "
+            "images (*.nii.gz, one a contrast, with commas). Of MURD also BATCH=2, another of its "
+            "appearances, and BATCH=IMAGE.nii.gz: its style encoder has a head a batch."
         ),
     ] = "",
     n_procs: Annotated[

@@ -129,7 +129,7 @@ def _sentences(train: Train, plan: Plan, rows: int | None) -> Iterator[str]:
         total = sum(r.bytes * r.times for r in plan.releases() if r.phase == train.name)
         each = total // most_exchanges(train)
         yield (
-            f"With the {rows:,} rows here: {steps:,} steps in {exchanges:,} exchanges, about "
+            f"With the {rows:,} {'row' if rows == 1 else 'rows'} here: {steps:,} steps in {exchanges:,} exchanges, about "
             f"{size(each * exchanges)} from every site."
         )
     gradients = "gradients of networks, summed over a site's samples"

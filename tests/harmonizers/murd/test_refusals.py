@@ -39,6 +39,7 @@ def study(**params: Any) -> Any:
         ({"to": "b9"}, StudyFileError, "'b9' is not among the batches"),
         ({"to": "mean"}, StudyFileError, "leave 'to' out: that is the mean of all"),
         ({"to": "b1=sub-1_T1w.nii.gz"}, StudyFileError, "motet apply --to BATCH=IMAGE"),
+        ({"to": "b1=2"}, StudyFileError, r"to: b1, appearance: 2"),
         ({"pixels": 96}, DataError, "too small for networks"),
         ({"learning_rate": 1e30}, TrainingError, "no longer a finite number"),
         ({"pixels": 33}, StudyFileError, "multiple of 16"),
@@ -148,6 +149,8 @@ def test_any_target_for_a_finished_model(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="Say whose scan the reference image is") as raised:
         made(str(image))
     assert f"BATCH={image}" in str(raised.value)
+    with pytest.raises(ModelError, match="'x' is neither the number of an appearance"):
+        made("b0=x")
     with pytest.raises(StudyFileError, match="'b7' is neither among those of the study"):
         made("b7")
     with pytest.raises(StudyFileError, match="'b8' is neither among those of the study"):
