@@ -55,10 +55,7 @@ class Optimizer:
         if unknown := set(rates) - set(self._vectors):
             raise PlanError(f"'lr_of' names groups that '{update.name}' does not move: {unknown}.")
         self._adam = kind != "sgd"
-        # Parameters of one learning rate are moved by one kernel.
-        self._by_rate: dict[float, list[str]] = {}
-        for name in self._vectors:
-            self._by_rate.setdefault(float(rates.get(name, rate)), []).append(name)
+        self._rates = {name: float(rates.get(name, rate)) for name in self._vectors}
         self._leaves = {n: networks.parts(n, v) for n, v in self._vectors.items()}
         self._moments = {
             key: {name: torch.zeros_like(v) for name, v in self._vectors.items()}
@@ -75,18 +72,30 @@ class Optimizer:
         self.ran = dict.fromkeys(self._vectors, 0)
 
     def step(
-        self, gradients: Mapping[str, Sequence[Tensor]], moment: Moment, *, times: float = 1.0
+        self,
+        gradients: Mapping[str, Sequence[Tensor]],
+        moment: Moment,
+        *,
+        times: Mapping[str, float] | None = None,
     ) -> None:
         """One step along mean gradients, one a parameter, by group; groups without them stay.
 
-        `times` is a factor on the learning rates.
+        Parameters
+        ----------
+        gradients : mapping of str to tensors
+        moment : Moment
+        times : mapping of str to float, optional
+            Factors on groups' learning rates.
         """
-        factor = times * (self._update.rate(moment) if self._update.rate else 1.0)
+        factor, own = self._update.rate(moment) if self._update.rate else 1.0, times or {}
+        # Parameters of one learning rate are moved by one kernel.
+        by_rate: dict[float, list[str]] = {}
+        for name, rate in self._rates.items():
+            if name in gradients:
+                by_rate.setdefault(rate * own.get(name, 1.0), []).append(name)
         with torch.no_grad():
-            for rate, names in self._by_rate.items():
-                here = [name for name in names if name in gradients]
-                if here:
-                    self._move(here, [g for name in here for g in gradients[name]], rate * factor)
+            for rate, names in by_rate.items():
+                self._move(names, [g for name in names for g in gradients[name]], rate * factor)
         moved = [name for name in self._vectors if name in gradients]
         for name in moved:
             self.ran[name] += 1

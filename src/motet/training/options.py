@@ -37,9 +37,9 @@ class TrainOptions(BaseModel):
     local_steps : int
         Steps between exchanges.
     local_rate : float
-        Local mode: factor on all learning rates. A site's step is of fewer samples; where gradients
-        are noise for the most part, Adam takes steps that are smaller by up to the root of the
-        number of sites, once they are averaged.
+        Local mode: factor on the learning rates of what is averaged over sites. A site's step is of
+        fewer samples; where gradients are noise for the most part, Adam takes steps that are
+        smaller by up to the root of the number of sites, once they are averaged.
     warm_up : int
         Steps of exact mode before local mode.
     moments : {"averaged", "kept", "forgotten"}
