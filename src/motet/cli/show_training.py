@@ -129,8 +129,8 @@ def _sentences(train: Train, plan: Plan, rows: int | None) -> Iterator[str]:
         total = sum(r.bytes * r.times for r in plan.releases() if r.phase == train.name)
         each = total // most_exchanges(train)
         yield (
-            f"With the {rows:,} {'row' if rows == 1 else 'rows'} here: {steps:,} steps in {exchanges:,} exchanges, about "
-            f"{size(each * exchanges)} from every site."
+            f"With the {rows:,} {'row' if rows == 1 else 'rows'} here: {steps:,} steps in "
+            f"{exchanges:,} exchanges, about {size(each * exchanges)} from every site."
         )
     gradients = "gradients of networks, summed over a site's samples"
     if how.mode == "exact":
