@@ -18,6 +18,7 @@ sites of 20 people takes at this rate, with ``--each`` slices of a person.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import statistics
 import subprocess
@@ -213,6 +214,9 @@ def main() -> None:
     train = replace(train_phase(params), samples=lambda site, shared: samples)
     shared = {"slices": np.asarray(asked.slices), "cumulated": samples.constants["cumulated"]}
     site: Any = Site(schema=schema, device=asked.device)
+    cycle = math.lcm(*(update.period for update in train.updates))
+    if asked.steps % cycle or asked.steps == cycle:
+        parser.error(f"--steps: a multiple of {cycle}, after which updates repeat, and more")
 
     def now() -> float:
         if device.type == "cuda":
@@ -225,9 +229,9 @@ def main() -> None:
         ask = Timed(sites={"here": site}, sizes=schema.sizes, seed=1, clock=now)
         exact(train, ask, shared)
         order = workshop(train, site, shared).order
-        # From the end of the first pair of exchanges: networks are made before it.
-        seen = sum(len(order.due(step)) for step in range(2, asked.steps))
-        return seen / (ask.over[-1] - ask.over[1])
+        # From the end of the first cycle of updates: networks are made before it.
+        seen = sum(len(order.due(step)) for step in range(cycle, asked.steps))
+        return seen / (ask.over[-1] - ask.over[train.exchanges(cycle) - 1])
 
     loop = Loop(train, samples, schema.sizes, device)
 
