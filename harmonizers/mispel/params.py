@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from motet.harmonizers.mispel.sizes import Sizes
 from motet.images.params import RegisteredParams
-from motet.training.options import TrainedParams, is_saved
+from motet.training.options import TrainedParams, is_dump, is_saved
 
 Mode = Literal["hub", "sites", "pairs"]
 SIZES = {
@@ -142,7 +142,7 @@ class MispelParams(TrainedParams, RegisteredParams):
                 "Take 'to' out, or choose a method with a target"
             )
         given = value.get("train")
-        names = set(given) if isinstance(given, Mapping) else set()
+        names = set(given) if isinstance(given, Mapping) and not is_dump(given) else set()
         if unused := sorted(names - set(USED)):
             raise ValueError(
                 f"train.{unused[0]} has no effect: units are trained where the scans are, and "

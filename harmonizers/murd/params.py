@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, Field, ValidationInfo, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from motet.harmonizers.murd.sizes import Sizes
 from motet.images.params import ImageParams
 from motet.images.slices import Plane
-from motet.training.options import TrainedParams, is_saved
+from motet.training.options import TrainedParams, is_dump, is_saved
 
 SMALL: Mapping[str, Any] = {
     "content": 8,
@@ -114,10 +114,8 @@ class MurdParams(TrainedParams, ImageParams):
         """Refuse an interval of exchanges where every step is one."""
         if not isinstance(value, Mapping) or is_saved(info) or "adversary_steps" not in value:
             return value
-        train = value.get("train")
-        given = dict(train) if isinstance(train, Mapping | BaseModel) else {}
-        preset = cls.presets.get(str(given.get("preset", "small")), {}).get("train", {})
-        if {**preset, **given}.get("mode") == "exact":
+        given, chosen = cls._given(value)
+        if chosen.get("mode") == "exact" and not is_dump(given):
             raise ValueError(
                 "adversary_steps has no effect where train.mode is exact: gradients are summed in "
                 "every step. Take it out, or set train: {mode: local}"
@@ -144,6 +142,18 @@ class MurdParams(TrainedParams, ImageParams):
         """Of the networks."""
         changed = {"paper": {}, "small": SMALL, "tiny": TINY}[self.train.preset]
         return Sizes(pixels=self.pixels, **changed)
+
+    @model_validator(mode="after")
+    def _often_fits(self, info: ValidationInfo) -> Self:
+        steps, asked = self.train.local_steps, min(self.adversary_steps, self.train.local_steps)
+        if self.train.mode == "local" and 2 * self.often < asked and not is_saved(info):
+            raise ValueError(
+                f"train.local_steps: {steps} can be divided by {self.often} and by nothing nearer "
+                f"to adversary_steps: {asked}, after which the discriminator and the heads are "
+                f"exchanged. Take local_steps: {asked * round(steps / asked)}, or adversary_steps: "
+                f"{self.often}"
+            )
+        return self
 
     @property
     def often(self) -> int:

@@ -267,8 +267,14 @@ def checked(
     except ValidationError as error:
         first = error.errors()[0]
         location = [str(part) for part in first["loc"]]
-        within = under and location[:1] not in [[one] for one in apart]
-        key = ".".join([under, *location] if within else location)
+        message = str(first["msg"]).removeprefix("Value error, ")
+        named = message.split(maxsplit=1)[0].rstrip(":")
+        if not location and named.partition(".")[0] in apart:
+            key = named  # 'train.steps has no effect': of the whole, about one
+        elif location and location[0] in apart:
+            key = ".".join(location)
+        else:
+            key = ".".join([under, *location] if under else location)
         if first["type"] == "extra_forbidden":
             fields = _fields_at(model, location[:-1])
             suggestion = nearest(location[-1], fields)
@@ -280,7 +286,6 @@ def checked(
             ) from None
         if first["type"] == "missing":
             raise StudyFileError("This key is missing.", file=file, key=key) from None
-        message = str(first["msg"]).removeprefix("Value error, ")
         given = repr(first["input"])
         shown = f" (given: {given})" if len(given) < 60 else ""
         raise StudyFileError(f"{message}{shown}.", file=file, key=key) from None

@@ -108,3 +108,6 @@ def test_train_is_a_section_of_its_own() -> None:
     with pytest.raises(StudyFileError) as caught:
         parse_params(parse_study({**STUDY, "params": {"latent": -1}}))
     assert caught.value.where["key"].startswith("params.")
+    with pytest.raises(StudyFileError) as caught:
+        parse_params(parse_study({**STUDY, "train": {"mode": "exact", "local_steps": 3}}))
+    assert caught.value.where["key"] == "train.local_steps"

@@ -14,6 +14,7 @@ from motet.cli.show_training import check_trainings, few_behind
 from motet.config import Privacy
 from motet.errors import StudyFileError, TrainingError
 from motet.plan import Plan, build_plan
+from motet.schema import Batch
 
 
 def planned(*, secure: bool = True, method: str = "deepcombat", **train: Any) -> Plan:
@@ -33,8 +34,8 @@ FIT = {"a": 12, "b": 30, "c": 8, "d": 10}
     [
         ({"mode": "exact", "batch": 30}, "acd", "b"),
         ({"mode": "exact", "batch": 0}, "c", ""),
-        ({"batch": 30, "local_steps": 3}, "", "acd"),
-        ({"batch": 30, "local_steps": 6}, "", ""),
+        ({"batch": 30, "local_steps": 3}, "", "cd"),
+        ({"batch": 30, "local_steps": 12}, "", ""),
         ({"batch": 6, "local_steps": 1}, "abcd", ""),
     ],
     ids=str,
@@ -48,6 +49,24 @@ def test_sites_of_whom_few_stand_behind_an_exchange_are_named(
     assert {site for site, why in said.items() if "at times" in why} == set(at_times)
     assert {site for site, why in said.items() if "10" in why} == {*few, *at_times}
     assert all("larger 'batch'" in words for why in found.values() for words in why)
+
+
+def test_a_step_is_as_large_as_the_training_makes_it() -> None:
+    """Catches steps of 59 of 60 people, which are two of 30, and a share that validates taken off
+    twice."""
+    (words,) = few_behind(planned(mode="exact", batch=59), FIT, 14)["a"]
+    assert words.startswith("about 6 people are trained on")
+    many = {site: 100 * n for site, n in FIT.items()}
+    halved = {"mode": "exact", "batch": 300, "validation": 0.5, "validate_every": 1}
+    assert not few_behind(planned(**halved), many, 10)
+
+
+def test_what_makes_it_more_is_what_there_is() -> None:
+    """Catches advice to take more steps between exchanges in exact mode, or for who validates."""
+    exact = few_behind(planned(mode="exact", batch=6), FIT, 10)["a"]
+    assert exact[0].endswith("a larger 'batch' makes it more; or 'mode: local'")
+    local = few_behind(planned(batch=6, local_steps=2), FIT, 10)["a"]
+    assert "more steps than 2 between exchanges of" in local[0]
 
 
 def test_masks_hide_a_sites_part_where_no_scanner_has_parameters_of_its_own() -> None:
@@ -82,6 +101,24 @@ def test_who_validates_counts_too() -> None:
     found = few_behind(planned(batch=0, local_steps=3, validation=0.25, validate_every=1), FIT, 10)
     assert [len(found[site]) for site in sorted(FIT)] == [1, 1, 1, 1]
     assert "validate" in found["b"][0]
+    assert "larger 'validation'" in found["b"][0]
+
+
+def test_scanners_that_take_turns_are_counted_in_whole_rounds() -> None:
+    """Catches a site of three scanners that has 9 slices behind some exchanges, and 10.5 on
+    average, and a refusal of 12 always."""
+    schema = replace(planned().schema, features=(), units=())
+    batches = tuple(Batch(site, f"{site}{k}") for site in "ab" for k in range(3))
+    few = []
+    for batch in (7, 8, 10):
+        study = study_of("murd", {"adversary_steps": 3}).model_copy(
+            update={"train": {"preset": "small", "mode": "local", "batch": batch, "local_steps": 3}}
+        )
+        plan = build_plan(study, replace(schema, batches=batches))
+        few.append(few_behind(plan, {"a": 20, "b": 20}, 10).get("a", [""])[0])
+    assert "about 10.5 slices are trained on" in few[0]
+    assert "at times fewer than 10" in few[0]
+    assert [bool(words) for words in few] == [True, False, False]
 
 
 def test_a_step_of_more_people_than_there_are_is_refused_by_the_plan() -> None:

@@ -19,7 +19,7 @@ from motet.site import draw
 from motet.training.draws import Draws
 from motet.training.moment import Moment
 from motet.training.options import TrainOptions
-from motet.training.order import order_of
+from motet.training.order import order_for
 from motet.training.phase import Group, Train, Update
 from motet.training.samples import Samples
 from motet.training.spectral import spectral
@@ -231,7 +231,7 @@ class Pooled:
         self.samples = of_rows(SHARED["x"], np.arange(len(BATCH)))
         self.keys = self.samples.keys(seed)
         per_epoch = train.per_epoch(len(BATCH))
-        self.order = order_of(train, self.keys, BATCH, trained=len(BATCH), batches=5)
+        self.order = order_for(train, self.keys, BATCH, trained=len(BATCH), batches=5, seed=seed)
         self.steps = train.steps(len(BATCH))
         self.per_epoch = per_epoch
         self.adam = {

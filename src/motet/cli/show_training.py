@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from motet.cli.show import console, size
+from motet.errors import listed
 
 if TYPE_CHECKING:
     from motet.plan import Plan
@@ -51,48 +52,71 @@ def few_behind(plan: Plan, fit: Mapping[str, int], least: int) -> dict[str, list
         if plan.masks(train) and not owned:
             continue
         for site, rows in fit.items():
-            own = sum(b.site == site for b in plan.schema.batches) / len(plan.schema.batches)
-            for what, count, spread in _behind(train, rows, total, own=own):
-                if count <= 0 or count - spread >= least:
+            scanners = [batch.site == site for batch in plan.schema.batches]
+            count, fewest = _trained_on(train, rows / max(1, total), total, scanners)
+            judged = rows * train.options.validation if train.counted == "people" else 0.0
+            for what, mean, low, do in (
+                ("are trained on", count, fewest, _more(train)),
+                ("validate", judged, judged, "a larger 'validation' makes it more"),
+            ):
+                if mean <= 0 or low >= least:
                     continue
-                fewer = f"fewer than {least}" if count < least else f"at times fewer than {least}"
+                fewer = f"fewer than {least}" if mean < least else f"at times fewer than {least}"
                 found.setdefault(site, []).append(
-                    f"about {count:.3g} {train.counted} {what} in an exchange of '{train.name}', "
-                    f"{fewer}: a larger 'batch', or more steps between exchanges, makes it more"
+                    f"about {mean:.3g} {train.counted} {what} in an exchange of '{train.name}', "
+                    f"{fewer}: {do}"
                 )
     return found
 
 
-def _behind(
-    train: Train, rows: int, total: int, *, own: float
-) -> Iterator[tuple[str, float, float]]:
-    """What is done with samples of a site in an exchange, how many, and how many fewer at times.
+def _more(train: Train) -> str:
+    """What gives exchanges more samples."""
+    how = train.options
+    if how.mode == "exact" or how.warm_up:
+        other = "; or 'mode: local'" if how.mode == "exact" else "; or no 'warm_up'"
+        return f"a larger 'batch' makes it more{other}"
+    often = [g.name for g in train.leaving if (g.every or how.local_steps) == train.interval]
+    return (
+        f"a larger 'batch', or more steps than {train.interval} between exchanges of "
+        f"{listed(often)}, makes it more"
+    )
+
+
+def _trained_on(
+    train: Train, share: float, total: int, scanners: Sequence[bool]
+) -> tuple[float, float]:
+    """Samples of a site in an exchange, on average and the fewest that are likely.
 
     Parameters
     ----------
     train : Train
-    rows, total : int
-        Of the site, and of all.
-    own : float
-        The site's share of the study's scanners.
+    share : float
+        The site's of all rows.
+    total : int
+        Rows of all sites.
+    scanners : sequence of bool
+        Which scanners of the study are the site's.
     """
     how = train.options
+    people = train.counted == "people"
+    if not (how.batch or people):
+        return 0.0, 0.0  # all slices at once, however many these are
     # Of steps in which no update runs, no samples count.
     often = min(update.period for update in train.updates)
     steps = 1.0 if how.mode == "exact" or how.warm_up else train.interval / often
+    step = train.samples_a_step(train.trained_of(total)) if people else float(how.batch)
     if train.strata:
-        # Scanners take turns: a site's share is the same always, but for one of each scanner.
-        yield "are trained on", how.batch * own * steps, 0.0
-        return
-    share = rows / max(1, total)
-    people = train.counted == "people"
-    if how.batch or people:
-        size = min(how.batch or total, total) * (1.0 - how.validation) if people else how.batch
-        each = size * share * steps
-        # Who is due is drawn: two standard deviations of so rare events.
-        yield "are trained on", each, 2.0 * each**0.5 if how.batch else 0.0
-    if people:
-        yield "validate", rows * how.validation, 0.0
+        # Scanners take turns, all of them in every round: of a round that is cut, none may count.
+        own, every = sum(scanners), len(scanners)
+        rounds, cut = divmod(step * steps, every)
+        return step * steps * own / every, own * (rounds - bool(cut))
+    mean = step * share * steps
+    if not how.batch:
+        return mean, mean
+    from scipy.stats import poisson
+
+    # Who is due is drawn, and one exchange of a training is enough to be stopped.
+    return mean, float(poisson.ppf(0.05 / train.exchanges(train.longest_training), mean))
 
 
 def check_trainings(plan: Plan, rows: int) -> None:

@@ -22,7 +22,7 @@ from motet.training.gradients import losses_of, summed_gradients, total_of
 from motet.training.moment import Moment
 from motet.training.networks import Networks, build, joined
 from motet.training.optimizer import Optimizer
-from motet.training.order import Order, order_of
+from motet.training.order import Order, order_for
 from motet.training.phase import (
     EMA,
     LOSSES,
@@ -96,12 +96,13 @@ def _workshop(train: Train, site: Site, shared: Arrays) -> Workshop:
     networks = build(train, schema.sizes, seed=site.seed, device=device_named(site.device))
     back = samples.held_back(how.validation, site.seed)
     trained = np.flatnonzero(~back)
-    order = order_of(
+    order = order_for(
         train,
         keys[trained],
         samples.batch[trained],
         trained=train.trained_of(counted),
         batches=len(schema.batches),
+        seed=site.seed,
     )
     found = Workshop(
         networks=networks,
@@ -231,12 +232,12 @@ def _stepped(
             found = summed_gradients(
                 shop.networks, update, shop.feed, due, moment, mixed=mixed, mean=True
             )
+            if near:
+                _pull(shop.networks, found.of, base, near)
             for name in summed & set(found.of):
                 # What sites change these by is added up: a site's samples are a share of a step's.
                 share = found.samples / everywhere
                 found.of[name] = [share * part for part in found.of[name]]
-            if near:
-                _pull(shop.networks, found.of, base, near)
             optimizer = shop.optimizers[update.name]
             optimizer.step(found.of, moment, times=faster)
             counts[update.name] += found.samples

@@ -46,7 +46,7 @@ class Trainer:
         trained = train.trained_of(samples)
         self.train, self.steps = train, train.steps(trained)
         self._per_epoch = train.per_epoch(trained)
-        self.expected = trained / self._per_epoch
+        self.expected = train.samples_a_step(trained)
         """Samples of a step, on average."""
         self._seed = seed
         self._networks = build(train, sizes, seed=seed)

@@ -110,16 +110,11 @@ class TrainedParams(Params):
         """
         if not isinstance(value, Mapping) or is_saved(info):
             return value
-        given = value.get("train") or {}
-        written = not isinstance(given, TrainOptions)
-        if isinstance(given, TrainOptions):
-            given = given.model_dump(exclude_unset=True)  # with what a preset has set
-        if not isinstance(given, Mapping):
-            raise ValueError("train holds options: {mode: local, local_steps: 20}")
-        given = dict(given)
+        given, chosen = cls._given(value)
+        written = not isinstance(value.get("train"), TrainOptions) and not is_dump(given)
         rounds = given.pop("rounds", None)
-        preset = dict(cls.presets.get(str(given.get("preset", "small")), {}))
-        chosen = {**preset.pop("train", {}), **given}
+        chosen.pop("rounds", None)
+        preset = {k: v for k, v in cls._preset(given).items() if k != "train"}
         if chosen.get("mode") == "exact":
             _check_exact(given)
             chosen.pop("server", None)  # a preset's is of its local mode
@@ -133,6 +128,20 @@ class TrainedParams(Params):
             chosen |= {"steps": int(chosen.get("warm_up", 0)) + rounds * int(each), "epochs": 0.0}
         return {**preset, **value, "train": chosen}
 
+    @classmethod
+    def _preset(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        return cls.presets.get(str(given.get("preset", "small")), {})
+
+    @classmethod
+    def _given(cls, value: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What is given of ``train``, and the same with what its preset says."""
+        given = value.get("train") or {}
+        if isinstance(given, TrainOptions):
+            given = given.model_dump(exclude_unset=True)  # with what a preset has set
+        if not isinstance(given, Mapping):
+            raise ValueError("train holds options: {mode: local, local_steps: 20}")
+        return dict(given), {**cls._preset(given).get("train", {}), **given}
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         how = self.train
@@ -144,6 +153,11 @@ class TrainedParams(Params):
 def is_saved(info: ValidationInfo) -> bool:
     """Whether params are read from what Motet wrote down, not from what somebody asks for."""
     return bool((info.context or {}).get(SAVED))
+
+
+def is_dump(given: Mapping[str, Any]) -> bool:
+    """Whether ``train`` is complete: nobody writes all of it."""
+    return TrainOptions.model_fields.keys() <= given.keys()
 
 
 def _check_exact(given: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from motet.training.draws import Draws
+from motet.training.draws import Draws, sample_keys
 
 if TYPE_CHECKING:
     from motet.training.phase import Train
@@ -27,14 +28,14 @@ class _Passes:
     keys : (n,) int64
     rate : float
         Passes a step.
-    even : float, optional
-        They come at even distances, in the order of their draws, the first of a pass after this
-        part of one distance; otherwise each at a place of its own.
+    turns : callable, optional
+        ``rounds (n,) -> (n,)``, in [0, 1): when in each of these rounds it is their turn. They then
+        come one a round, in the order of their draws; otherwise each at a place of its own.
     """
 
     keys: NDArray[np.int64]
     rate: float
-    even: float | None = None
+    turns: Callable[[Int], NDArray[np.float64]] | None = None
 
     def due(self, step: int) -> Int:
         """Samples of a step in the order of their places; one may come twice at a large rate."""
@@ -55,9 +56,12 @@ class _Passes:
             self._known.pop(k - 3, None)
             u = Draws(torch.from_numpy(self.keys), k, torch.float64).uniform("order", 1)[:, 0]
             order = np.argsort(u.numpy(), kind="stable")
-            n = len(order)
-            places = u.numpy()[order] if self.even is None else (np.arange(n) + self.even) / n
-            self._known[k] = np.floor((k + places) / self.rate), order
+            if self.turns is None:
+                places = k + u.numpy()[order]
+            else:
+                rounds = k * len(order) + np.arange(len(order))
+                places = (rounds + self.turns(rounds)) / len(order)
+            self._known[k] = np.floor(places / self.rate), order
         return self._known[k]
 
 
@@ -91,14 +95,15 @@ class Order:
 
     @classmethod
     def in_turn(
-        cls, keys: NDArray[np.int64], batch: NDArray[np.intp], *, size: int, batches: int
+        cls, keys: NDArray[np.int64], batch: NDArray[np.intp], *, size: int, batches: int, seed: int
     ) -> Order:
         """Every scanner equally often, whatever its people: scanners take turns.
 
-        The j-th sample of scanner b, all its passes counted, in the order of the same draws, is due
-        in step ``floor((j K + b + 1/2) / size)``: the turns of K scanners are all whole numbers,
-        each once, so that every step has `size` samples, and a scanner as many as any other but for
-        one. A scanner is one site's, so that sites need not know of each other's samples.
+        In round j each of the K scanners has one turn, in an order p_j drawn of (seed, j): the j-th
+        sample of scanner b, all its passes counted, in the order of the same draws, is due in step
+        ``floor((j K + p_j(b) + 1/2) / size)``. ``j K + p_j(b)`` is every whole number once, so that
+        every step has `size` samples, of scanners that have any. A scanner is one site's: sites
+        need not know of each other's samples.
 
         Parameters
         ----------
@@ -109,12 +114,27 @@ class Order:
             Samples of a step, over all sites.
         batches : int
             All sites' scanners.
+        seed : int
+            Of the study.
         """
+
+        def turns_of(scanner: int) -> Callable[[Int], NDArray[np.float64]]:
+            def turns(rounds: Int) -> NDArray[np.float64]:
+                drawn = Draws(
+                    torch.from_numpy(sample_keys(seed, [""] * len(rounds), rounds)),
+                    0,
+                    torch.float64,
+                ).uniform("turns", batches)
+                place = drawn.argsort(dim=1).argsort(dim=1)[:, scanner].numpy()
+                return np.asarray((place + 0.5) / batches)
+
+            return turns
+
         parts = []
         for one in np.unique(batch):
             rows = np.flatnonzero(batch == one)
             rate = size / batches / len(rows)
-            parts.append((_Passes(keys=keys[rows], rate=rate, even=(one + 0.5) / batches), rows))
+            parts.append((_Passes(keys=keys[rows], rate=rate, turns=turns_of(int(one))), rows))
         return cls(parts=tuple(parts))
 
     def due(self, step: int) -> Int:
@@ -123,8 +143,14 @@ class Order:
         return np.concatenate([np.zeros(0, dtype=np.intp), *found])
 
 
-def order_of(
-    train: Train, keys: NDArray[np.int64], batch: NDArray[np.intp], *, trained: int, batches: int
+def order_for(
+    train: Train,
+    keys: NDArray[np.int64],
+    batch: NDArray[np.intp],
+    *,
+    trained: int,
+    batches: int,
+    seed: int,
 ) -> Order:
     """The order that a training asks for.
 
@@ -139,8 +165,10 @@ def order_of(
         All sites' samples that are trained on.
     batches : int
         All sites' scanners.
+    seed : int
+        Of the study.
     """
     if train.strata:
         size = train.options.batch or trained
-        return Order.in_turn(keys, batch, size=size, batches=batches)
+        return Order.in_turn(keys, batch, size=size, batches=batches, seed=seed)
     return Order.alike(keys, per_epoch=train.per_epoch(trained))

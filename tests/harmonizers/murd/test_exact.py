@@ -38,7 +38,7 @@ class Pooled:
         self.samples = of_people(np.arange(COUNT))
         self.keys = self.samples.keys(seed)
         self.order = Order.in_turn(
-            self.keys, self.samples.batch, size=train.options.batch, batches=5
+            self.keys, self.samples.batch, size=train.options.batch, batches=5, seed=seed
         )
         self.adam = {}
         for update in train.updates:

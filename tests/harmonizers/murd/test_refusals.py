@@ -20,6 +20,7 @@ from motet.plan import model_document
 from motet.registry import methods
 from motet.simulation import simulate
 from motet.store import save_model
+from motet.training.options import TrainOptions
 
 BATCHES = {"b0": 3, "b1": 3, "b2": 3}
 
@@ -61,6 +62,10 @@ def test_an_interval_of_exchanges_in_exact_mode_is_refused() -> None:
     exact = {"preset": "tiny", "mode": "exact"}
     with pytest.raises(StudyFileError, match=r"adversary_steps has no effect.*mode: local"):
         parse_params(study(adversary_steps=5).model_copy(update={"train": exact}))
+    with pytest.raises(ValueError, match=r"adversary_steps has no effect"):
+        MurdParams(adversary_steps=5, train=TrainOptions(preset="paper"))
+    made = MurdParams.model_validate({"train": exact})
+    assert MurdParams.model_validate(made.model_dump()) == made
 
 
 @pytest.mark.parametrize(
@@ -70,6 +75,16 @@ def test_heads_leave_as_seldom_as_fits(adversary: int, steps: int, often: int) -
     """Catches exchanges in every step where an interval does not divide the other (7 and 20)."""
     asked = {"adversary_steps": adversary, "train": {"mode": "local", "local_steps": steps}}
     assert MurdParams.model_validate(asked).often == often
+
+
+def test_an_interval_that_would_be_much_shorter_is_refused() -> None:
+    """Catches ten times as many exchanges as were asked for, of which nobody is told."""
+    asked = study(adversary_steps=10).model_copy(
+        update={"train": {"preset": "small", "mode": "local", "local_steps": 23}}
+    )
+    with pytest.raises(StudyFileError, match=r"divided by 1 .*Take local_steps: 20, or") as raised:
+        parse_params(asked)
+    assert raised.value.where["key"] == "train.local_steps"
 
 
 def test_compiling_is_refused() -> None:
