@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,8 +81,14 @@ class Named:
     appearance: int | None = None
 
 
-def parsed(to: str) -> Named:
+def parsed(to: str, known: Collection[str] = ()) -> Named:
     """What ``ash``, ``ash=2`` or ``ash=sub-ref_T1w.nii.gz`` names.
+
+    Parameters
+    ----------
+    to : str
+    known : collection of str
+        Names of batches: one may have a ``=``.
 
     Raises
     ------
@@ -90,7 +96,13 @@ def parsed(to: str) -> Named:
         When a file is named and no batch: the style encoder has a head for each; or what is named
         of a batch is none of these.
     """
+    if to in known:
+        return Named(batch=to)
     batch, found, which = (word.strip() for word in to.partition("="))
+    if found and not batch:
+        raise ModelError(
+            f"'{to}' names no batch before '='.", do="Write BATCH, BATCH=2 or BATCH=IMAGE.nii.gz."
+        )
     if found and are_images(which):
         return Named(batch=batch, image=Path(which))
     if found and which.isdecimal():
@@ -124,7 +136,7 @@ def check_in_a_study(params: MurdParams, schema: Schema) -> None:
             key="params.to",
         )
     batch, found, which = params.to.partition("=")
-    if found and which.strip().isdecimal():
+    if found and which.strip().isdecimal() and params.to not in names_of(schema):
         raise StudyFileError(
             "A study's target is a batch, and 'appearance' which of its appearances.",
             do=f"Write params: {{to: {batch.strip()}, appearance: {which.strip()}}}.",
@@ -172,7 +184,8 @@ def target_of(
     ModelError, DataError
         When there was nobody of it in the fit, or a reference image cannot be read.
     """
-    named = None if params.to is None else parsed(params.to)
+    known = names_of(schema) | _own(model, schema)
+    named = None if params.to is None else parsed(params.to, known)
     name = None if named is None else named.batch
     levels = shared["level"]
     if name in _own(model, schema):
@@ -195,12 +208,16 @@ def target_of(
     return Target(style=np.mean(styles, axis=0), level=float(np.mean([levels[k] for k in there])))
 
 
+def names_of(schema: Schema) -> set[str]:
+    """What its batches can be called."""
+    return {word for b in schema.batches for word in (str(b), b.name, b.site)}
+
+
 def _own(model: SiteModel, schema: Schema) -> set[str]:
     """Names of batches that the site trained heads for."""
     if f"{OWN}.level" not in model.arrays:
         return set()
-    own = of_batches(schema, model.site, model.batches).batches
-    return {word for b in own for word in (str(b), b.name, b.site)}
+    return names_of(of_batches(schema, model.site, model.batches))
 
 
 def _style(networks: Murd, z: Float, batch: int) -> Float:
@@ -242,8 +259,9 @@ def known(to: str, schema: Schema) -> bool:
     StudyFileError
         When it can mean several of the study's batches.
     """
-    name = parsed(to).batch
-    if not any(name in (str(batch), batch.name, batch.site) for batch in schema.batches):
+    names = names_of(schema)
+    name = parsed(to, names).batch
+    if name not in names:
         return False
     named_batch(name, schema, key="params.to")
     return True

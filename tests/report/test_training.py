@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conformance.brains import study_of
+from motet.plan import build_plan
 from motet.report import write_study_report
 from motet.report.figures.losses import losses
 from motet.report.leaving import leaving
 from motet.report.methods_text import methods_text
 from motet.report.read import read_study
 from motet.report.summary import summary
-from motet.report.training import trainings
+from motet.report.training import every, owned, trainings
+from motet.schema import Batch, Schema
 from motet.training.log import LOG, write_log
 from motet.training.options import TrainOptions
 from report.made_up import SITES, SUMS_ALONE, write_study
@@ -64,7 +67,7 @@ def test_section(tmp_path: Path) -> None:
     section = page[page.index('<h2 id="training">') : page.index('<h2 id="left">')]
     for said in (
         "Losses of ae, over steps: kl from 0.2 to 0.04; rec from 9 to 1.8; validation from 9 to 4.",
-        "each hospital took steps of its own between exchanges: 20\u00a0steps",
+        "each hospital took steps of its own; exchanged were all networks every 20\u00a0steps",
         "FedAvg",
         "100\u00a0steps in 6\u00a0exchanges",
         "64\u00a0samples a step",
@@ -87,7 +90,8 @@ def test_a_training_that_got_worse_is_warned_of(last: float, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("rate", "said"), [(1.0, "own between"), (2.5, "own with 2.5 times the learning rate between")]
+    ("rate", "said"),
+    [(1.0, "its own; exchanged"), (2.5, "2.5 times the learning rate for what is averaged; exch")],
 )
 def test_a_local_rate_is_said(rate: float, said: str, tmp_path: Path) -> None:
     """Catches a training that took other rates than the report says."""
@@ -101,19 +105,39 @@ def test_whose_heads_move_and_how_often_is_said(summed: bool, tmp_path: Path) ->
     study = read_study(made(tmp_path))
     groups = [
         {"name": "trunk", "keeper": "shared", "summed": False, "every": 0},
+        {"name": "encoder", "keeper": "shared", "summed": False, "every": 20},
+        {"name": "decoder", "keeper": "shared", "summed": False, "every": 0},
         {"name": "critic", "keeper": "shared", "summed": False, "every": 5},
         {"name": "heads", "keeper": "owned", "summed": summed, "every": 5},
         {"name": "stays", "keeper": "local", "summed": False, "every": 2},
     ]
     study = replace(study, plan={**study.plan, "groups": {"cvae": groups}})
     facts = dict(trainings(study)[0].facts)
-    often = "20\u00a0steps and 5\u00a0steps between those of critic and heads"
-    assert facts["mode"].endswith(f"exchanges: {often}")
-    whose = "by the sum of what all hospitals changed" if summed else "by its hospital alone."
+    often = "critic and heads every 5\u00a0steps; all else every 20\u00a0steps"
+    assert facts["mode"].endswith(f"exchanged were {often}")
+    whose = "by the sum of what all hospitals changed" if summed else "by what its hospital alone"
     assert f"(heads) were moved {whose}" in facts["scanners' own parts"]
     text = methods_text(study, None).paragraph
     assert often in text
     assert f"(heads) were moved {whose}" in text
+
+
+def test_plans_say_of_groups_what_reports_read(tmp_path: Path) -> None:
+    """Catches a key that the plan calls otherwise than the report, whose sentences then vanish."""
+    study = study_of("murd", {"adversary_steps": 3}).model_copy(
+        update={"train": {"preset": "small", "mode": "local", "local_steps": 12}}
+    )
+    batches = (Batch("ash", "a"), Batch("birch", "b"))
+    schema = Schema(features=(), units=(), covariates=(), batches=batches)
+    groups = build_plan(study, schema).to_json()["groups"]["networks"]
+    how = TrainOptions(local_steps=12).model_dump()
+    said = every(how, groups)
+    assert "critic_heads every 3\u00a0steps; all else every 12\u00a0steps" in said
+    (whose,) = owned(how, groups)
+    assert "style_heads, code_heads and critic_heads" in whose
+    assert "the sum of what all hospitals" in whose
+    (along,) = owned({**how, "server": "fedadam"}, groups)
+    assert "along the sum" in along
 
 
 def test_masked(tmp_path: Path) -> None:
@@ -142,7 +166,7 @@ def test_an_array_is_one_row(tmp_path: Path) -> None:
     ("train", "said", "doi"),
     [
         ({}, "averaged by samples (FedAvg [", "10.48550/arXiv.1602.05629"),
-        ({"local_rate": 2.0}, "of its own with 2 times the learning rate", "arXiv.1602.05629"),
+        ({"local_rate": 2.0}, "with 2 times the learning rate for what is", "arXiv.1602.05629"),
         ({"server": "fedprox"}, "proximal term (mu = 0.01)", "10.48550/arXiv.1812.06127"),
         ({"server": "fedadam"}, "a step of Adam (learning rate 0.01)", "arXiv.2003.00295"),
         ({"mode": "exact"}, "gradients were summed and one step was taken", "arXiv.1912.01703"),

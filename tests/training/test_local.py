@@ -37,17 +37,18 @@ def with_sgd(train: Train) -> Train:
     return replace(train, updates=tuple(replace(u, optimizer=plain) for u in train.updates))
 
 
+@pytest.mark.parametrize(("strata", "batch"), [("", 0), ("batch", 8), ("batch", 3)])
 @pytest.mark.parametrize("where", [(0, 0, 1, 2, 2), (0, 1, 2, 3, 4), (0,) * 5], ids=str)
 def test_one_step_of_gradient_descent_between_exchanges_is_exact_mode(
-    where: tuple[int, ...],
+    where: tuple[int, ...], strata: str, batch: int
 ) -> None:
-    """With plain gradient descent over everybody, one step and what all sites changed is the step
+    """With plain gradient descent, of everybody or of scanners that take turns, one step and what all sites changed is the step
     of the mean gradient: of networks that are averaged, and of heads that are summed. Catches
     weights by site, and heads that move by sites' means, which makes more of a small site."""
     found = []
     for mode, run in (("local", fedavg), ("exact", exact)):
-        how = options(mode=mode, steps=1, local_steps=1, batch=0)
-        train = toy(how, summed=True, strata="")
+        how = options(mode=mode, steps=1, local_steps=1, batch=batch)
+        train = toy(how, summed=True, strata=strata)
         step = {"optimizer": {"name": "sgd", "lr": 0.05}, "period": 1, "offset": 0}
         # Sites' critics differ after their step: the generator's has to be without them.
         apart = {"weights": {"rec": 1.0, "cycle": 0.3, "fool": 0.0}}

@@ -26,7 +26,7 @@ def trained(study: StudyFiles, cited: Citations) -> Iterator[str]:
         yield f"The networks ({phase}) were trained by all hospitals together ({length})."
         yield _how(how, groups(study, phase), cited)
         if how["mode"] == "local":
-            yield from owned(groups(study, phase))
+            yield from owned(how, groups(study, phase))
         chosen = best(rows)
         if chosen is not None:
             yield (
@@ -42,9 +42,7 @@ def _how(how: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], cited: Cit
             "In every step the hospitals' gradients were summed and one step was taken, as with "
             "all people in one place."
         )
-    said = (
-        f"Between exchanges each hospital took steps of its own{faster(how)}, {every(how, groups)}"
-    )
+    said = f"Each hospital took steps of its own{faster(how)}"
     if how["server"] == "fedadam":
         then = (
             f", and the coordinator took a step of Adam (learning rate {how['server_rate']}) along "
@@ -62,7 +60,7 @@ def _how(how: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], cited: Cit
         if how["warm_up"]
         else ""
     )
-    return f"{said}{then}{warm}."
+    return f"{said}{then}{warm}. Exchanged were {every(how, groups)}."
 
 
 def torch_version(study: StudyFiles, cited: Citations) -> str:

@@ -21,7 +21,7 @@ Row = Mapping[str, Any]
 MODES = {
     "exact": "exact: the gradients of every step were summed over the hospitals, and the step was "
     "taken once, as if everybody were in one place",
-    "local": "local: each hospital took steps of its own{faster} between exchanges: {every}",
+    "local": "local: each hospital took steps of its own{faster}; exchanged were {every}",
 }
 SERVERS = {
     "fedavg": "FedAvg: the mean of what hospitals changed, by samples",
@@ -59,7 +59,7 @@ def options(study: StudyFiles, phase: str) -> Mapping[str, Any]:
 def faster(how: Mapping[str, Any]) -> str:
     """What steps of local mode do to learning rates; nothing where that is nothing."""
     times = how.get("local_rate", 1.0)  # older plans have none
-    return "" if times == 1.0 else f" with {times:g} times the learning rate"
+    return "" if times == 1.0 else f", with {times:g} times the learning rate for what is averaged"
 
 
 def groups(study: StudyFiles, phase: str) -> tuple[Mapping[str, Any], ...]:
@@ -68,27 +68,34 @@ def groups(study: StudyFiles, phase: str) -> tuple[Mapping[str, Any], ...]:
 
 
 def every(how: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> str:
-    """``20 steps``; where groups are exchanged at different times, which are when."""
+    """``all networks every 20 steps``; where groups differ, which are exchanged when."""
     usual = int(how["local_steps"])
-    apart: dict[int, list[str]] = {}
+    found: dict[int, list[str]] = {}
     for group in groups:
-        if group["keeper"] != "local" and (steps := group["every"] or usual) != usual:
-            apart.setdefault(steps, []).append(str(group["name"]))
-    of = [f"{count(n, 'step')} between those of {joined(apart[n])}" for n in sorted(apart)]
-    return joined([count(usual, "step"), *of])
+        if group["keeper"] != "local":
+            found.setdefault(group["every"] or usual, []).append(str(group["name"]))
+    if len(found) < 2:
+        return f"all networks every {count(next(iter(found), usual), 'step')}"
+    most = max(found, key=lambda n: len(found[n]))
+    of = [f"{joined(found[n])} every {count(n, 'step')}" for n in sorted(found) if n != most]
+    return f"{'; '.join(of)}; all else every {count(most, 'step')}"
 
 
-def owned(groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def owned(how: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Sentences on parts of networks that are a scanner's, in local mode."""
+    by = "along" if how["server"] == "fedadam" else "by"
     heads = {
         summed: [str(g["name"]) for g in groups if g["keeper"] == "owned" and g["summed"] == summed]
         for summed in (False, True)
     }
     if heads[False]:
-        yield f"A scanner's own parts ({joined(heads[False])}) were moved by its hospital alone."
+        yield (
+            f"A scanner's own parts ({joined(heads[False])}) were moved {by} what its hospital "
+            "alone changed them by."
+        )
     if heads[True]:
         yield (
-            f"A scanner's own parts ({joined(heads[True])}) were moved by the sum of what all "
+            f"A scanner's own parts ({joined(heads[True])}) were moved {by} the sum of what all "
             "hospitals changed them by."
         )
 
@@ -154,7 +161,7 @@ def _facts(
     yield "mode", MODES[how["mode"]].format(faster=faster(how), every=every(how, groups))
     if local:
         yield "server", SERVERS[how["server"]].format(**how)
-        if said := " ".join(owned(groups)):
+        if said := " ".join(owned(how, groups)):
             yield "scanners' own parts", said
         yield "moments of the optimizer", str(how["moments"])
     if how["warm_up"]:

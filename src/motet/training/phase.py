@@ -183,11 +183,11 @@ class Train(Phase):
         return max(1, round(samples * (1.0 - self.options.validation)))
 
     def per_epoch(self, samples: int) -> float:
-        """Steps in which everybody is seen once: the last of a pass may be smaller."""
+        """Steps in which everybody is seen once, where samples come equally often."""
         return float(max(1, math.ceil(samples / (self.options.batch or samples))))
 
     def samples_a_step(self, samples: int) -> float:
-        """Samples of all sites that a step takes on average."""
+        """Samples of all sites that a step takes on average, if every scanner has some."""
         if self.strata:
             return float(self.options.batch or samples)
         return samples / self.per_epoch(samples)
