@@ -42,9 +42,10 @@ def with_sgd(train: Train) -> Train:
 def test_one_step_of_gradient_descent_between_exchanges_is_exact_mode(
     where: tuple[int, ...], strata: str, batch: int
 ) -> None:
-    """With plain gradient descent, of everybody or of scanners that take turns, one step and what all sites changed is the step
-    of the mean gradient: of networks that are averaged, and of heads that are summed. Catches
-    weights by site, and heads that move by sites' means, which makes more of a small site."""
+    """With plain gradient descent, of everybody or of scanners that take turns, one step and what
+    all sites changed is the step of the mean gradient: of networks that are averaged, and of heads
+    that are summed. Catches weights by site, a wrong count of the others' samples, and heads that
+    move by sites' means, which makes more of a small site."""
     found = []
     for mode, run in (("local", fedavg), ("exact", exact)):
         how = options(mode=mode, steps=1, local_steps=1, batch=batch)
