@@ -331,7 +331,9 @@ class _State:
         for update in train.updates:
             moments = self._shop.optimizers[update.name].tensors()
             for at, now in moments.items():
-                group = at.rpartition(".")[0]
+                group, _, moment = at.rpartition(".")
+                if moment not in update.moments:
+                    continue
                 if group in turn.leaving and train.options.moments == "averaged":
                     found[at] = self._changed(group, at, now, weight)
                 elif group not in turn.leaving or train.options.moments == "kept":
@@ -373,7 +375,8 @@ class _State:
         for name in names:
             self._site.keep[self._kept(name)] = self._shop.networks.vector(name)
         for at, array in self._shop.optimizers[update.name].moments().items():
-            if at.rpartition(".")[0] in names:
+            group, _, moment = at.rpartition(".")
+            if group in names and moment in update.moments:
                 self._site.keep[self._kept(at)] = array
         self._keep_count(update)
 

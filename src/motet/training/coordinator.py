@@ -115,7 +115,12 @@ class Trainer:
             optimizer.step(parts, moment)
             self._follow(turn.leaving, 1)
             if self.train.options.mode == "local" and self.train.options.moments == "averaged":
-                self._averaged |= {k: v for k, v in optimizer.moments().items() if _of(k, turn)}
+                kept = self.train.update(turn.update).moments
+                self._averaged |= {
+                    key: moment
+                    for key, moment in optimizer.moments().items()
+                    if _of(key, turn) and key.endswith(kept)
+                }
 
     def move(self, turn: Turn, changes: Numbers) -> None:
         """Add what networks and moments changed by."""

@@ -334,13 +334,12 @@ class Train(Phase):
             what = "gradient, clipped by person and summed over people drawn in secret, with noise"
         specs = [ArraySpec(name=name, shape=shape, dtype=dtype, meaning=f"{name}: {what}")]
         update = next(update for update in self.updates if name in update.groups)
-        adaptive = update.optimizer["name"] != "sgd"
-        if not exact and how.moments == "averaged" and adaptive:
+        if not exact and how.moments == "averaged":
             specs += [
                 replace(
                     specs[0], name=f"{name}.{moment}", meaning=f"{name}: the optimizer's {moment}"
                 )
-                for moment in MOMENTS
+                for moment in update.moments
             ]
         return specs
 

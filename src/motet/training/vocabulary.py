@@ -99,6 +99,14 @@ class Update:
         """Whether it is part of this step."""
         return step % self.period == self.offset
 
+    @property
+    def moments(self) -> tuple[str, ...]:
+        """What its optimizer has to remember: of a first beta of 0, no mean gradient."""
+        if self.optimizer["name"] == "sgd":
+            return ()
+        first = self.optimizer.get("betas", (0.9, 0.999))[0]
+        return MOMENTS if first else MOMENTS[1:]
+
     def ran(self, step: int) -> int:
         """How often it ran before this step."""
         return max(0, -(-(step - self.offset) // self.period))

@@ -17,7 +17,7 @@ from motet.flower.records import decode
 from motet.harmonizers.murd.sizes import BATCHED
 from motet.phases import walk
 from motet.registry import methods
-from motet.training.phase import MOMENTS, Train
+from motet.training.phase import Train
 
 PEOPLE = {"b0": 4, "b1": 3, "b2": 5}
 LOCAL = {"preset": "tiny", "mode": "local", "steps": 4, "local_steps": 2}
@@ -52,7 +52,7 @@ def allowed(result: Any) -> dict[str, set[tuple[int, ...]]]:
     found: dict[str, set[tuple[int, ...]]] = {}
     for group in train.groups:
         shape = (3, group.size) if group.name in BATCHED else (group.size,)
-        found |= {name: {shape} for name in (group.name, *(f"{group.name}.{m}" for m in MOMENTS))}
+        found |= {name: {shape} for name in (group.name, f"{group.name}.exp_avg_sq")}
     found |= {"losses": {(3,), (8,), (11,)}, "samples": {(1,), (2,)}, "weight": {()}}
     return found | {"slices": {()}, "level": {(3,)}}
 
