@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from motet.images.cache import SliceCache
 from motet.images.images import Images
-from motet.schema import Batch, Schema
+from motet.schema import Batch, Schema, by_label
 
 SLICES = 100_000
 """Numbers of slices of one image of a person; a person's later images come after them."""
@@ -24,15 +24,8 @@ def batch_numbers(images: Images, schema: Schema) -> Int:
 
 
 def label_order(schema: Schema) -> Int:
-    """Numbers of the schema's batches in the order of labels, (K,).
-
-    By the batch's name before its site's: which hospital sends a scanner's slices is to change
-    nothing where a label is a number, or is drawn.
-    """
-    batches = schema.batches
-    return np.array(
-        sorted(range(len(batches)), key=lambda k: (batches[k].name, batches[k].site)), dtype=np.intp
-    )
+    """Numbers of the schema's batches in the order of labels, (K,)."""
+    return np.array(by_label(schema.batches), dtype=np.intp)
 
 
 def parts(cache: SliceCache, images: Images) -> Int:

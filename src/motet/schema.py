@@ -102,6 +102,15 @@ class Batch:
         return self.site if self.name == self.site else f"{self.site}/{self.name}"
 
 
+def by_label(batches: Sequence[Batch]) -> list[int]:
+    """Numbers of batches in the order of labels, (K,).
+
+    By the batch's name before its site's: which hospital sends a scanner's people is to change
+    nothing where a label is a number, or is drawn.
+    """
+    return sorted(range(len(batches)), key=lambda k: (batches[k].name, batches[k].site))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Schema:
     """What all sites of a study have in common, and the batches that take part.

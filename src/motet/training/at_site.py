@@ -13,6 +13,7 @@ from torch import Tensor
 
 from motet.errors import DataError
 from motet.releases import Arrays
+from motet.schema import by_label
 from motet.site import Site
 from motet.training.device import device_named, steady
 from motet.training.divergence import diverged
@@ -99,7 +100,7 @@ def _workshop(train: Train, site: Site, shared: Arrays) -> Workshop:
     order = order_for(
         train,
         keys[trained],
-        samples.batch[trained],
+        np.argsort(by_label(schema.batches))[samples.batch[trained]],
         trained=train.trained_of(counted),
         batches=len(schema.batches),
         seed=site.seed,

@@ -109,7 +109,8 @@ class Order:
         ----------
         keys : (n,) int64
         batch : (n,) int
-            Scanner of every sample.
+            Scanner of every sample, by its place in the order of labels
+            (:func:`motet.schema.by_label`): it is to be the same at whichever site it is.
         size : int
             Samples of a step, over all sites.
         batches : int
@@ -160,7 +161,7 @@ def order_for(
     keys : (n,) int64
         Of a site's samples that are trained on.
     batch : (n,) int
-        Scanner of each.
+        Scanner of each, by its place in the order of labels.
     trained : int
         All sites' samples that are trained on.
     batches : int
