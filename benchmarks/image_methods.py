@@ -90,7 +90,6 @@ TRAINED: dict[str, dict[str, Any]] = {
     },
     "murd, local": {
         **MURD,
-        "adversary_steps": 5,
         "train": {"preset": "small", "mode": "local", "steps": 800, "local_steps": 20},
     },
     "mispel, hub": {**MISPEL, "mode": "hub", "hub": "hub", "train": {"preset": "small"}},

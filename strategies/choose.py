@@ -14,12 +14,18 @@ from motet.strategies.local import local
 from motet.strategies.plain_sum import plain_sum
 from motet.strategies.publish import publish
 from motet.strategies.rounds import Strategy
+from motet.strategies.scaffold import scaffold
 from motet.strategies.sealed_publish import sealed_publish
 from motet.strategies.secure_sum import secure_sum
 from motet.training.phase import Train
 
 STRATEGIES: dict[type[Phase], Strategy] = {Local: local, Publish: publish, Sum: plain_sum}
-TRAINED: dict[str, Strategy] = {"fedavg": fedavg, "fedprox": fedprox, "fedadam": fedadam}
+TRAINED: dict[str, Strategy] = {
+    "fedavg": fedavg,
+    "fedprox": fedprox,
+    "fedadam": fedadam,
+    "scaffold": scaffold,
+}
 
 
 def strategy_for(phase: Phase, plan: Plan) -> Strategy:

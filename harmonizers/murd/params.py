@@ -74,9 +74,9 @@ class MurdParams(TrainedParams, ImageParams):
             "join_steps": 5000,
         },
         "small": {
-            "train": {"batch": 4, "steps": 800, "local_steps": 20, "local_rate": 2.0},
+            "train": {"batch": 4, "steps": 800, "local_steps": 20, "server": "scaffold"},
             "pixels": 96,
-            "learning_rate": 1e-3,
+            "learning_rate": 2e-3,
             "style_rate": 0.1,
             "critic_rate": 0.5,
             "noise": 0.0,

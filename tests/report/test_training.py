@@ -168,6 +168,7 @@ def test_an_array_is_one_row(tmp_path: Path) -> None:
         ({}, "averaged by samples (FedAvg [", "10.48550/arXiv.1602.05629"),
         ({"local_rate": 2.0}, "with 2 times the learning rate for what is", "arXiv.1602.05629"),
         ({"server": "fedprox"}, "proximal term (mu = 0.01)", "10.48550/arXiv.1812.06127"),
+        ({"server": "scaffold"}, "what all hospitals' gradients were", "10.48550/arXiv.1910.06378"),
         ({"server": "fedadam"}, "a step of Adam (learning rate 0.01)", "arXiv.2003.00295"),
         ({"mode": "exact"}, "gradients were summed and one step was taken", "arXiv.1912.01703"),
     ],
@@ -181,7 +182,7 @@ def test_methods_text(train: dict[str, Any], said: str, doi: str, tmp_path: Path
     assert "PyTorch 2.13.0 [" in text.paragraph
     assert doi in text.bibtex
     assert "train:" not in text.paragraph
-    papers = ("mcmahan2017", "li2020federated", "reddi2021")
+    papers = ("mcmahan2017", "li2020federated", "reddi2021", "karimireddy2020")
     assert sum(f"{{{key}" in text.bibtex for key in papers) == ("exact" not in train.values())
 
 

@@ -33,7 +33,7 @@ class Faster(TrainedParams):
 STUDY = {"study": "made", "method": "deepcombat", "sites": {"a": "a", "b": "b"}}
 
 
-@pytest.mark.parametrize("server", ["fedprox", "fedadam"])
+@pytest.mark.parametrize("server", ["fedprox", "fedadam", "scaffold"])
 @pytest.mark.parametrize("how", [{"mode": "exact"}, {"preset": "paper"}], ids=str)
 def test_no_networks_are_combined_in_exact_mode(server: str, how: dict[str, Any]) -> None:
     """Catches a study that says fedprox, is reported so, and is trained in exact mode."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from motet.report.read import StudyFiles
-from motet.report.references import FEDADAM, FEDAVG, FEDPROX, TORCH, Citations
+from motet.report.references import FEDADAM, FEDAVG, FEDPROX, SCAFFOLD, TORCH, Citations
 from motet.report.training import best, every, faster, groups, lines, options, owned
 from motet.report.words import count, percent
 from motet.training.phase import VALIDATED
@@ -47,6 +47,11 @@ def _how(how: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], cited: Cit
         then = (
             f", and the coordinator took a step of Adam (learning rate {how['server_rate']}) along "
             f"the mean of their changes (FedAdam {cited.cite(FEDADAM)})"
+        )
+    elif how["server"] == "scaffold":
+        then = (
+            ", corrected by what all hospitals' gradients were on average, and their changes were "
+            f"averaged by samples (SCAFFOLD {cited.cite(SCAFFOLD)})"
         )
     elif how["server"] == "fedprox":
         then = (

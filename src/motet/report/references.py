@@ -143,6 +143,16 @@ FEDPROX = Reference(
     pages="429–450",
     doi="10.48550/arXiv.1812.06127",
 )
+SCAFFOLD = Reference(
+    key="karimireddy2020scaffold",
+    authors=("Karimireddy, S. P.", "Kale, S.", "Mohri, M.", "Reddi, S.", "Stich, S.", "others"),
+    title="SCAFFOLD: stochastic controlled averaging for federated learning",
+    journal="Proceedings of the 37th International Conference on Machine Learning",
+    year="2020",
+    volume="119",
+    pages="5132–5143",
+    doi="10.48550/arXiv.1910.06378",
+)
 FEDADAM = Reference(
     key="reddi2021adaptive",
     authors=("Reddi, S.", "Charles, Z.", "Zaheer, M.", "Garrett, Z.", "others"),

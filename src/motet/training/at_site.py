@@ -15,6 +15,7 @@ from motet.errors import DataError
 from motet.releases import Arrays
 from motet.schema import by_label
 from motet.site import Site
+from motet.training.control import Controls, Counted
 from motet.training.device import device_named, steady
 from motet.training.divergence import diverged
 from motet.training.exchange import as_bfloat16
@@ -25,6 +26,7 @@ from motet.training.networks import Networks, build, joined
 from motet.training.optimizer import Optimizer
 from motet.training.order import Order, order_for
 from motet.training.phase import (
+    CONTROL,
     EMA,
     LOSSES,
     MOMENTS,
@@ -217,6 +219,7 @@ def _stepped(
         (u.name, name): [] for u in train.updates for name in u.weights
     }
     counts = dict.fromkeys((u.name for u in train.updates), 0)
+    counted = Counted(Controls(train=train, networks=shop.networks, site=site, shared=shared))
     begun = _moment(train, shop, turn.first)
     rows = {step: shop.due(step) for step in range(turn.first, turn.after)}
     summed = {group.name for group in train.groups if group.summed}
@@ -233,6 +236,7 @@ def _stepped(
             found = summed_gradients(
                 shop.networks, update, shop.feed, due, moment, mixed=mixed, mean=True
             )
+            counted.correct(found.of)
             if near:
                 _pull(shop.networks, found.of, base, near)
             for name in summed & set(found.of):
@@ -249,7 +253,7 @@ def _stepped(
     return {
         LOSSES: np.asarray(losses),
         SAMPLES: np.asarray([counts[u.name] for u in train.updates], dtype=np.int64),
-        **state.leave(turn, weight=float(max(counts.values()))),
+        **state.leave(turn, counted.close(), weight=float(max(counts.values()))),
     }
 
 
@@ -323,12 +327,15 @@ class _State:
         self._shop.optimizers[update.name].step(mean, moment)
         self._keep(local, update)
 
-    def leave(self, turn: Turn, *, weight: float) -> dict[str, NDArray[Any]]:
-        """What networks and moments changed by, times samples; the rest is kept."""
+    def leave(self, turn: Turn, controls: Controls, *, weight: float) -> dict[str, NDArray[Any]]:
+        """What networks, moments and controls changed by, times samples; the rest is kept."""
         train, networks = self._train, self._shop.networks
         found: dict[str, NDArray[Any]] = {WEIGHT: np.asarray(weight)}
         for name in turn.leaving:
             found[name] = self._changed(name, name, networks.numbers(name), weight)
+            if name in controls.names:
+                at = f"{name}.{CONTROL}"
+                found[at] = self._changed(name, at, controls.leaving(name), weight)
         for update in train.updates:
             moments = self._shop.optimizers[update.name].tensors()
             for at, now in moments.items():

@@ -14,6 +14,7 @@ from motet.training.moment import Moment
 from motet.training.networks import build
 from motet.training.optimizer import Optimizer
 from motet.training.phase import (
+    CONTROL,
     EMA,
     LOSSES,
     MOMENTS,
@@ -146,7 +147,7 @@ class Trainer:
 
     def _take_moments(self, changes: Numbers) -> None:
         for key, change in changes.items():
-            if key.endswith(MOMENTS):
+            if key.endswith((*MOMENTS, CONTROL)):
                 found = self._averaged.get(key, 0.0) + change
                 # Squares stay squares where their sum was rounded.
                 self._averaged[key] = np.maximum(found, 0.0) if key.endswith("_sq") else found

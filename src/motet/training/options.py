@@ -11,7 +11,7 @@ from motet.config import SAVED
 from motet.harmonizer import Params
 
 Mode = Literal["exact", "local"]
-Server = Literal["fedavg", "fedprox", "fedadam"]
+Server = Literal["fedavg", "fedprox", "fedadam", "scaffold"]
 Preset = Literal["paper", "small", "tiny"]
 
 
@@ -25,9 +25,10 @@ class TrainOptions(BaseModel):
     mode : {"exact", "local"}
         ``exact``: every step sums gradients over sites, as if all people were in one place.
         ``local``: sites take `local_steps` steps between exchanges.
-    server : {"fedavg", "fedprox", "fedadam"}
+    server : {"fedavg", "fedprox", "fedadam", "scaffold"}
         What is made of the sites' networks in local mode: their mean, the mean of networks that
-        a proximal term kept near it, or a step of Adam towards it.
+        a proximal term kept near it, a step of Adam towards it, or the mean of networks whose
+        gradients were corrected by what all sites' were on average.
     steps : int
         Steps of the training, or the most where `epochs` says how many.
     epochs : float

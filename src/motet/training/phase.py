@@ -15,6 +15,7 @@ from motet.site import Site
 from motet.training.options import TrainOptions
 from motet.training.privacy import Private
 from motet.training.vocabulary import (
+    CONTROL,
     EMA,
     LOSSES,
     MOMENTS,
@@ -141,6 +142,11 @@ class Train(Phase):
         """The groups that leave their sites, sorted by name."""
         kept = [group for group in self.groups if group.keeper != "local"]
         return tuple(sorted(kept, key=lambda group: group.name))
+
+    def controls(self, group: Group) -> bool:
+        """Whether a group's gradients are corrected by what all sites' were on average."""
+        how = self.options
+        return how.mode == "local" and how.server == "scaffold" and group.keeper == "shared"
 
     def group(self, name: str) -> Group:
         """The group of this name."""
@@ -272,6 +278,7 @@ class Train(Phase):
             return False
         return how.mode == "exact" or (
             how.moments != "kept"
+            and how.server != "scaffold"
             and all((g.every or how.local_steps) == self.interval for g in groups)
         )
 
@@ -341,6 +348,9 @@ class Train(Phase):
                 )
                 for moment in update.moments
             ]
+        if not exact and self.controls(group):
+            control = f"{name}: mean gradient of the steps between exchanges, by samples"
+            specs.append(replace(specs[0], name=f"{name}.{CONTROL}", meaning=control))
         return specs
 
     @property
@@ -375,6 +385,7 @@ def _changed(group: Group) -> str:
 
 
 __all__ = [
+    "CONTROL",
     "EMA",
     "LOSSES",
     "MOMENTS",

@@ -21,6 +21,8 @@ UNFINISHED = "training/"
 """First part of the names of what the coordinator keeps of a training that goes on."""
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """What Adam remembers of a group, by torch's names."""
+CONTROL = "control"
+"""Last part of the names of mean gradients of sites' steps (:mod:`motet.training.control`)."""
 EMA = "ema"
 """Last part of the names of running means, which sites are told where they judge them."""
 LOSSES, SAMPLES, WEIGHT, VALIDATION, VALIDATED = (
