@@ -52,12 +52,15 @@ def allowed(result: Any) -> dict[str, set[tuple[int, ...]]]:
     found: dict[str, set[tuple[int, ...]]] = {}
     for group in train.groups:
         shape = (3, group.size) if group.name in BATCHED else (group.size,)
-        found |= {name: {shape} for name in (group.name, f"{group.name}.exp_avg_sq")}
+        names = (group.name, f"{group.name}.exp_avg_sq", f"{group.name}.control")
+        found |= {name: {shape} for name in names[: 3 - (group.name in BATCHED)]}
     found |= {"losses": {(3,), (8,), (11,)}, "samples": {(1,), (2,)}, "weight": {()}}
     return found | {"slices": {()}, "level": {(3,)}}
 
 
-@pytest.mark.parametrize("train", [{}, LOCAL], ids=["exact", "local"])
+@pytest.mark.parametrize(
+    "train", [{}, LOCAL, {**LOCAL, "server": "scaffold"}], ids=["exact", "local", "scaffold"]
+)
 def test_updates_and_sums_leave_and_nothing_else(
     folder: Path, monkeypatch: pytest.MonkeyPatch, train: dict[str, Any]
 ) -> None:
