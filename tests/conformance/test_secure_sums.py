@@ -48,6 +48,22 @@ def test_as_without_masks(
     assert known == [by_batch] * len(known)
 
 
+@pytest.mark.parametrize("server", ["fedavg", "scaffold"])
+def test_local_mode_as_without_masks(server: str) -> None:
+    """Catches networks, moments or control variates that exceed the bound of a masked sum, or are
+    rounded by it until a training goes elsewhere."""
+    train = {"preset": "tiny", "mode": "local", "local_steps": 2, "steps": 8, "batch": 12}
+    study = replace(secure("deepcombat"), train={**train, "server": server})
+    sites, outcome = ran(study)
+    assert not outcome.missing, (outcome.missing, sites.errors)
+    assert outcome.plan.secure
+    assert ("decoder.control" in {r.spec.name for r in outcome.plan.releases()}) == (
+        server == "scaffold"
+    )
+    plain, _ = ran(replace(study, secure=False))
+    assert np.abs((sites.values - plain.values) / spread(study.values)).max() < 1e-6
+
+
 def same_figures(judgement: Judgement, expected: Judgement) -> None:
     for one, other in zip(judgement.metrics, expected.metrics, strict=True):
         assert one.name == other.name
