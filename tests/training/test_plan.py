@@ -10,7 +10,7 @@ import pytest
 from conformance.brains import study_of
 from conformance.cases import case
 from motet.agreement import agree
-from motet.cli.show_training import check_trainings, few_behind
+from motet.cli.show_training import check_trainings, few_behind, trainings
 from motet.config import Privacy
 from motet.errors import StudyFileError, TrainingError
 from motet.plan import Plan, build_plan
@@ -95,6 +95,30 @@ def test_slices_behind_an_exchange_are_counted(
     fit = {f"site-b{k}": n for k, n in enumerate(FIT.values())}
     found = few_behind(build_plan(study, schema), fit, 10)
     assert sorted(site for site, why in found.items() if why) == few
+
+
+@pytest.mark.parametrize(
+    ("method", "train", "said"),
+    [
+        ("deepcombat", {"mode": "local"}, "own parameters are one site's"),
+        ("murd", {"mode": "local"}, "its optimizer's moments are one site's"),
+        ("murd", {"mode": "exact"}, ""),
+    ],
+)
+def test_what_masks_do_not_hide_is_said(
+    method: str, train: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches a plan that calls heads one site's that all sites move."""
+    asked = {"train": {"preset": "small", **train}, "privacy": Privacy(secure_sum=True)}
+    schema = planned().schema
+    if method == "murd":
+        schema = replace(schema, features=(), units=())
+    trainings(build_plan(study_of(method, {}).model_copy(update=asked), schema))
+    told = " ".join(capsys.readouterr().out.split())
+    assert "They are masked" in told
+    assert said in told
+    assert ("masks do not hide" in told) == bool(said)
+    assert ("mean gradient of these steps" in told) == (method == "murd" and bool(said))
 
 
 def test_who_validates_counts_too() -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
+import torch
 from torch import Tensor, nn
 
 from motet.strategies.fedavg import fedavg
 from motet.strategies.in_place import InPlace
 from motet.strategies.scaffold import scaffold
+from motet.training.control import Controls
 from motet.training.phase import Group, Train, Update
 from motet.training.samples import Samples
 from training.toy import SHARED, PlainSchema, PlainSite, Where, options, sites_of, toy
@@ -24,15 +28,17 @@ BEST = (SLOPE * AT).sum() / SLOPE.sum()
 class Point(nn.Module):
     """One number."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__()
-        self.place = nn.Linear(1, 1, bias=False)
+        self.add_module(name, nn.Linear(1, 1, bias=False))
 
 
 @dataclass(frozen=True)
 class Fit:
+    name: str = "place"
+
     def build(self, sizes: Mapping[str, int]) -> Point:
-        return Point()
+        return Point(self.name)
 
     def samples(self, site: Any, shared: Any) -> Samples:
         rows = site.data
@@ -43,22 +49,22 @@ class Fit:
         )
 
     def losses(self, networks: Point, batch: Mapping[str, Tensor], draws: Any) -> dict[str, Tensor]:
-        apart = networks.place.weight[0, 0] - batch["at"]
+        apart = next(iter(networks.parameters()))[0, 0] - batch["at"]
         return {"loss": 0.5 * batch["slope"] * apart.square()}
 
 
-def placed(server: str, **given: Any) -> float:
+def placed(server: str, name: str = "place", **given: Any) -> float:
     """Where the point is at the end."""
-    fit = Fit()
+    fit = Fit(name)
     train = Train(
         name="point",
         build=fit.build,
         samples=fit.samples,
-        groups=(Group(name="place", size=1),),
+        groups=(Group(name=name, size=1),),
         updates=(
             Update(
                 name="all",
-                groups=("place",),
+                groups=(name,),
                 optimizer={"name": "sgd", "lr": 0.05},
                 losses=fit.losses,
                 weights={"loss": 1.0},
@@ -71,7 +77,7 @@ def placed(server: str, **given: Any) -> float:
     sites = {n: PlainSite(name=n, schema=schema, data=np.array(r)) for n, r in rows.items()}
     ask: Any = InPlace(sites=sites, sizes={"batches": 1}, seed=3)  # type: ignore[arg-type]
     run = scaffold if server == "scaffold" else fedavg
-    return float(run(train, ask, {"people": np.asarray(13)})["point.place"][0])
+    return float(run(train, ask, {"people": np.asarray(13)})[f"point.{name}"][0])
 
 
 def test_sites_that_do_not_agree_come_where_all_of_them_would() -> None:
@@ -79,6 +85,13 @@ def test_sites_that_do_not_agree_come_where_all_of_them_would() -> None:
     corrected already: the mean of networks that each site took towards its own best is not best."""
     assert abs(placed("fedavg", steps=1200, local_steps=20) - BEST) > 0.1
     assert abs(placed("scaffold", steps=1200, local_steps=20) - BEST) < 1e-6
+
+
+@pytest.mark.parametrize("server", ["fedavg", "scaffold"])
+def test_a_group_can_be_called_as_a_control_is(server: str) -> None:
+    """Catches networks of a group of that name that are taken for mean gradients."""
+    how = {"steps": 40, "local_steps": 20}
+    assert placed(server, "control", **how) == placed(server, **how)
 
 
 def test_of_one_step_between_exchanges_corrections_cancel() -> None:
@@ -120,8 +133,24 @@ def test_what_leaves_is_declared() -> None:
 
 
 def test_networks_do_not_blow_up_where_nobody_is_at_a_site() -> None:
-    """Catches a mean over no steps."""
+    """Catches a mean over no steps, and a site that begins with a control of 0 that the others'
+    mean does not hold: its first steps would be twice as long."""
     how = options(mode="local", steps=8, local_steps=2, batch=1, server="scaffold")
     ask: Any = InPlace(sites=sites_of((0, 1, 2, 3, 4)), sizes={"batches": 5}, seed=3)  # type: ignore[arg-type]
     found = scaffold(toy(how, strata=""), ask, SHARED)
     assert all(np.isfinite(array).all() for array in found.values())
+    controls = Controls(
+        train=toy(how),
+        networks=SimpleNamespace(  # type: ignore[arg-type]
+            parameters={n: np.zeros(3) for n in ("critic", "encoder")},
+            buffers={n: torch.zeros(0) for n in ("critic", "encoder")},
+            device="cpu",
+            dtype=torch.float64,
+            shaped=lambda name, flat: flat,
+        ),
+        site=(site := PlainSite(name="x", schema=PlainSchema(()), data=np.zeros(0))),  # type: ignore[arg-type]
+        shared={"toy.encoder.control": np.ones(3)},
+    )
+    assert not controls.leaving("encoder").any()
+    assert not site.keep
+    assert not controls.corrections()

@@ -162,12 +162,19 @@ def _sentences(train: Train, plan: Plan, rows: int | None) -> Iterator[str]:
     else:
         leaving = "What leaves in every exchange is what a site's own steps changed in the networks"
         leaving += " and in their optimizer's moments" if how.moments == "averaged" else ""
+        leaving += ", and the mean gradient of these steps" if how.server == "scaffold" else ""
         leaving += f"; before that, for {how.warm_up:,} steps, {gradients}" if how.warm_up else ""
     yield f"{leaving}, with sums of losses. Such numbers can reflect single people."
     if plan.masks(train):
         yield "They are masked: the coordinator reads what they come to over all sites."
-        if any(group.keeper == "owned" for group in train.leaving):
+        owned = [group for group in train.leaving if group.keeper == "owned"]
+        if owned and not all(group.summed for group in owned):
             yield "A scanner's own parameters are one site's: masks do not hide those."
+        elif owned and how.mode == "local":
+            yield (
+                "All sites change a scanner's parameters, but its optimizer's moments are one "
+                "site's: masks do not hide those."
+            )
     else:
         yield "They are not masked: the coordinator reads each site's."
     yield "Every site reads the networks that are made of them."

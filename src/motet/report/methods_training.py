@@ -50,8 +50,8 @@ def _how(how: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], cited: Cit
         )
     elif how["server"] == "scaffold":
         then = (
-            ", corrected by what all hospitals' gradients were on average, and their changes were "
-            f"averaged by samples (SCAFFOLD {cited.cite(SCAFFOLD)})"
+            ", corrected by what all hospitals' gradients were on average where networks are "
+            f"averaged, and those were averaged by samples (SCAFFOLD {cited.cite(SCAFFOLD)})"
         )
     elif how["server"] == "fedprox":
         then = (

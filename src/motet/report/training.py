@@ -28,7 +28,7 @@ SERVERS = {
     "fedprox": "FedProx: hospitals' steps were pulled towards the shared networks (mu = "
     "{proximal}), and their changes averaged by samples",
     "scaffold": "SCAFFOLD: what all hospitals' gradients were on average between exchanges, less a "
-    "hospital's own, was added to its gradients; changes were averaged by samples",
+    "hospital's own, was added to its gradients of what is averaged, by samples",
     "fedadam": "FedAdam: a step of Adam (learning rate {server_rate}) along the mean of what "
     "hospitals changed",
 }

@@ -25,7 +25,8 @@ class Controls:
     mean gradient of all sites' steps between the last two exchanges, less the site's own, is added
     to every gradient. Karimireddy et al. 2020, algorithm 1, option II (arXiv:1910.06378), which
     takes that mean gradient from what plain gradient descent changed; here it is counted, since the
-    steps are Adam's.
+    steps are Adam's. Sites count by their samples of the exchange, so that it is for trainings in
+    which every site has samples behind each: of one that has none the others' mean knows nothing.
 
     Parameters
     ----------
@@ -75,13 +76,13 @@ class Controls:
     def leaving(self, name: str) -> Tensor:
         """The site's control of a group that leaves: the mean gradient since it last did."""
         total = self.site.keep.pop(self._at(name, SUM), None)
-        steps = int(self.site.keep.pop(self._at(name, STEPS), 0))
-        if total is not None and steps:
-            self.site.keep[self._at(name, OWN)] = total / steps
-        elif self._at(name, OWN) not in self.site.keep:
-            self.site.keep[self._at(name, OWN)] = np.zeros(len(self.networks.parameters[name]))
-        own = torch.from_numpy(np.array(self.site.keep[self._at(name, OWN)]))
-        flat = own.to(self.networks.device, self.networks.dtype)
+        steps = self.site.keep.pop(self._at(name, STEPS), None)
+        if total is not None and steps is not None:
+            self.site.keep[self._at(name, OWN)] = total / int(steps)
+        # A site that took no step yet has none: what it sends counts nothing.
+        length = len(self.networks.parameters[name])
+        own = self.site.keep.get(self._at(name, OWN), np.zeros(length))
+        flat = torch.from_numpy(np.array(own)).to(self.networks.device, self.networks.dtype)
         rest = torch.zeros_like(self.networks.buffers[name])
         return self.networks.shaped(name, torch.cat([flat, rest]))
 

@@ -56,7 +56,7 @@ class Trainer:
         names = [group.name for group in train.leaving]
         self._ema = {n: self._networks.parameters[n].clone() for n in names if train.group(n).ema}
         self._averaged: dict[str, NDArray[Any]] = {}
-        """Moments of the sites' optimizers."""
+        """Moments of the sites' optimizers, and their control variates."""
         self._best: dict[str, NDArray[Any]] = {}
         self._best_loss = np.inf
         self._number = 0
@@ -147,7 +147,8 @@ class Trainer:
 
     def _take_moments(self, changes: Numbers) -> None:
         for key, change in changes.items():
-            if key.endswith((*MOMENTS, CONTROL)):
+            group, _, what = key.rpartition(".")
+            if group and what in (*MOMENTS, CONTROL):
                 found = self._averaged.get(key, 0.0) + change
                 # Squares stay squares where their sum was rounded.
                 self._averaged[key] = np.maximum(found, 0.0) if key.endswith("_sq") else found

@@ -52,8 +52,9 @@ def allowed(result: Any) -> dict[str, set[tuple[int, ...]]]:
     found: dict[str, set[tuple[int, ...]]] = {}
     for group in train.groups:
         shape = (3, group.size) if group.name in BATCHED else (group.size,)
+        controlled = train.options.server == "scaffold" and group.name not in BATCHED
         names = (group.name, f"{group.name}.exp_avg_sq", f"{group.name}.control")
-        found |= {name: {shape} for name in names[: 3 - (group.name in BATCHED)]}
+        found |= {name: {shape} for name in names[: 2 + controlled]}
     found |= {"losses": {(3,), (8,), (11,)}, "samples": {(1,), (2,)}, "weight": {()}}
     return found | {"slices": {()}, "level": {(3,)}}
 
@@ -70,6 +71,7 @@ def test_updates_and_sums_leave_and_nothing_else(
     known = allowed(result)
     arrays = [(name, np.asarray(array)) for body in bodies for name, array in body.arrays.items()]
     assert {name for name, _ in arrays} <= set(known)
+    assert ("generator.control" in dict(arrays)) == (train.get("server") == "scaffold")
     pixels = np.unique(
         np.concatenate([i.brain for i in opened(folder, study_of("murd", {})).each()])
     )
