@@ -221,7 +221,7 @@ class Gate:
         """
         least = self._policy.smallest_n
         why = [
-            f"{count} {what}, fewer than {least}: a larger 'batch', or more 'local_steps' "
+            f"{count} {what}, fewer than {least}: a larger 'batch', or more steps "
             "between exchanges, makes it more"
             for what, count in counted.items()
             if 0 < count < least

@@ -122,7 +122,8 @@ def test_an_interval_that_does_not_fit_the_studys_is_refused() -> None:
 
 def test_a_proximal_term_pulls_towards_what_all_sites_know() -> None:
     """Catches a pull towards where the site itself was at the turn's beginning."""
-    from motet.training.at_site import _shared_point, train_at_site, workshop
+    from motet.training.at_site import train_at_site, workshop
+    from motet.training.proximal import shared_point
 
     train = toy(
         options(mode="local", server="fedprox", steps=16, local_steps=8, proximal=0.1), every=2
@@ -132,7 +133,7 @@ def test_a_proximal_term_pulls_towards_what_all_sites_know() -> None:
     for number in range(2):
         train_at_site(train, train.turn(number), site, {**SHARED, **told})  # type: ignore[arg-type]
     networks = workshop(train, site, SHARED).networks  # type: ignore[arg-type]
-    point = _shared_point(train, networks, {**SHARED, **told})
+    point = shared_point(train, networks, {**SHARED, **told})
     want = told["toy.encoder"][: len(point["encoder"])]
     np.testing.assert_array_equal(point["encoder"].numpy(), want)
     assert np.abs(networks.parameters["encoder"].numpy() - want).max() > 1e-3

@@ -151,6 +151,9 @@ def test_networks_do_not_blow_up_where_nobody_is_at_a_site() -> None:
         site=(site := PlainSite(name="x", schema=PlainSchema(()), data=np.zeros(0))),  # type: ignore[arg-type]
         shared={"toy.encoder.control": np.ones(3)},
     )
-    assert not controls.leaving("encoder").any()
+    controls.close("encoder", leaves=True)
+    assert not controls.own("encoder").any()
     assert not site.keep
-    assert not controls.corrections()
+    gradients = {"encoder": [torch.ones(3)]}
+    controls.correct(gradients)
+    assert (gradients["encoder"][0] == 1.0).all()

@@ -15,7 +15,7 @@ from motet.errors import DataError
 from motet.releases import Arrays
 from motet.schema import by_label
 from motet.site import Site
-from motet.training.control import Controls, Counted
+from motet.training.control import Controls
 from motet.training.device import device_named, steady
 from motet.training.divergence import diverged
 from motet.training.exchange import as_bfloat16
@@ -38,6 +38,7 @@ from motet.training.phase import (
     Turn,
     Update,
 )
+from motet.training.proximal import pull, shared_point
 from motet.training.samples import Samples
 
 
@@ -213,13 +214,13 @@ def _stepped(
     """Local mode: steps of this site's own, then what they changed."""
     mixed = train.options.precision == "bfloat16"
     near = train.options.proximal if train.options.server == "fedprox" else 0.0
-    base = _shared_point(train, shop.networks, shared) if near else {}
+    base = shared_point(train, shop.networks, shared) if near else {}
     names = [f"{update}.{name}" for update, name in train.names(turn)]
     sums: dict[tuple[str, str], list[Tensor]] = {
         (u.name, name): [] for u in train.updates for name in u.weights
     }
     counts = dict.fromkeys((u.name for u in train.updates), 0)
-    counted = Counted(Controls(train=train, networks=shop.networks, site=site, shared=shared))
+    controls = Controls(train=train, networks=shop.networks, site=site, shared=shared)
     begun = _moment(train, shop, turn.first)
     rows = {step: shop.due(step) for step in range(turn.first, turn.after)}
     summed = {group.name for group in train.groups if group.summed}
@@ -236,9 +237,9 @@ def _stepped(
             found = summed_gradients(
                 shop.networks, update, shop.feed, due, moment, mixed=mixed, mean=True
             )
-            counted.correct(found.of)
+            controls.correct(found.of)
             if near:
-                _pull(shop.networks, found.of, base, near)
+                pull(shop.networks, found.of, base, near)
             for name in summed & set(found.of):
                 # What sites change these by is added up: a site's samples are a share of a step's.
                 share = found.samples / everywhere
@@ -253,31 +254,8 @@ def _stepped(
     return {
         LOSSES: np.asarray(losses),
         SAMPLES: np.asarray([counts[u.name] for u in train.updates], dtype=np.int64),
-        **state.leave(turn, counted.close(), weight=float(max(counts.values()))),
+        **state.leave(turn, controls, weight=float(max(counts.values()))),
     }
-
-
-def _shared_point(train: Train, networks: Networks, shared: Arrays) -> dict[str, Tensor]:
-    """Parameters of the groups that leave, as all sites know them."""
-    found = {}
-    for group in train.leaving:
-        array = torch.from_numpy(np.array(shared[f"{train.name}.{group.name}"]))
-        flat = networks.flat(group.name, array).to(networks.device, networks.dtype)
-        found[group.name] = flat[: len(networks.parameters[group.name])]
-    return found
-
-
-def _pull(
-    networks: Networks,
-    gradients: MutableMapping[str, list[Tensor]],
-    base: Mapping[str, Tensor],
-    mu: float,
-) -> None:
-    """Add the gradient of the proximal term, ``mu (w - w_shared)`` (Li et al. 2020, eq. 2)."""
-    for name in set(gradients) & set(base):
-        parts = gradients[name]
-        away = networks.parts(name, mu * (networks.parameters[name] - base[name]))
-        gradients[name] = [g + pull for g, pull in zip(parts, away, strict=True)]
 
 
 class _State:
@@ -333,9 +311,11 @@ class _State:
         found: dict[str, NDArray[Any]] = {WEIGHT: np.asarray(weight)}
         for name in turn.leaving:
             found[name] = self._changed(name, name, networks.numbers(name), weight)
-            if name in controls.names:
+        for name in controls.names:
+            controls.close(name, leaves=name in turn.leaving)
+            if name in turn.leaving:
                 at = f"{name}.{CONTROL}"
-                found[at] = self._changed(name, at, controls.leaving(name), weight)
+                found[at] = self._changed(name, at, controls.own(name), weight)
         for update in train.updates:
             moments = self._shop.optimizers[update.name].tensors()
             for at, now in moments.items():

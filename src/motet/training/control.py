@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
+from collections.abc import MutableMapping
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from motet.releases import Arrays
@@ -17,7 +17,6 @@ from motet.training.phase import CONTROL, Train
 OWN, SUM, STEPS = "own_control", "gradients", "gradient_steps"
 
 
-@dataclass(frozen=True, kw_only=True)
 class Controls:
     """Of the groups that are averaged over sites, at one site.
 
@@ -38,80 +37,53 @@ class Controls:
         ``<train>.<group>.control``: of all sites; absent before the first exchange.
     """
 
-    train: Train
-    networks: Networks
-    site: Site
-    shared: Arrays
-
-    @property
-    def names(self) -> tuple[str, ...]:
+    def __init__(self, *, train: Train, networks: Networks, site: Site, shared: Arrays) -> None:
+        self._train, self._networks, self._site, self._shared = train, networks, site, shared
+        self.names = tuple(group.name for group in train.leaving if train.controls(group))
         """Groups with a control; none unless it is asked for."""
-        return tuple(group.name for group in self.train.leaving if self.train.controls(group))
+        self._corrections = {name: more for name in self.names if (more := self._correction(name))}
+        self._seen: dict[str, tuple[Tensor, int]] = {}
+        """Sum and number of this turn's gradients, before they were corrected."""
 
     def _at(self, name: str, what: str) -> str:
-        return f"{self.train.name}.{name}.{what}"
+        return f"{self._train.name}.{name}.{what}"
 
-    def corrections(self) -> dict[str, list[Tensor]]:
-        """What is added to every gradient of a group, one a parameter."""
-        found = {}
-        for name in self.names:
-            everybody = self.shared.get(self._at(name, CONTROL))
-            own = self.site.keep.get(self._at(name, OWN))
-            if everybody is None or own is None:
-                continue
-            length = len(self.networks.parameters[name])
-            both = (torch.from_numpy(np.array(array))[:length] for array in (everybody, own))
-            here = [array.to(self.networks.device, torch.float64) for array in both]
-            found[name] = self.networks.parts(name, (here[0] - here[1]).to(self.networks.dtype))
-        return found
+    def _flat(self, array: NDArray[np.floating]) -> Tensor:
+        return torch.from_numpy(np.array(array)).to(self._networks.device, torch.float64)
 
-    def count(self, gradients: Mapping[str, Tensor], steps: Mapping[str, int]) -> None:
-        """Add the gradients of this turn's steps to those since each group last left."""
-        for name, total in gradients.items():
-            so_far = self.site.keep.get(self._at(name, SUM), 0.0)
-            ran = int(self.site.keep.get(self._at(name, STEPS), 0))
-            self.site.keep[self._at(name, SUM)] = so_far + total.to("cpu", torch.float64).numpy()
-            self.site.keep[self._at(name, STEPS)] = np.asarray(ran + steps[name])
-
-    def leaving(self, name: str) -> Tensor:
-        """The site's control of a group that leaves: the mean gradient since it last did."""
-        total = self.site.keep.pop(self._at(name, SUM), None)
-        steps = self.site.keep.pop(self._at(name, STEPS), None)
-        if total is not None and steps is not None:
-            self.site.keep[self._at(name, OWN)] = total / int(steps)
-        # A site that took no step yet has none: what it sends counts nothing.
-        length = len(self.networks.parameters[name])
-        own = self.site.keep.get(self._at(name, OWN), np.zeros(length))
-        flat = torch.from_numpy(np.array(own)).to(self.networks.device, self.networks.dtype)
-        rest = torch.zeros_like(self.networks.buffers[name])
-        return self.networks.shaped(name, torch.cat([flat, rest]))
-
-
-class Counted:
-    """Gradients of the steps of one turn, before they are corrected.
-
-    Parameters
-    ----------
-    controls : Controls
-    """
-
-    def __init__(self, controls: Controls) -> None:
-        self._controls = controls
-        self._corrections = controls.corrections()
-        self._sums: dict[str, Tensor] = {}
-        self._steps: dict[str, int] = {}
+    def _correction(self, name: str) -> list[Tensor]:
+        """What is added to every gradient of a group, one a parameter; empty at the beginning."""
+        everybody = self._shared.get(self._at(name, CONTROL))
+        own = self._site.keep.get(self._at(name, OWN))
+        if everybody is None or own is None:
+            return []
+        away = self._flat(everybody)[: len(own)] - self._flat(own)
+        return self._networks.parts(name, away.to(self._networks.dtype))
 
     def correct(self, gradients: MutableMapping[str, list[Tensor]]) -> None:
-        """Count a step's gradients, and correct them in place."""
-        for name in set(self._controls.names) & set(gradients):
-            raw = joined(gradients[name])
-            self._sums[name] = self._sums[name] + raw if name in self._sums else raw
-            self._steps[name] = self._steps.get(name, 0) + 1
+        """Count a step's gradients, and correct them."""
+        for name in set(self.names) & set(gradients):
+            total, steps = self._seen.get(name, (0.0, 0))
+            self._seen[name] = joined(gradients[name]) + total, steps + 1
             if name in self._corrections:
                 parts = zip(gradients[name], self._corrections[name], strict=True)
                 gradients[name] = [g + more for g, more in parts]
 
-    def close(self) -> Controls:
-        """What the site now knows of its gradients."""
-        self._controls.count(self._sums, self._steps)
-        return self._controls
+    def close(self, name: str, *, leaves: bool) -> None:
+        """Write down what was counted; of a group that leaves, the mean since it last did."""
+        keep = self._site.keep
+        if name in self._seen:
+            total, steps = self._seen[name]
+            so_far, ran = (keep.get(self._at(name, what), 0) for what in (SUM, STEPS))
+            keep[self._at(name, SUM)] = so_far + total.to("cpu", torch.float64).numpy()
+            keep[self._at(name, STEPS)] = np.asarray(ran + steps)
+        if leaves and self._at(name, SUM) in keep:
+            ran = int(keep.pop(self._at(name, STEPS)))
+            keep[self._at(name, OWN)] = keep.pop(self._at(name, SUM)) / ran
+
+    def own(self, name: str) -> Tensor:
+        """The site's control, as it leaves: zeros, which count nothing, before its first step."""
+        length = len(self._networks.parameters[name])
+        own = self._flat(self._site.keep.get(self._at(name, OWN), np.zeros(length)))
+        rest = torch.zeros_like(self._networks.buffers[name])
+        return self._networks.shaped(name, torch.cat([own.to(self._networks.dtype), rest]))

@@ -14,6 +14,7 @@ from motet.releases import Arrays, ArraySpec, Leaves
 from motet.site import Site
 from motet.training.options import TrainOptions
 from motet.training.privacy import Private
+from motet.training.summed import check_summed
 from motet.training.vocabulary import (
     CONTROL,
     EMA,
@@ -99,7 +100,7 @@ class Train(Phase):
             raise PlanError(f"Train '{self.name}': a group has one update, and a name of its own.")
         for group in self.groups:
             if group.summed:
-                self._check_summed(group)
+                check_summed(self, group)
             every = group.every or self.options.local_steps
             if every % self.interval or self.longest % every:
                 raise PlanError(
@@ -108,26 +109,6 @@ class Train(Phase):
                 )
         if self.options.validation and self.validate is None:
             raise PlanError(f"Train '{self.name}' does not say how it is validated.")
-
-    def _check_summed(self, group: Group) -> None:
-        """Refuse a sum of changes in which every site repeats what is one's: momentum, decay."""
-        said = f"Train '{self.name}': '{group.name}' is summed over sites and "
-        if group.keeper != "owned":
-            raise PlanError(f"{said}has no batches.")
-        optimizer = next(u for u in self.updates if group.name in u.groups).optimizer
-        adaptive = optimizer["name"] != "sgd"
-        first = optimizer.get("betas", (0.9, 0.999))[0] if adaptive else 0.0
-        decay = optimizer.get("weight_decay", 0.01 if optimizer["name"] == "adamw" else 0.0)
-        if first or decay:
-            raise PlanError(
-                f"{said}its optimizer moves it without a gradient: every site would do that. "
-                "Its first beta and its weight decay have to be 0."
-            )
-        if adaptive and self.options.mode == "local" and self.options.moments != "averaged":
-            raise PlanError(
-                f"{said}the optimizer's moments are {self.options.moments}: sites that seldom "
-                "train it would take as long steps as its owner. Set train: {moments: averaged}."
-            )
 
     @property
     def leaves(self) -> Leaves | None:
