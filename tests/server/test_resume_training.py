@@ -73,7 +73,10 @@ def exchanges(sites: Federation) -> int:
 
 @pytest.mark.parametrize(
     ("mode", "when"),
-    [*((mode, "after") for mode in MODES), ("exact", "before"), ("kept", "before")],
+    [
+        *((mode, "after") for mode in MODES),
+        *((mode, "before") for mode in ("exact", "kept", "scaffold")),
+    ],
 )
 def test_the_coordinator_dies_around_a_checkpoint_of_any_exchange(
     mode: str, when: str, tmp_path: Path, somewhere: Path
