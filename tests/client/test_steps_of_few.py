@@ -33,7 +33,9 @@ def test_a_step_of_few_people_does_not_leave(secure: bool | None) -> None:
     with pytest.raises(QuorumError):
         sites.run()
     said = [str(error) for _, error in sites.errors]
-    assert any("are trained on, fewer than 10" in text and "'local_steps'" in text for text in said)
+    assert any(
+        "are trained on, fewer than 10" in text and "more steps between" in text for text in said
+    )
     steps = [s for s in sites.sent if s.envelope.phase.startswith("cvae@")]
     assert steps
     assert not any(decode(s.reply.content)[1].arrays for s in steps)
