@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from motet.config import is_saved
 from motet.harmonizers.mispel.sizes import Sizes
 from motet.images.params import RegisteredParams
-from motet.training.options import TrainedParams, is_dump, is_saved
+from motet.training.options import TrainedParams, is_dump
 
 Mode = Literal["hub", "sites", "pairs"]
 SIZES = {

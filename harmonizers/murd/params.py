@@ -7,10 +7,11 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 
+from motet.config import is_saved
 from motet.harmonizers.murd.sizes import Sizes
 from motet.images.params import ImageParams
 from motet.images.slices import Plane
-from motet.training.options import TrainedParams, is_dump, is_saved
+from motet.training.options import TrainedParams, is_dump
 
 SMALL: Mapping[str, Any] = {
     "content": 8,

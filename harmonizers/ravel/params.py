@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -32,6 +32,8 @@ class RavelParams(RegisteredParams):
     by : {"gram", "subspace"}
         How their patterns are found: one large sum, or a few small ones.
     """
+
+    models_covariates: ClassVar[bool] = True
 
     components: int = Field(default=1, ge=1, le=50)
     center: bool = False

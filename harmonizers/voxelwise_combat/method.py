@@ -41,6 +41,8 @@ class VoxelwiseComBatParams(RegisteredParams):
         A batch that stays untouched and to which the others are brought.
     """
 
+    models_covariates: ClassVar[bool] = True
+
     prior: Literal["parametric", "none"] = "parametric"
     adjust: Adjust = "location_scale"
     reference: str | None = None

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from motet.errors import StudyFileError, nearest
 
@@ -236,6 +244,11 @@ M = TypeVar("M", bound=BaseModel)
 
 SAVED = "saved"
 """In the context of a validation: the document was written by Motet, by this version or another."""
+
+
+def is_saved(info: ValidationInfo) -> bool:
+    """Whether a document is read that Motet wrote down, not what somebody asks for."""
+    return bool((info.context or {}).get(SAVED))
 
 
 def checked(

@@ -8,8 +8,16 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkabl
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
+from motet.config import is_saved
 from motet.errors import nearest
 from motet.phases import Step
 from motet.releases import Arrays
@@ -57,6 +65,8 @@ class Params(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     retargets: ClassVar[bool] = False
     """Whether a finished model can bring people to another target: its parameter ``to``."""
+    models_covariates: ClassVar[bool] = True
+    """Whether the method makes anything of ``covariates``; otherwise they are refused."""
 
     covariates: dict[str, Annotated[CovariateType, BeforeValidator(_covariate_type)]] = Field(
         default_factory=dict
@@ -80,8 +90,14 @@ class Params(BaseModel):
 
     @field_validator("covariates", mode="before")
     @classmethod
-    def _names_alone(cls, value: Any) -> Any:
+    def _names_alone(cls, value: Any, info: ValidationInfo) -> Any:
         """``[age, sex]`` leaves types and levels to the sites' agreement."""
+        if value and not cls.models_covariates and not is_saved(info):
+            raise ValueError(
+                "this method models no covariates: they would change nothing. Take them out; to "
+                "have it judged whether their effects are kept, name the columns under "
+                "'evaluation: {biology: [...]}'"
+            )
         if value is None:
             return {}
         if isinstance(value, list | tuple):

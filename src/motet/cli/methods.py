@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -42,7 +42,7 @@ def methods(
     if issubclass(kind, TrainedParams):
         first = kind()
         instead = {**kind.presets.get(first.train.preset, {}), "train": "see below"}
-    _options(kind, instead)
+    _options(kind, instead, apart=() if kind.models_covariates else ("covariates",))
     if issubclass(kind, TrainedParams):
         chosen = first.train.model_dump()
         console.print(
@@ -55,8 +55,10 @@ def methods(
             console.print(f"preset {preset}: {_preset(kind, preset)}", markup=False)
 
 
-def _options(kind: type[BaseModel], instead: Mapping[str, Any]) -> None:
-    """Print options with their meanings; `instead` of their defaults, what a preset says."""
+def _options(
+    kind: type[BaseModel], instead: Mapping[str, Any], *, apart: Collection[str] = ()
+) -> None:
+    """Print options but those `apart`; `instead` of their defaults, what a preset says."""
     said = meanings(kind)
     table(
         ("parameter", "default", "what", "meaning"),
@@ -68,6 +70,7 @@ def _options(kind: type[BaseModel], instead: Mapping[str, Any]) -> None:
                 said[key][1].replace("``", ""),
             )
             for key, field in kind.model_fields.items()
+            if key not in apart
         ],
     )
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
-from motet.config import SAVED
+from motet.config import is_saved
 from motet.harmonizer import Params
 
 Mode = Literal["exact", "local"]
@@ -149,11 +149,6 @@ class TrainedParams(Params):
         if how.mode == "exact" and how.warm_up:
             raise ValueError("train.warm_up comes before local mode; mode is exact")
         return self
-
-
-def is_saved(info: ValidationInfo) -> bool:
-    """Whether params are read from what Motet wrote down, not from what somebody asks for."""
-    return bool((info.context or {}).get(SAVED))
 
 
 def is_dump(given: Mapping[str, Any]) -> bool:
