@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from motet.config import misfit
 from motet.harmonizers.calamiti.sizes import Sizes
 from motet.images.params import PairedParams
 from motet.images.slices import PLANES, Plane
@@ -142,11 +143,12 @@ class CalamitiParams(TrainedParams, PairedParams):
     @model_validator(mode="after")
     def _planes(self) -> Self:
         if not self.planes or len(set(self.planes)) < len(self.planes):
-            raise ValueError("planes are one or several of axial, coronal, sagittal, each once")
+            raise misfit("planes", "they are one or several of axial, coronal, sagittal, each once")
         if self.fusion == "network" and len(self.planes) == 1:
-            raise ValueError(
-                f"fusion: network combines several planes, and planes is {self.planes[0]} alone. "
-                "Name more planes, or take 'fusion' out"
+            raise misfit(
+                "fusion",
+                f"network combines several planes, and planes is {self.planes[0]} alone. Name "
+                "more planes, or take 'fusion' out",
             )
         return self
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from motet.config import is_saved
+from motet.config import is_saved, misfit
 from motet.harmonizers.mispel.sizes import Sizes
 from motet.images.params import RegisteredParams
 from motet.training.options import TrainedParams, is_dump
@@ -18,8 +18,13 @@ SIZES = {
     "small": Sizes(widths=(8, 16, 32), spread=0.4),
     "tiny": Sizes(widths=(2, 2, 3), maps=2),
 }
-USED = ("preset", "batch", "precision", "threads")
-"""Of the section ``train``: the rest says how networks are exchanged, and no unit is."""
+_OF_SITES = "it is of a consensus of sites that each hold their own scans"
+OTHERS: Mapping[str, Mapping[str, str]] = {
+    "hub": dict.fromkeys(("stride", "sent", "largest"), _OF_SITES),
+    "pairs": dict.fromkeys(("stride", "sent", "largest"), _OF_SITES),
+    "sites": {"hub": "there is a hub where mode is hub or pairs"},
+}
+"""Mode -> options that it does not read, and why."""
 
 
 class MispelParams(TrainedParams, RegisteredParams):
@@ -83,6 +88,9 @@ class MispelParams(TrainedParams, RegisteredParams):
         },
     }
 
+    used: ClassVar[Collection[str]] = ("preset", "batch", "precision", "threads")
+    """The rest says how networks are exchanged, and no unit is."""
+
     mode: Mode = "hub"
     hub: str = ""
     travelers: tuple[str, ...] = ()
@@ -133,22 +141,31 @@ class MispelParams(TrainedParams, RegisteredParams):
 
     @model_validator(mode="before")
     @classmethod
-    def _no_target(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse what MISPEL cannot do, and options of a training that it has not."""
+    def _nothing_unused(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what MISPEL cannot do, and options that are of another mode or training."""
         if not isinstance(value, Mapping) or is_saved(info):
             return value
         if value.get("to"):
-            raise ValueError(
+            raise misfit(
+                "to",
                 "MISPEL has no target: everybody is brought to what the scanners have in common. "
-                "Take 'to' out, or choose a method with a target"
+                "Take 'to' out, or choose a method with a target",
             )
         given = value.get("train")
         names = set(given) if isinstance(given, Mapping) and not is_dump(given) else set()
-        if unused := sorted(names - set(USED)):
-            raise ValueError(
-                f"train.{unused[0]} has no effect: units are trained where the scans are, and "
-                "no gradient is exchanged. Take it out; see params.mode, params.embedding_epochs, "
-                "params.harmonization_epochs and params.refresh"
+        if unused := sorted(names - set(cls.used)):
+            raise misfit(
+                f"train.{unused[0]}",
+                "it has no effect: units are trained where the scans are, and no gradient is "
+                "exchanged. Take it out; see params.mode, params.embedding_epochs, "
+                "params.harmonization_epochs and params.refresh",
+            )
+        mode = value.get("mode", "hub")
+        if mode in OTHERS and (other := sorted(k for k in OTHERS[mode] if value.get(k))):
+            raise misfit(
+                other[0],
+                f"{OTHERS[mode][other[0]]}, and mode is {mode}. Take '{other[0]}' out, or set "
+                f"mode: {'sites' if mode != 'sites' else 'hub'}",
             )
         return value
 
@@ -157,14 +174,13 @@ class MispelParams(TrainedParams, RegisteredParams):
         if self.slices is not None:
             first, last = self.slices
             if first < 0:
-                raise ValueError(f"slices are counted from 0, and the first is {first}")
+                raise misfit("slices", f"they are counted from 0, and the first is {first}")
             if first > last:
-                raise ValueError(
-                    f"slices are the first and the last: the first, {first}, comes after the "
-                    f"last, {last}. Did you mean [{last}, {first}]?"
+                raise misfit(
+                    "slices",
+                    f"they are the first and the last: the first, {first}, comes after the "
+                    f"last, {last}. Did you mean [{last}, {first}]?",
                 )
         if self.train.precision == "bfloat16":
-            raise ValueError("units are trained in float32 or float64: train.precision")
-        if self.mode == "sites" and self.hub:
-            raise ValueError("there is a hub where mode is hub or pairs, and mode is sites")
+            raise misfit("train.precision", "units are trained in float32 or float64")
         return self

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from motet.config import is_saved
+from motet.config import is_saved, misfit
 from motet.harmonizers.murd.sizes import Sizes
 from motet.images.params import ImageParams
 from motet.images.slices import Plane
@@ -117,24 +117,26 @@ class MurdParams(TrainedParams, ImageParams):
             return value
         given, chosen = cls._given(value)
         if chosen.get("mode") == "exact" and not is_dump(given):
-            raise ValueError(
-                "adversary_steps has no effect where train.mode is exact: gradients are summed in "
-                "every step. Take it out, or set train: {mode: local}"
+            raise misfit(
+                "adversary_steps",
+                "it has no effect where train.mode is exact: gradients are summed in every step. "
+                "Take it out, or set train: {mode: local}",
             )
         return value
 
     @model_validator(mode="after")
     def _planes(self) -> Self:
         if not self.planes or len(set(self.planes)) < len(self.planes):
-            raise ValueError("planes are one or several of axial, coronal, sagittal, each once")
+            raise misfit("planes", "they are one or several of axial, coronal, sagittal, each once")
         return self
 
     @model_validator(mode="after")
     def _not_compiled(self) -> Self:
         if self.train.compile:
-            raise ValueError(
-                "train.compile cannot be had: the discriminator's penalty needs gradients of "
-                "gradients, which torch does not compile. Take it out"
+            raise misfit(
+                "train.compile",
+                "the discriminator's penalty needs gradients of gradients, which torch does not "
+                "compile. Take it out",
             )
         return self
 
@@ -148,11 +150,12 @@ class MurdParams(TrainedParams, ImageParams):
     def _often_fits(self, info: ValidationInfo) -> Self:
         steps, asked = self.train.local_steps, min(self.adversary_steps, self.train.local_steps)
         if self.train.mode == "local" and 2 * self.often < asked and not is_saved(info):
-            raise ValueError(
-                f"train.local_steps: {steps} can be divided by {self.often} and by nothing nearer "
-                f"to adversary_steps: {asked}, after which the discriminator and the heads are "
+            raise misfit(
+                "train.local_steps",
+                f"{steps} can be divided by {self.often} and by nothing nearer to "
+                f"adversary_steps: {asked}, after which the discriminator and the heads are "
                 f"exchanged. Take local_steps: {asked * round(steps / asked)}, or adversary_steps: "
-                f"{self.often}"
+                f"{self.often}",
             )
         return self
 

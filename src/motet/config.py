@@ -17,6 +17,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from motet.errors import StudyFileError, nearest
 
@@ -251,6 +252,19 @@ def is_saved(info: ValidationInfo) -> bool:
     return bool((info.context or {}).get(SAVED))
 
 
+def misfit(key: str, said: str) -> PydanticCustomError:
+    """A problem of one key that it takes the whole document to see; for a validator to raise.
+
+    Parameters
+    ----------
+    key : str
+        As the section names it; ``train.server`` where it is of a section of its own.
+    said : str
+        What is wrong, and what to do.
+    """
+    return PydanticCustomError("misfit", "{said}", {"key": key, "said": said})
+
+
 def checked(
     model: type[M],
     document: Mapping[str, Any],
@@ -281,13 +295,10 @@ def checked(
         first = error.errors()[0]
         location = [str(part) for part in first["loc"]]
         message = str(first["msg"]).removeprefix("Value error, ")
-        named = message.split(maxsplit=1)[0].rstrip(":")
-        if not location and named.partition(".")[0] in apart:
-            key = named  # 'train.steps has no effect': of the whole, about one
-        elif location and location[0] in apart:
-            key = ".".join(location)
-        else:
-            key = ".".join([under, *location] if under else location)
+        if first["type"] == "misfit":
+            location = first["ctx"]["key"].split(".")
+        at = location if location and location[0] in apart else [under, *location]
+        key = ".".join(filter(None, at))
         if first["type"] == "extra_forbidden":
             fields = _fields_at(model, location[:-1])
             suggestion = nearest(location[-1], fields)
@@ -300,7 +311,7 @@ def checked(
         if first["type"] == "missing":
             raise StudyFileError("This key is missing.", file=file, key=key) from None
         given = repr(first["input"])
-        shown = f" (given: {given})" if len(given) < 60 else ""
+        shown = f" (given: {given})" if len(given) < 60 and first["type"] != "misfit" else ""
         raise StudyFileError(f"{message}{shown}.", file=file, key=key) from None
 
 

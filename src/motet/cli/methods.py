@@ -50,7 +50,7 @@ def methods(
             f"{first.train.preset} (docs/howto/train.md):",
             markup=False,
         )
-        _options(TrainOptions, chosen)
+        _options(TrainOptions, chosen, apart=set(chosen) - set(kind.used))
         for preset in kind.presets:
             console.print(f"preset {preset}: {_preset(kind, preset)}", markup=False)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
-from motet.config import is_saved
+from motet.config import is_saved, misfit
 from motet.harmonizer import Params
 
 Mode = Literal["exact", "local"]
@@ -98,6 +98,8 @@ class TrainedParams(Params):
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Preset -> ``train``, what it sets of that section, and other parameters."""
+    used: ClassVar[Collection[str]] = tuple(TrainOptions.model_fields)
+    """What of the section ``train`` has an effect."""
 
     train: TrainOptions = TrainOptions()
 
@@ -123,7 +125,7 @@ class TrainedParams(Params):
             _check_used(given, chosen)
         if rounds is not None:
             if type(rounds) is not int or rounds < 1:
-                raise ValueError(f"train.rounds is a number of exchanges, not {rounds!r}")
+                raise misfit("train.rounds", f"this is a number of exchanges, not {rounds!r}")
             each = 1 if chosen.get("mode", "local") == "exact" else chosen.get("local_steps", 20)
             # Exchanges are what users of Flower count: so many of them, however many people.
             chosen |= {"steps": int(chosen.get("warm_up", 0)) + rounds * int(each), "epochs": 0.0}
@@ -147,7 +149,7 @@ class TrainedParams(Params):
     def _fits(self) -> Self:
         how = self.train
         if how.mode == "exact" and how.warm_up:
-            raise ValueError("train.warm_up comes before local mode; mode is exact")
+            raise misfit("train.warm_up", "it comes before local mode, and mode is exact")
         return self
 
 
@@ -160,9 +162,10 @@ def _check_exact(given: Mapping[str, Any]) -> None:
     """Refuse to combine networks of local mode where no site ever has networks of its own."""
     server = given.get("server", "fedavg")
     if server != "fedavg":
-        raise ValueError(
-            f"train.server: {server} says what is made of networks in local mode, and mode is "
-            "exact. Take 'server' out, or set mode: local"
+        raise misfit(
+            "train.server",
+            f"{server} says what is made of networks in local mode, and mode is exact. Take "
+            "'server' out, or set mode: local",
         )
 
 
@@ -190,12 +193,13 @@ def _check_used(given: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
         if is_now["mode"] == "exact":
             key, value = "mode", "local"
         if is_now[key] != value:
-            raise ValueError(
-                f"train.{name} has no effect where {key} is {is_now[key]}. Take it out, or set "
-                f"{key}: {value}"
+            raise misfit(
+                f"train.{name}",
+                f"it has no effect where {key} is {is_now[key]}. Take it out, or set "
+                f"{key}: {value}",
             )
     if "validate_every" in given and not chosen.get("validation"):
-        raise ValueError(
-            "train.validate_every has no effect where nobody validates. Take it out, or set "
-            "validation: 0.1"
+        raise misfit(
+            "train.validate_every",
+            "it has no effect where nobody validates. Take it out, or set validation: 0.1",
         )

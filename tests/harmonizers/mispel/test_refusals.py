@@ -120,7 +120,8 @@ def test_refused(
         ({**SITES, "to": "b0"}, "MISPEL has no target"),
         ({"mode": "sites", "travelers": ["T1", "T1"]}, "named twice"),
         ({"mode": "sites", "travelers": "T1"}, r"a list of keys, also of one: \[T1\]"),
-        ({"mode": "sites", "hub": "b0"}, "mode is sites"),
+        ({"mode": "sites", "hub": "b0"}, r"params\.hub: .* mode is sites. Take 'hub' out"),
+        ({**HUB, "stride": 2}, r"params\.stride: .* mode is hub. Take 'stride' out"),
         ({**SITES, "slices": [9, 3]}, r"the first, 9, comes after the last, 3.*\[3, 9\]"),
         ({**SITES, "slices": [-1, 3]}, "counted from 0, and the first is -1"),
     ],
@@ -135,7 +136,7 @@ def test_a_training_that_mispel_has_not() -> None:
     study = study_of("mispel", SITES)
     for name, value in (("mode", "exact"), ("server", "fedprox"), ("rounds", 3), ("epochs", 2.0)):
         asked = study.model_copy(update={"train": {"preset": "tiny", name: value}})
-        with pytest.raises(StudyFileError, match=f"train.{name} has no effect"):
+        with pytest.raises(StudyFileError, match=rf"train\.{name}: it has no effect"):
             parse_params(asked)
     asked = study.model_copy(update={"train": {"preset": "tiny", "precision": "bfloat16"}})
     with pytest.raises(StudyFileError, match="float32 or float64"):

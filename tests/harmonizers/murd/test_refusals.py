@@ -60,7 +60,7 @@ def test_bad_options(params: Any, error: Any, words: str, folder: Path) -> None:
 def test_an_interval_of_exchanges_in_exact_mode_is_refused() -> None:
     """Catches a study that says how often heads leave, where they leave in every step."""
     exact = {"preset": "tiny", "mode": "exact"}
-    with pytest.raises(StudyFileError, match=r"adversary_steps has no effect.*mode: local"):
+    with pytest.raises(StudyFileError, match=r"adversary_steps: it has no effect.*mode: local"):
         parse_params(study(adversary_steps=5).model_copy(update={"train": exact}))
     with pytest.raises(ValueError, match=r"adversary_steps has no effect"):
         MurdParams(adversary_steps=5, train=TrainOptions(preset="paper"))
