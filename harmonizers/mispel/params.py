@@ -111,6 +111,11 @@ class MispelParams(TrainedParams, RegisteredParams):
         return self.travelers
 
     @property
+    def unread(self) -> tuple[str, ...]:
+        """Options of the other modes."""
+        return tuple(OTHERS[self.mode])
+
+    @property
     def keyed(self) -> tuple[str, ...]:
         """The travelers, where there are sums of each."""
         return self.travelers if self.mode == "sites" else ()

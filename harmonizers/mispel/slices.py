@@ -201,10 +201,12 @@ def complete(site: Site, found: Sequence[Visits], scanners: Sequence[str]) -> No
     for visits in found:
         if missing := [name for name in scanners if name not in visits.rows]:
             raise _sessions(site, visits).error(
-                f"The traveler '{visits.person}' has no image of scanner {listed(missing)}: every "
-                "traveler has to be scanned on every scanner.",
-                do="Add the image, or name the others in params.travelers. At a reference site "
-                "that has people of two scanners each: params: {mode: pairs}.",
+                f"The traveler '{visits.person}' has no image of scanner {listed(missing)}, but of "
+                f"{listed(sorted(visits.rows)) or 'none'}: every traveler has to be scanned on "
+                "every scanner.",
+                do="Add the image, or name the others in params.travelers, by their keys in "
+                "travelers.tsv. At a reference site that has people of two scanners each: params: "
+                "{mode: pairs}.",
                 person=visits.person,
             )
 

@@ -141,6 +141,11 @@ class MurdParams(TrainedParams, ImageParams):
         return self
 
     @property
+    def unread(self) -> tuple[str, ...]:
+        """In exact mode every step is an exchange."""
+        return ("adversary_steps",) if self.train.mode == "exact" else ()
+
+    @property
     def sizes(self) -> Sizes:
         """Of the networks."""
         changed = {"paper": {}, "small": SMALL, "tiny": TINY}[self.train.preset]

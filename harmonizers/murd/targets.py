@@ -103,6 +103,11 @@ def parsed(to: str, known: Collection[str] = ()) -> Named:
         raise ModelError(
             f"'{to}' names no batch before '='.", do="Write BATCH, BATCH=2 or BATCH=IMAGE.nii.gz."
         )
+    if found and batch == "mean" and batch not in known:
+        raise ModelError(
+            f"'{to}': the mean of all scanners is no scanner, and has no others of itself.",
+            do="Write 'mean', or BATCH=2 for an appearance of one scanner.",
+        )
     if found and are_images(which):
         return Named(batch=batch, image=Path(which))
     if found and which.isdecimal():

@@ -262,7 +262,7 @@ def misfit(key: str, said: str) -> PydanticCustomError:
     said : str
         What is wrong, and what to do.
     """
-    return PydanticCustomError("misfit", "{said}", {"key": key, "said": said})
+    return PydanticCustomError("misfit", "{key}: {said}", {"key": key, "said": said})
 
 
 def checked(
@@ -296,7 +296,7 @@ def checked(
         location = [str(part) for part in first["loc"]]
         message = str(first["msg"]).removeprefix("Value error, ")
         if first["type"] == "misfit":
-            location = first["ctx"]["key"].split(".")
+            location, message = first["ctx"]["key"].split("."), first["ctx"]["said"]
         at = location if location and location[0] in apart else [under, *location]
         key = ".".join(filter(None, at))
         if first["type"] == "extra_forbidden":

@@ -74,6 +74,11 @@ class Params(BaseModel):
     batch: str = "scanner"
 
     @property
+    def unread(self) -> tuple[str, ...]:
+        """Options that have no effect beside the others: reports do not speak of them."""
+        return ()
+
+    @property
     def keyed(self) -> tuple[str, ...]:
         """Keys of travelers of whom there are sums of their own: sites say whom they scanned."""
         return ()

@@ -292,6 +292,7 @@ def test_without_controls(folder: Path, result: Result, tmp_path: Path) -> None:
         if metric.name.startswith("image_"):
             controlled = result.judgements["simulation"].metric(metric.name)
             assert metric.readings["harmonized"] == controlled.readings["harmonized"]
+    assert "Images were judged by 22" in (tmp_path / "o" / "report.html").read_text()
 
 
 def test_without_images_their_measures(folder: Path) -> None:

@@ -58,7 +58,7 @@ def test_slices_and_tissues_stay_at_the_site(out: Path) -> None:
     assert "<img" not in public
     words = re.sub(r"\s+", " ", "".join(Page(public).text))
     assert "T1w images of 3 batches" in words
-    assert "Images were judged by 22 measures of each" in words
+    assert "Images were judged by" not in words  # the study has no metrics
 
 
 def test_columns_are_before_after_and_difference(out: Path) -> None:

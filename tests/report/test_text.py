@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from motet import registry
 from motet.report.figures.distributions import estimate
 from motet.report.figures.effects import effects
-from motet.report.methods_text import methods_text
+from motet.report.methods_text import methods_text, options
 from motet.report.read import read_study
 from motet.report.references import Citations, of_paper
 from motet.report.words import fixed, joined, number, percent, size
@@ -53,6 +54,26 @@ def test_a_curve_is_in_the_methods_section(tmp_path: Path) -> None:
     said = "age (natural cubic spline, knots 40, linear below 20 and above 80)"
     assert said in text.paragraph
     assert "10.1007/978-0-387-84858-7" in text.bibtex
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "read", "unread"),
+    [
+        ("murd", {"train": {"mode": "exact"}}, "planes: ", "adversary steps"),
+        ("murd", {"train": {"mode": "local"}}, "adversary steps: 10", "covariates"),
+        ("mispel", {"mode": "hub", "hub": "ash"}, "hub: ash", "stride"),
+        ("mispel", {"mode": "sites", "travelers": ["T1"]}, "stride: 4", "hub"),
+    ],
+)
+def test_options_without_an_effect_are_not_told(
+    method: str, params: dict[str, Any], read: str, unread: str, tmp_path: Path
+) -> None:
+    """Catches Methods that tell of an interval of exchanges where every step is one."""
+    study = read_study(write_study(tmp_path))
+    params = registry.methods().get(method).params_type(**params).model_dump(mode="json")
+    said = options(replace(study, plan={**study.plan, "method": method, "params": params}))
+    assert read in said
+    assert unread not in said
 
 
 def test_numbers() -> None:

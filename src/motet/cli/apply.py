@@ -76,7 +76,9 @@ def apply(
         console.print(f"note: {done.site}: {words}", markup=False)
     if done.known:
         console.print(
-            f"Site {done.site}: batch {listed(done.known)} as adjusted in the study.", markup=False
+            f"Site {done.site}: batch {listed(done.known)} as adjusted in the study"
+            f"{f', brought to {to}' if to else ''}.",
+            markup=False,
         )
     whom = "person" if done.people == 1 else "people"
     console.print(f"{done.people} {whom} harmonized: {out}", markup=False)

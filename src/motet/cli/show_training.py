@@ -139,12 +139,21 @@ def most_exchanges(train: Train) -> int:
     return train.exchanges(train.longest_training) + bool(train.options.validation)
 
 
+def _rounded(train: Train) -> str:
+    """Why there are more steps than the study file says."""
+    asked = train.options.steps
+    if train.longest_training == asked:
+        return ""
+    what = "round of updates" if train.options.mode == "exact" else "exchange"
+    return f" ({asked:,} asked, and the last {what} is whole)"
+
+
 def _sentences(train: Train, plan: Plan, rows: int | None) -> Iterator[str]:
     how = train.options
     updates = "" if how.mode == "exact" else f", {how.server}"
     yield (
         f"'{train.name}' trains networks ({how.mode} mode{updates}): at most "
-        f"{train.longest_training:,} steps in {most_exchanges(train):,} exchanges."
+        f"{train.longest_training:,} steps{_rounded(train)} in {most_exchanges(train):,} exchanges."
     )
     # Of slices and volumes nobody knows yet how many there are.
     if rows is not None and train.counted == "people" and not plan.schema.grid:

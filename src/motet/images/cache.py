@@ -152,9 +152,10 @@ def check_fits(
     for plane in planes:
         edges = [n for axis, n in enumerate(box) if axis != PLANES.index(plane)]
         said = " x ".join(map(str, edges))
+        one = f"{'An' if plane == 'axial' else 'A'} {plane} slice"
         if max(edges) > size:
             raise place.error(
-                f"A {plane} slice of this brain has {said} voxels, more than the {size} x {size} "
+                f"{one} of this brain has {said} voxels, more than the {size} x {size} "
                 "that the networks see.",
                 do="Set params.pixels to a larger multiple of 16, or params.spacing, to resample "
                 "all images to larger voxels.",
@@ -162,7 +163,7 @@ def check_fits(
             )
         if min(edges) < SMALLEST * size:
             raise place.error(
-                f"A {plane} slice of this brain has {said} voxels: too small for networks that "
+                f"{one} of this brain has {said} voxels: too small for networks that "
                 f"see {size} x {size}.",
                 do="Choose other planes (params.planes: [axial]), a smaller preset or "
                 "params.pixels, or params.spacing.",

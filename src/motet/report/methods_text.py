@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from motet.config import checked
+from motet.errors import StudyFileError, UnknownMethodError
 from motet.evaluation.result import Judgement
 from motet.harmonizer import Card
+from motet.registry import methods
 from motet.report.leaving import leaving, read_by_holders
 from motet.report.methods_training import torch_version, trained
 from motet.report.participation import covariates_in_full
@@ -80,16 +83,29 @@ def methods_text(study: StudyFiles, card: Card | None) -> MethodsText:
     return MethodsText(paragraph=paragraph, references=cited.references, bibtex=cited.bibtex)
 
 
-def options(params: Mapping[str, Any]) -> str:
-    """``prior parametric, adjust location_scale``: what is set, without the platform's own."""
+def options(study: StudyFiles) -> str:
+    """``prior: parametric; adjust: location and scale``: what is set and has an effect.
+
+    Without what is the platform's own.
+    """
+    params = study.plan.get("params", {})
+    apart = {*PLATFORM, *_unread(str(study.plan["method"]), params)}
     said = []
     for name, value in params.items():
-        if name in PLATFORM or value in (None, {}, []):
+        if name in apart or value in (None, {}, []):
             continue
         if isinstance(value, Mapping):
             value = joined(list(map(str, value)))
         said.append(f"{name.replace('_', ' ')}: {str(value).replace('_', ' and ')}")
     return "; ".join(said)
+
+
+def _unread(method: str, params: Mapping[str, Any]) -> tuple[str, ...]:
+    """Options without an effect; none where a study of another installation is read."""
+    try:
+        return checked(methods().get(method).params_type, params, saved=True).unread
+    except (UnknownMethodError, StudyFileError):
+        return ()
 
 
 def _harmonized(study: StudyFiles, card: Card | None, cited: Citations) -> Iterator[str]:
@@ -98,7 +114,7 @@ def _harmonized(study: StudyFiles, card: Card | None, cited: Citations) -> Itera
     papers = cited.cite(*(of_paper(line) for line in card.papers)) if card else ""
     title = " ".join(part for part in (card.title if card else str(plan["method"]), papers) if part)
     of_whom = f" (n = {study.people} in the fit)" if study.people is not None else ""
-    said = options(plan.get("params", {}))
+    said = options(study)
     measures = count(len(study.features), "measure")
     yield (
         f"{f'{study.contrast} images' if study.contrast else measures} of "
@@ -114,11 +130,6 @@ def _harmonized(study: StudyFiles, card: Card | None, cited: Citations) -> Itera
         )
     else:
         yield "No covariates were modelled."
-    if study.contrast:
-        yield (
-            f"Images were judged by {measures} of each: quantiles of the intensities within the "
-            "brain mask, and intensities and volumes of CSF, GM and WM by three-class k-means."
-        )
     if study.unseen:
         yield (
             f"{joined(study.unseen)} took no part in the fit and "
@@ -175,6 +186,12 @@ def _judged(study: StudyFiles, cited: Citations) -> Iterator[str]:
     judged = study.judgement
     if judged is None:
         return
+    if study.contrast:
+        yield (
+            f"Images were judged by {count(len(study.features), 'measure')} of each: quantiles of "
+            "the intensities within the brain mask, and intensities and volumes of CSF, GM and WM "
+            "by three-class k-means."
+        )
     held = float(study.plan.get("held_out") or 0.0)
     if judged.held_out and held:
         yield (

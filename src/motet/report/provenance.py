@@ -16,7 +16,7 @@ def provenance(study: StudyFiles) -> tuple[tuple[str, str], ...]:
         ("study", str(run["study"])),
         ("mode", "simulation on one machine" if study.simulated else "deployed federation"),
         ("method", str(plan["method"])),
-        ("options", options(plan.get("params", {})) or "defaults"),
+        ("options", options(study) or "defaults"),
         ("covariates", covariates_in_full(study) or "none"),
         ("target", str(plan.get("target", "pooled"))),
         ("held out of the fit", percent(float(plan.get("held_out") or 0.0))),

@@ -38,6 +38,7 @@ KINDS = (
 )
 """What left, in words, by the classes of the releases."""
 UNRECORDED = "sums, estimates and agreements"
+NOT_ASKED = "the study's evaluation asks for no metrics"
 CLEARLY = 0.05
 """How much better another probe has to be to be mentioned."""
 
@@ -52,7 +53,7 @@ def _sentences(study: StudyFiles, title: str) -> Iterator[str]:
     judged = study.judgement
     if judged is None:
         lost = [f"{site} ({code})" for site, code in sorted(study.run.get("unjudged", {}).items())]
-        why = f"{joined(lost)} took no part to the end" if lost else "the study has no evaluation"
+        why = f"{joined(lost)} took no part to the end" if lost else NOT_ASKED
         yield f"How well this went was not judged: {why}."
         return
     yield from _site_effect(judged)

@@ -42,6 +42,8 @@ class Trained:
     facts: tuple[tuple[str, str], ...]
     figures: tuple[Markup, ...]
     bytes: tuple[tuple[str, str], ...]
+    judged: bool
+    """Whether networks were judged on people that none was trained on."""
 
 
 def trainings(study: StudyFiles) -> tuple[Trained, ...]:
@@ -131,6 +133,7 @@ def _trained(study: StudyFiles, how: Mapping[str, Any], phase: str) -> Trained:
         ),
         figures=shown(_figures(phase, rows)),
         bytes=tuple((site, size(n)) for site, n in sorted(sent.items())),
+        judged=best(rows) is not None,
     )
 
 

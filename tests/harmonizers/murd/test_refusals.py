@@ -62,7 +62,7 @@ def test_an_interval_of_exchanges_in_exact_mode_is_refused() -> None:
     exact = {"preset": "tiny", "mode": "exact"}
     with pytest.raises(StudyFileError, match=r"adversary_steps: it has no effect.*mode: local"):
         parse_params(study(adversary_steps=5).model_copy(update={"train": exact}))
-    with pytest.raises(ValueError, match=r"adversary_steps has no effect"):
+    with pytest.raises(ValueError, match=r"adversary_steps: it has no effect"):
         MurdParams(adversary_steps=5, train=TrainOptions(preset="paper"))
     made = MurdParams.model_validate({"train": exact})
     assert MurdParams.model_validate(made.model_dump()) == made
@@ -166,6 +166,8 @@ def test_any_target_for_a_finished_model(folder: Path, tmp_path: Path) -> None:
     assert f"BATCH={image}" in str(raised.value)
     with pytest.raises(ModelError, match="'x' is neither the number of an appearance"):
         made("b0=x")
+    with pytest.raises(ModelError, match="the mean of all scanners is no scanner"):
+        made("mean=2")
     with pytest.raises(StudyFileError, match="'b7' is neither among those of the study"):
         made("b7")
     with pytest.raises(StudyFileError, match="'b8' is neither among those of the study"):
