@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from motet.releases import Arrays
 from motet.strategies import exact
 from motet.strategies.fedavg import mean_change
@@ -27,5 +29,5 @@ def adapt(trainer: Trainer, turn: Turn, sums: Sums) -> None:
     """One step of Adam against the mean change; the sites' own moments are averaged."""
     if turn.exact:
         exact.step(trainer, turn, sums)
-    elif sums[WEIGHT] > 0:
+    elif np.any(sums[WEIGHT] > 0):
         trainer.adapt(turn, mean_change(trainer.train, turn, sums))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from motet.releases import Arrays
@@ -30,16 +31,17 @@ def average(trainer: Trainer, turn: Turn, sums: Sums) -> None:
     """Move the networks by the mean of what they changed by."""
     if turn.exact:
         exact.step(trainer, turn, sums)
-    elif sums[WEIGHT] > 0:
+    elif np.any(sums[WEIGHT] > 0):
         trainer.move(turn, mean_change(trainer.train, turn, sums))
 
 
 def mean_change(train: Train, turn: Turn, sums: Sums) -> dict[str, NDArray[Any]]:
     """What groups, and the optimizer's moments of them, changed by, over all sites."""
     found = {}
+    samples = dict(zip(turn.leaving, sums[WEIGHT], strict=True))
     for spec in train.arrays(turn):
         group = spec.name.partition(".")[0]
         if group in turn.leaving:
             owned = train.group(group).keeper == "owned"
-            found[spec.name] = sums[spec.name] if owned else sums[spec.name] / sums[WEIGHT]
+            found[spec.name] = sums[spec.name] / (1.0 if owned else samples[group] or 1.0)
     return found

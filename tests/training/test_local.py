@@ -12,7 +12,7 @@ from motet.errors import PlanError
 from motet.releases import bind
 from motet.strategies.exact import exact
 from motet.strategies.fedadam import fedadam
-from motet.strategies.fedavg import fedavg
+from motet.strategies.fedavg import average, fedavg
 from motet.strategies.fedprox import fedprox
 from motet.strategies.in_place import InPlace
 from motet.training.at_site import train_at_site
@@ -74,7 +74,8 @@ def test_networks_are_averaged_by_samples_and_heads_are_their_owners() -> None:
         for name, site in sites_of(WHERE).items()
     }
     result = fedavg(train, ask(), SHARED)
-    weights = {name: float(one["weight"]) for name, one in sent.items()}
+    which = train.turn(0).leaving.index("critic")
+    weights = {name: float(one["weight"][which]) for name, one in sent.items()}
     mean = sum(one["critic"] for one in sent.values()) / sum(weights.values())
     before = told["toy.critic"]
     weights_of = slice(None, -3)  # without those of the spectral norm
@@ -185,6 +186,39 @@ def test_a_group_of_its_own_interval_leaves_more_often() -> None:
     assert all(np.isfinite(array).all() for array in result.values())
     assert train.times("critic") == 4
     assert train.times("encoder") == 1
+
+
+def test_a_group_counts_by_the_samples_since_it_last_left() -> None:
+    """Catches weights of a rare exchange that are those of its last steps alone, and a running mean
+    that moves by these steps alone."""
+    train = toy(local(local_steps=8, batch=9), every=2)
+    trainer = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH))
+    sites, seen = sites_of(WHERE), dict[str, np.ndarray]()
+    for turn in map(train.turn, range(4)):
+        told = {**SHARED, **trainer.told(turn)}
+        sent = {
+            name: train_at_site(train, turn, site, told)  # type: ignore[arg-type]
+            for name, site in sites.items()
+        }
+        for name, one in sent.items():
+            seen[name] = seen.get(name, 0) + one["samples"]
+        if turn.number < 3:
+            sums = {array: sum(one[array] for one in sent.values()) for array in sent["site 0"]}
+            average(trainer, turn, sums)
+    critic, generator = (k for k, update in enumerate(train.updates))
+    for name, one in sent.items():
+        weights = dict(zip(turn.leaving, one["weight"], strict=True))
+        assert weights["critic"] == one["samples"][critic]
+        assert weights["encoder"] == weights["heads"] == seen[name][generator]
+        assert weights["encoder"] != one["samples"][generator]
+    first = told["toy.encoder"]
+    sums = {array: sum(one[array] for one in sent.values()) for array in sent["site 0"]}
+    average(trainer, turn, sums)
+    moved = {n: a for n, a in trainer.model().items() if n.startswith("toy.encoder")}
+    last = trainer.told(turn)["toy.encoder"]
+    length = len(last) - H  # without the vectors of the spectral norm
+    mean = first + (1.0 - 0.9**8) * (last - first)
+    np.testing.assert_allclose(moved["toy.encoder"][:length], mean[:length], rtol=0, atol=1e-12)
 
 
 def test_a_local_group_never_leaves_and_is_trained_all_the_same() -> None:

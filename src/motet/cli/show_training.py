@@ -75,7 +75,7 @@ def _more(train: Train) -> str:
     if how.mode == "exact" or how.warm_up:
         other = "; or 'mode: local'" if how.mode == "exact" else "; or no 'warm_up'"
         return f"a larger 'batch' makes it more{other}"
-    often = [g.name for g in train.leaving if (g.every or how.local_steps) == train.interval]
+    often = [g.name for g in train.leaving if train.every(g) == train.interval]
     return (
         f"a larger 'batch', or more steps than {train.interval} between exchanges of "
         f"{listed(often)}, makes it more"

@@ -254,7 +254,7 @@ def _stepped(
     return {
         LOSSES: np.asarray(losses),
         SAMPLES: np.asarray([counts[u.name] for u in train.updates], dtype=np.int64),
-        **state.leave(turn, controls, weight=float(max(counts.values()))),
+        **state.leave(turn, controls, counts),
     }
 
 
@@ -305,17 +305,20 @@ class _State:
         self._shop.optimizers[update.name].step(mean, moment)
         self._keep(local, update)
 
-    def leave(self, turn: Turn, controls: Controls, *, weight: float) -> dict[str, NDArray[Any]]:
+    def leave(
+        self, turn: Turn, controls: Controls, counts: Mapping[str, int]
+    ) -> dict[str, NDArray[Any]]:
         """What networks, moments and controls changed by, times samples; the rest is kept."""
         train, networks = self._train, self._shop.networks
-        found: dict[str, NDArray[Any]] = {WEIGHT: np.asarray(weight)}
+        weights = self._weights(turn, counts)
+        found: dict[str, NDArray[Any]] = {WEIGHT: np.array([weights[n] for n in turn.leaving])}
         for name in turn.leaving:
-            found[name] = self._changed(name, name, networks.numbers(name), weight)
+            found[name] = self._changed(name, name, networks.numbers(name), weights[name])
         for name in controls.names:
             controls.close(name, leaves=name in turn.leaving)
             if name in turn.leaving:
                 at = f"{name}.{CONTROL}"
-                found[at] = self._changed(name, at, controls.own(name), weight)
+                found[at] = self._changed(name, at, controls.own(name), weights[name])
         for update in train.updates:
             moments = self._shop.optimizers[update.name].tensors()
             for at, now in moments.items():
@@ -323,7 +326,7 @@ class _State:
                 if moment not in update.moments:
                     continue
                 if group in turn.leaving and train.options.moments == "averaged":
-                    found[at] = self._changed(group, at, now, weight)
+                    found[at] = self._changed(group, at, now, weights[group])
                 elif group not in turn.leaving or train.options.moments == "kept":
                     self._site.keep[self._kept(at)] = now.to("cpu", torch.float64).numpy()
                 else:
@@ -332,6 +335,19 @@ class _State:
         for name in networks.groups:
             if name not in turn.leaving:
                 self._site.keep[self._kept(name)] = networks.vector(name)
+        return found
+
+    def _weights(self, turn: Turn, counts: Mapping[str, int]) -> dict[str, float]:
+        """Samples behind every group that leaves, since it last did; the others' are kept."""
+        found = {}
+        for update in self._train.updates:
+            for name in update.groups:
+                at = self._kept(f"{name}.{SAMPLES}")
+                so_far = float(self._site.keep.pop(at, 0.0)) + counts[update.name]
+                if name in turn.leaving:
+                    found[name] = so_far
+                else:
+                    self._site.keep[at] = np.asarray(so_far)
         return found
 
     def _keep_count(self, update: Update) -> None:

@@ -114,7 +114,7 @@ class Trainer:
             parts = {name: self._parts(name, gradients[name]) for name in turn.leaving}
             moment = Moment(step=turn.first, steps=self.steps, per_epoch=self._per_epoch)
             optimizer.step(parts, moment)
-            self._follow(turn.leaving, 1)
+            self._follow(turn)
             if self.train.options.mode == "local" and self.train.options.moments == "averaged":
                 kept = self.train.update(turn.update).moments
                 self._averaged |= {
@@ -129,7 +129,7 @@ class Trainer:
             self._networks.load(name, self._networks.vector(name) + changes[name])
         self._networks.refresh(turn.leaving)
         self._take_moments(changes)
-        self._follow(turn.leaving, turn.after - turn.first)
+        self._follow(turn)
 
     def adapt(self, turn: Turn, changes: Numbers) -> None:
         """A step of the coordinator's own optimizer against what networks changed by."""
@@ -137,7 +137,7 @@ class Trainer:
             parts = {name: self._parts(name, -changes[name]) for name in turn.leaving}
             self._server.step(parts, Moment(step=turn.first, steps=self.steps, per_epoch=1.0))
             self._take_moments(changes)
-            self._follow(turn.leaving, turn.after - turn.first)
+            self._follow(turn)
 
     def _parts(self, name: str, array: NDArray[Any]) -> list[torch.Tensor]:
         """What came of a group's parameters, one a parameter; buffers have no gradient."""
@@ -153,10 +153,12 @@ class Trainer:
                 # Squares stay squares where their sum was rounded.
                 self._averaged[key] = np.maximum(found, 0.0) if key.endswith("_sq") else found
 
-    def _follow(self, names: tuple[str, ...], steps: int) -> None:
-        """Move the running means towards the networks."""
-        for name in set(names) & set(self._ema):
-            decay = self.train.group(name).ema ** steps
+    def _follow(self, turn: Turn) -> None:
+        """Move the running means towards the networks, by the steps since a group last left."""
+        for name in set(turn.leaving) & set(self._ema):
+            group = self.train.group(name)
+            steps = 1 if turn.exact else self.train.every(group)
+            decay = group.ema**steps
             self._ema[name].lerp_(self._networks.parameters[name], 1.0 - decay)
 
     def note(

@@ -65,9 +65,13 @@ class _Half:
         """What no site's entries exceed."""
         # Of samples there are no more in a step than a site has rows, or than the step asks for
         # where scanners have equal shares.
-        samples = (size.rows + self.train.options.batch) * max(1, self.turn.after - self.turn.first)
+        steps = max(1, self.turn.after - self.turn.first)
+        a_step = size.rows + self.train.options.batch
+        samples = a_step * steps
         specs = self.train.arrays(self.turn)
-        largest = self.train.largest * samples
+        # What groups changed by counts by samples since each last left.
+        behind = samples if self.turn.exact else a_step * self.train.longest
+        largest = self.train.largest * behind
         found = {spec.name: largest for spec in specs if spec.dtype == "float64"}
         if not self.turn.exact:
             # Changes of owned groups are not multiplied by samples.
@@ -77,7 +81,7 @@ class _Half:
         known = {
             LOSSES: LARGEST_LOSS * samples,
             VALIDATION: LARGEST_LOSS * samples,
-            WEIGHT: samples,
+            WEIGHT: behind,
         }
         return found | {name: bound for name, bound in known.items() if name in found}
 

@@ -101,7 +101,7 @@ class Train(Phase):
         for group in self.groups:
             if group.summed:
                 check_summed(self, group)
-            every = group.every or self.options.local_steps
+            every = self.every(group)
             if every % self.interval or self.longest % every:
                 raise PlanError(
                     f"Train '{self.name}': exchanges of '{group.name}' every {every} steps "
@@ -137,6 +137,10 @@ class Train(Phase):
         """The update of this name."""
         return next(update for update in self.updates if update.name == name)
 
+    def every(self, group: Group) -> int:
+        """Steps between exchanges of a group in local mode."""
+        return group.every or self.options.local_steps
+
     @cached_property
     def judged(self) -> Losses:
         """What validates, as losses: the same object always, so that it is compiled once."""
@@ -151,12 +155,12 @@ class Train(Phase):
     @cached_property
     def interval(self) -> int:
         """Steps between exchanges in local mode: of the group that is exchanged most often."""
-        return min(group.every or self.options.local_steps for group in self.groups)
+        return min(map(self.every, self.groups))
 
     @cached_property
     def longest(self) -> int:
         """Steps between exchanges of the group that is exchanged least often."""
-        return max(group.every or self.options.local_steps for group in self.groups)
+        return max(map(self.every, self.groups))
 
     @cached_property
     def _cycle(self) -> tuple[int, tuple[tuple[int, Update], ...]]:
@@ -238,7 +242,7 @@ class Train(Phase):
         )
 
     def _exchanged(self, group: Group, after: int) -> bool:
-        return (after - self.warm_up) % (group.every or self.options.local_steps) == 0
+        return (after - self.warm_up) % self.every(group) == 0
 
     def _validates(self, first: int, after: int) -> bool:
         how = self.options
@@ -260,7 +264,7 @@ class Train(Phase):
         return how.mode == "exact" or (
             how.moments != "kept"
             and how.server != "scaffold"
-            and all((g.every or how.local_steps) == self.interval for g in groups)
+            and all(self.every(group) == self.interval for group in groups)
         )
 
     @property
@@ -279,7 +283,7 @@ class Train(Phase):
         update = next(u for u in self.updates if group in u.groups)
         if how.mode == "exact":
             return update.ran(steps)
-        every = self.group(group).every or how.local_steps
+        every = self.every(self.group(group))
         return update.ran(self.warm_up) + (steps - self.warm_up) // every
 
     def names(self, turn: Turn) -> tuple[tuple[str, str], ...]:
@@ -305,7 +309,7 @@ class Train(Phase):
                 ),
             ]
             if not turn.exact:
-                found.append(_OF_WEIGHT)
+                found.append(replace(_OF_WEIGHT, shape=(len(turn.leaving),)))
         if turn.validates:
             found += _OF_VALIDATION
         return tuple(found)
@@ -343,12 +347,15 @@ class Train(Phase):
             for spec in self._of_group(group.name, exact=not local):
                 found[spec.name] = spec
         every = Turn(number=0, first=0, after=1, validates=bool(self.options.validation))
-        found |= {spec.name: spec for spec in self.arrays(every) if local or spec is not _OF_WEIGHT}
+        found |= {spec.name: spec for spec in self.arrays(every) if local or spec.name != WEIGHT}
         return tuple(found.values())
 
 
 _OF_WEIGHT = ArraySpec(
-    name=WEIGHT, shape=(), least=0, meaning="samples by which the site's changes count"
+    name=WEIGHT,
+    shape=(),
+    least=0,
+    meaning="samples by which the site's changes count, of every group since it last left",
 )
 _OF_VALIDATION = (
     ArraySpec(name=VALIDATION, shape=(), meaning="sum of the validation loss over samples"),

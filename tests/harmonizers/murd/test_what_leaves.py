@@ -55,7 +55,8 @@ def allowed(result: Any) -> dict[str, set[tuple[int, ...]]]:
         controlled = train.options.server == "scaffold" and group.name not in BATCHED
         names = (group.name, f"{group.name}.exp_avg_sq", f"{group.name}.control")
         found |= {name: {shape} for name in names[: 2 + controlled]}
-    found |= {"losses": {(3,), (8,), (11,)}, "samples": {(1,), (2,)}, "weight": {()}}
+    found |= {"losses": {(3,), (8,), (11,)}, "samples": {(1,), (2,)}}
+    found["weight"] = {(len(train.turn(k).leaving),) for k in range(2)}
     return found | {"slices": {()}, "level": {(3,)}}
 
 
