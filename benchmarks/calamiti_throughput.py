@@ -40,8 +40,8 @@ from motet.harmonizers.calamiti.training import CRITIC, train_phase
 from motet.schema import Batch, Schema
 from motet.strategies.exact import exact
 from motet.strategies.in_place import InPlace
-from motet.training.at_site import workshop
 from motet.training.samples import Drawn, Samples
+from motet.training.workshop import workshop
 
 SCANNERS, PEOPLE = 4, 80
 

@@ -36,12 +36,13 @@ from motet.harmonizers.deepcombat.networks import CVAE
 from motet.harmonizers.deepcombat.params import DeepComBatParams
 from motet.harmonizers.deepcombat.training import train_phase
 from motet.schema import Batch, Covariate, Schema
-from motet.training.at_site import train_at_site, workshop
+from motet.training.at_site import train_at_site
 from motet.training.coordinator import Trainer
 from motet.training.gradients import losses_of, weights_at
 from motet.training.moment import Moment
 from motet.training.optimizer import Optimizer
 from motet.training.samples import Samples
+from motet.training.workshop import workshop
 
 SCANNERS, COLUMNS = 10, 3
 

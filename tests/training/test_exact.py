@@ -8,10 +8,11 @@ import torch
 
 from motet.strategies.exact import exact
 from motet.strategies.in_place import InPlace
-from motet.training.at_site import train_at_site, workshop
+from motet.training.at_site import train_at_site
 from motet.training.coordinator import Trainer
 from motet.training.networks import build
 from motet.training.phase import Train
+from motet.training.workshop import workshop
 from training.toy import BATCH, SHARED, P, PlainSite, Pooled, options, sites_of, toy
 
 SPLITS = [(0, 1, 2, 3, 4), (0, 0, 1, 1, 1), (2, 0, 1, 0, 2), (0, 0, 0, 0, 0)]

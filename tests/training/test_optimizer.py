@@ -122,8 +122,9 @@ def test_an_interval_that_does_not_fit_the_studys_is_refused() -> None:
 
 def test_a_proximal_term_pulls_towards_what_all_sites_know() -> None:
     """Catches a pull towards where the site itself was at the turn's beginning."""
-    from motet.training.at_site import train_at_site, workshop
+    from motet.training.at_site import train_at_site
     from motet.training.proximal import shared_point
+    from motet.training.workshop import workshop
 
     train = toy(
         options(mode="local", server="fedprox", steps=16, local_steps=8, proximal=0.1), every=2

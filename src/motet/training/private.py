@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from motet.errors import TrainingError
 from motet.releases import Arrays
 from motet.site import Site
-from motet.training.at_site import Workshop, sent, workshop
 from motet.training.device import steady
 from motet.training.moment import Moment
 from motet.training.noise import drawn, normal
 from motet.training.people import clipped_sum
 from motet.training.phase import Train, Turn
 from motet.training.privacy import mechanism
+from motet.training.site_state import sent
+from motet.training.workshop import Workshop, workshop
 
 
 def _rows_of_people(train: Train, shop: Workshop, site: Site) -> list[NDArray[np.intp]]:
