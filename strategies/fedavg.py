@@ -36,12 +36,15 @@ def average(trainer: Trainer, turn: Turn, sums: Sums) -> None:
 
 
 def mean_change(train: Train, turn: Turn, sums: Sums) -> dict[str, NDArray[Any]]:
-    """What groups, and the optimizer's moments of them, changed by, over all sites."""
-    found = {}
+    """What groups, and the optimizer's moments of them, changed by, over all sites.
+
+    Of a group nothing where no site had a sample for it since it last left.
+    """
+    found: dict[str, NDArray[Any]] = {}
     samples = dict(zip(turn.leaving, sums[WEIGHT], strict=True))
     for spec in train.arrays(turn):
         group = spec.name.partition(".")[0]
-        if group in turn.leaving:
+        if samples.get(group, 0.0) > 0:
             owned = train.group(group).keeper == "owned"
-            found[spec.name] = sums[spec.name] / (1.0 if owned else samples[group] or 1.0)
+            found[spec.name] = sums[spec.name] if owned else sums[spec.name] / samples[group]
     return found

@@ -30,8 +30,6 @@ class TemplateParams(Params):
         Share of a batch's shift that is removed.
     """
 
-    models_covariates: ClassVar[bool] = False
-
     strength: float = 1.0
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from motet.config import misfit
+from motet.harmonizers._images.at_hand import are_images
 from motet.harmonizers.calamiti.sizes import Sizes
 from motet.images.params import PairedParams
 from motet.images.slices import PLANES, Plane
@@ -162,6 +164,12 @@ class CalamitiParams(TrainedParams, PairedParams):
         if isinstance(targets, str) or value["to"] in targets:
             return value
         return {**value, "targets": [*targets, value["to"]]}
+
+    def recorded(self, to: str) -> str:
+        """Images without their folders."""
+        if not are_images(to):
+            return to
+        return ",".join(Path(word.strip()).name for word in to.split(","))
 
     @property
     def contrasts(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ class ComBatParams(Params):
         Name -> feature names or patterns (``"*_thickness"``). Every group has priors of its own,
         and the features that no group names share one. Default: one pool, as in neuroCombat.
     """
+
+    models_covariates: ClassVar[bool] = True
 
     prior: Prior = "parametric"
     adjust: Adjust = "location_scale"

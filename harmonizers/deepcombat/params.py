@@ -46,6 +46,7 @@ class DeepComBatParams(TrainedParams):
         batches.
     """
 
+    models_covariates: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {
             "train": {"mode": "exact", "batch": 64, "epochs": EPOCHS, "steps": 100_000},

@@ -34,6 +34,7 @@ class FedComBatParams(TrainedParams):
         A batch that stays untouched and to which the others are brought.
     """
 
+    models_covariates: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {
             "train": {"batch": 16, "local_steps": 20, "steps": 400},

@@ -112,8 +112,8 @@ class MispelParams(TrainedParams, RegisteredParams):
 
     @property
     def unread(self) -> tuple[str, ...]:
-        """Options of the other modes."""
-        return tuple(OTHERS[self.mode])
+        """Options of the other modes; at a hub `refresh` is how often the state is stored."""
+        return (*OTHERS[self.mode], *(() if self.mode == "sites" else ("refresh",)))
 
     @property
     def keyed(self) -> tuple[str, ...]:
@@ -157,7 +157,9 @@ class MispelParams(TrainedParams, RegisteredParams):
                 "Take 'to' out, or choose a method with a target",
             )
         given = value.get("train")
-        names = set(given) if isinstance(given, Mapping) and not is_dump(given) else set()
+        if isinstance(given, Mapping) and is_dump(given):
+            return value
+        names = set(given) if isinstance(given, Mapping) else set()
         if unused := sorted(names - set(cls.used)):
             raise misfit(
                 f"train.{unused[0]}",
@@ -166,12 +168,10 @@ class MispelParams(TrainedParams, RegisteredParams):
                 "params.harmonization_epochs and params.refresh",
             )
         mode = value.get("mode", "hub")
-        if mode in OTHERS and (other := sorted(k for k in OTHERS[mode] if value.get(k))):
-            raise misfit(
-                other[0],
-                f"{OTHERS[mode][other[0]]}, and mode is {mode}. Take '{other[0]}' out, or set "
-                f"mode: {'sites' if mode != 'sites' else 'hub'}",
-            )
+        others = OTHERS.get(mode, {}) if isinstance(mode, str) else {}
+        if given_too := sorted(name for name in others if value.get(name)):
+            name = given_too[0]
+            raise misfit(name, f"{others[name]}, and mode is {mode}. Take '{name}' out")
         return value
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from motet.harmonizers._images.numbers import batch_numbers
 from motet.harmonizers.murd.params import MurdParams
 from motet.harmonizers.murd.sizes import BATCHED
 from motet.harmonizers.murd.slices import cached, samples
-from motet.harmonizers.murd.targets import OWN, check_own, known, names_of, of_batches, parsed
+from motet.harmonizers.murd.targets import MEAN, OWN, check_own, known, names_of, of_batches, parsed
 from motet.harmonizers.murd.training import NAME, train_phase
 from motet.releases import Arrays
 from motet.schema import Schema
@@ -41,7 +41,10 @@ class Adapt:
         if to is None or known(to, self.schema):
             return
         own = of_batches(self.schema, site.name, site.batches)
-        check_own(parsed(to, names_of(own)).batch, own, self.schema)
+        batch = parsed(to, names_of(own)).batch
+        if batch == MEAN and MEAN not in names_of(own):
+            return
+        check_own(batch, own, self.schema)
         self._train(site, own, shared)
         images = np.bincount(batch_numbers(site.data, own), minlength=len(own.batches))
         level = cached(site, self.params).level[:, 0]

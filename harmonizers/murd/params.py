@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 
 from motet.config import is_saved, misfit
+from motet.harmonizers._images.at_hand import are_images
 from motet.harmonizers.murd.sizes import Sizes
 from motet.images.params import ImageParams
 from motet.images.slices import Plane
@@ -139,6 +141,11 @@ class MurdParams(TrainedParams, ImageParams):
                 "compile. Take it out",
             )
         return self
+
+    def recorded(self, to: str) -> str:
+        """``BATCH=IMAGE`` without the image's folder."""
+        batch, found, which = (word.strip() for word in to.partition("="))
+        return f"{batch}={Path(which).name}" if found and are_images(which) else to
 
     @property
     def unread(self) -> tuple[str, ...]:

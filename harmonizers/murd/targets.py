@@ -34,6 +34,8 @@ MANY = 1000
 """Codes whose mean is a batch's middle appearance."""
 CUT = 2.0
 """No number of z is further from 0."""
+MEAN = "mean"
+"""Of all batches, unless one is called so."""
 OWN = "heads"
 """First part of the names of heads that a site trained for itself."""
 
@@ -103,10 +105,10 @@ def parsed(to: str, known: Collection[str] = ()) -> Named:
         raise ModelError(
             f"'{to}' names no batch before '='.", do="Write BATCH, BATCH=2 or BATCH=IMAGE.nii.gz."
         )
-    if found and batch == "mean" and batch not in known:
+    if found and batch == MEAN and batch not in known and not which.isdecimal():
         raise ModelError(
-            f"'{to}': the mean of all scanners is no scanner, and has no others of itself.",
-            do="Write 'mean', or BATCH=2 for an appearance of one scanner.",
+            f"'{to}': the mean of all scanners is no scanner, whose scan an image could be.",
+            do="Write 'mean', 'mean=2' for the mean of their second appearances, or BATCH=IMAGE.",
         )
     if found and are_images(which):
         return Named(batch=batch, image=Path(which))
@@ -142,9 +144,12 @@ def check_in_a_study(params: MurdParams, schema: Schema) -> None:
         )
     batch, found, which = params.to.partition("=")
     if found and which.strip().isdecimal() and params.to not in names_of(schema):
+        whose, k = batch.strip(), which.strip()
+        of = "" if whose == MEAN and MEAN not in names_of(schema) else f"to: {whose}, "
         raise StudyFileError(
-            "A study's target is a batch, and 'appearance' which of its appearances.",
-            do=f"Write params: {{to: {batch.strip()}, appearance: {which.strip()}}}.",
+            "A study's target is a batch, or without 'to' the mean of all, and 'appearance' which "
+            "of its appearances.",
+            do=f"Write params: {{{of}appearance: {k}}}.",
             key="params.to",
         )
     named_batch(params.to, schema, key="params.to", or_else=OR_MEAN)
@@ -192,6 +197,8 @@ def target_of(
     known = names_of(schema) | _own(model, schema)
     named = None if params.to is None else parsed(params.to, known)
     name = None if named is None else named.batch
+    if name == MEAN and MEAN not in known:
+        name = None
     levels = shared["level"]
     if name in _own(model, schema):
         own = of_batches(schema, model.site, model.batches)

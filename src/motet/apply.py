@@ -5,7 +5,6 @@ Nothing leaves: an unseen site needs the shared model alone.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,9 +27,6 @@ from motet.images.images import compared_in
 from motet.registry import methods
 from motet.schema import Schema
 from motet.store import load_model
-
-FOLDERS = re.compile(r"[^=,]*/([^/=,]+\.nii(?:\.gz)?)(?=,|$)")
-"""Of a target that is an image, what its harmonized images need not say of this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +201,7 @@ def apply_model(
         "study": shared.document["study"],
         "plan": shared.document["plan"],
         "model": shared.sha256,
-        **({"target": FOLDERS.sub(r"\1", to)} if to else {}),
+        **({"target": shared.params.recorded(to)} if to else {}),
     }
     like = compared_in(part, shared.arrays)
     if others == "replaced":

@@ -312,7 +312,8 @@ def checked(
             raise StudyFileError("This key is missing.", file=file, key=key) from None
         given = repr(first["input"])
         shown = f" (given: {given})" if len(given) < 60 and first["type"] != "misfit" else ""
-        raise StudyFileError(f"{message}{shown}.", file=file, key=key) from None
+        stop = "" if f"{message}{shown}".endswith(("?", ".")) else "."
+        raise StudyFileError(f"{message}{shown}{stop}", file=file, key=key) from None
 
 
 def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:

@@ -65,13 +65,18 @@ class Params(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     retargets: ClassVar[bool] = False
     """Whether a finished model can bring people to another target: its parameter ``to``."""
-    models_covariates: ClassVar[bool] = True
-    """Whether the method makes anything of ``covariates``; otherwise they are refused."""
+    models_covariates: ClassVar[bool] = False
+    """Whether the method makes anything of ``covariates``; otherwise they are refused, so that no
+    report says of effects that they were kept by a method that does not know of them."""
 
     covariates: dict[str, Annotated[CovariateType, BeforeValidator(_covariate_type)]] = Field(
         default_factory=dict
     )
     batch: str = "scanner"
+
+    def recorded(self, to: str) -> str:
+        """What is written down of another target `to`: of files their names, not their folders."""
+        return to
 
     @property
     def unread(self) -> tuple[str, ...]:
@@ -99,9 +104,9 @@ class Params(BaseModel):
         """``[age, sex]`` leaves types and levels to the sites' agreement."""
         if value and not cls.models_covariates and not is_saved(info):
             raise ValueError(
-                "this method models no covariates: they would change nothing. Take them out; to "
-                "have it judged whether their effects are kept, name the columns under "
-                "'evaluation: {biology: [...]}'"
+                "this method models no covariates: they would change nothing. Take them out; a "
+                "study file can have it judged whether their effects are kept: 'evaluation: "
+                "{biology: [...]}'"
             )
         if value is None:
             return {}

@@ -29,6 +29,8 @@ LEFT = (ArraySpec(name="far", shape=("left",), meaning="distances of the feature
 class ToyParams(Params):
     """How often, how far, with what memory."""
 
+    models_covariates: ClassVar[bool] = True
+
     turns: int = 8
     inner: int = 2
     tolerance: float = 0.0

@@ -217,6 +217,9 @@ def test_a_group_counts_by_the_samples_since_it_last_left() -> None:
     moved = {n: a for n, a in trainer.model().items() if n.startswith("toy.encoder")}
     last = trainer.told(turn)["toy.encoder"]
     length = len(last) - H  # without the vectors of the spectral norm
+    weight = sum(float(one["weight"][turn.leaving.index("encoder")]) for one in sent.values())
+    changed = sum(one["encoder"] for one in sent.values()) / weight
+    np.testing.assert_allclose((last - first)[:length], changed[:length], rtol=0, atol=1e-12)
     mean = first + (1.0 - 0.9**8) * (last - first)
     np.testing.assert_allclose(moved["toy.encoder"][:length], mean[:length], rtol=0, atol=1e-12)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Self
+from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -43,8 +43,6 @@ class ImageParams(Params):
     spacing : float, optional
         Resample to cubic voxels of this edge first, mm (SimpleITK).
     """
-
-    models_covariates: ClassVar[bool] = False
 
     contrast: str = Field(default="T1w", pattern=r"^[a-zA-Z0-9]+$")
     entities: dict[str, str] = Field(default_factory=dict)

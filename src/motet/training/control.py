@@ -24,8 +24,9 @@ class Controls:
     mean gradient of all sites' steps between the last two exchanges, less the site's own, is added
     to every gradient. Karimireddy et al. 2020, algorithm 1, option II (arXiv:1910.06378), which
     takes that mean gradient from what plain gradient descent changed; here it is counted, since the
-    steps are Adam's. Sites count by their samples of the exchange, so that it is for trainings in
-    which every site has samples behind each: of one that has none the others' mean knows nothing.
+    steps are Adam's. Sites count by their samples since a group last left, so that it is for
+    trainings in which every site has samples behind each exchange: of one that has none the others'
+    mean knows nothing.
 
     Parameters
     ----------

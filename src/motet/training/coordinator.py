@@ -114,7 +114,7 @@ class Trainer:
             parts = {name: self._parts(name, gradients[name]) for name in turn.leaving}
             moment = Moment(step=turn.first, steps=self.steps, per_epoch=self._per_epoch)
             optimizer.step(parts, moment)
-            self._follow(turn)
+            self._follow(turn, turn.leaving)
             if self.train.options.mode == "local" and self.train.options.moments == "averaged":
                 kept = self.train.update(turn.update).moments
                 self._averaged |= {
@@ -125,19 +125,21 @@ class Trainer:
 
     def move(self, turn: Turn, changes: Numbers) -> None:
         """Add what networks and moments changed by."""
-        for name in turn.leaving:
+        moved = tuple(name for name in turn.leaving if name in changes)
+        for name in moved:
             self._networks.load(name, self._networks.vector(name) + changes[name])
-        self._networks.refresh(turn.leaving)
+        self._networks.refresh(moved)
         self._take_moments(changes)
-        self._follow(turn)
+        self._follow(turn, moved)
 
     def adapt(self, turn: Turn, changes: Numbers) -> None:
         """A step of the coordinator's own optimizer against what networks changed by."""
         with steady(self.train.options.threads):
-            parts = {name: self._parts(name, -changes[name]) for name in turn.leaving}
+            moved = tuple(name for name in turn.leaving if name in changes)
+            parts = {name: self._parts(name, -changes[name]) for name in moved}
             self._server.step(parts, Moment(step=turn.first, steps=self.steps, per_epoch=1.0))
             self._take_moments(changes)
-            self._follow(turn)
+            self._follow(turn, moved)
 
     def _parts(self, name: str, array: NDArray[Any]) -> list[torch.Tensor]:
         """What came of a group's parameters, one a parameter; buffers have no gradient."""
@@ -153,12 +155,13 @@ class Trainer:
                 # Squares stay squares where their sum was rounded.
                 self._averaged[key] = np.maximum(found, 0.0) if key.endswith("_sq") else found
 
-    def _follow(self, turn: Turn) -> None:
-        """Move the running means towards the networks, by the steps since a group last left."""
-        for name in set(turn.leaving) & set(self._ema):
+    def _follow(self, turn: Turn, moved: tuple[str, ...]) -> None:
+        """Move the running means of groups, by the updates of each since it last left."""
+        for name in set(moved) & set(self._ema):
             group = self.train.group(name)
-            steps = 1 if turn.exact else self.train.every(group)
-            decay = group.ema**steps
+            update = next(u for u in self.train.updates if name in u.groups)
+            before = turn.first if turn.exact else turn.after - self.train.every(group)
+            decay = group.ema ** (update.ran(turn.after) - update.ran(before))
             self._ema[name].lerp_(self._networks.parameters[name], 1.0 - decay)
 
     def note(

@@ -342,12 +342,17 @@ class Train(Phase):
     def releases(self) -> tuple[ArraySpec, ...]:
         """Everything that leaves each site in one turn or another."""
         found: dict[str, ArraySpec] = {}
-        local = self.options.mode == "local"
-        for group in self.leaving:
-            for spec in self._of_group(group.name, exact=not local):
-                found[spec.name] = spec
-        every = Turn(number=0, first=0, after=1, validates=bool(self.options.validation))
-        found |= {spec.name: spec for spec in self.arrays(every) if local or spec.name != WEIGHT}
+        if self.options.mode == "local":
+            # All groups at once: no exchange sends more.
+            names = tuple(group.name for group in self.leaving)
+            turns = [Turn(number=0, first=0, after=1, leaving=names)]
+        else:
+            turns = [self.turn(number) for number in range(len(self._cycle[1]))]
+        for turn in turns:
+            for spec in self.arrays(replace(turn, validates=bool(self.options.validation))):
+                known = found.get(spec.name)
+                if known is None or spec.shape > known.shape:
+                    found[spec.name] = spec
         return tuple(found.values())
 
 
@@ -355,7 +360,7 @@ _OF_WEIGHT = ArraySpec(
     name=WEIGHT,
     shape=(),
     least=0,
-    meaning="samples by which the site's changes count, of every group since it last left",
+    meaning="samples since each group that leaves last left, by which its changes count",
 )
 _OF_VALIDATION = (
     ArraySpec(name=VALIDATION, shape=(), meaning="sum of the validation loss over samples"),

@@ -24,7 +24,6 @@ class SiteState:
 
     def __init__(self, train: Train, shop: Workshop, site: Site, shared: Arrays) -> None:
         self._train, self._shop, self._site, self._shared = train, shop, site, shared
-        self._told: dict[str, NDArray[np.float64]] = {}
 
     def _kept(self, name: str) -> str:
         return f"{self._train.name}.{name}"
@@ -37,7 +36,7 @@ class SiteState:
             if group.keeper == "local" or at in self._site.keep:
                 if at in self._site.keep:
                     networks.load(name, self._site.keep[at])
-                elif turn.number == 0:
+                else:  # before its first step, also where that is done again
                     networks.load(name, self._shop.first[name])
             else:
                 networks.load(name, self._shared[at])
@@ -103,6 +102,8 @@ class SiteState:
         found = {}
         for update in self._train.updates:
             for name in update.groups:
+                if self._train.group(name).keeper == "local":
+                    continue
                 at = self._kept(f"{name}.{SAMPLES}")
                 so_far = float(self._site.keep.pop(at, 0.0)) + counts[update.name]
                 if name in turn.leaving:

@@ -131,6 +131,16 @@ def test_options_that_cannot_be(options: dict[str, Any], words: str) -> None:
         parse_params(study_of("mispel", options))
 
 
+@pytest.mark.parametrize("options", [SITES, HUB, {"mode": "pairs", "hub": "hub"}], ids=str)
+def test_options_can_be_read_back(options: dict[str, Any]) -> None:
+    """Catches defaults of another mode that count as written, where parameters are complete."""
+    params = parse_params(study_of("mispel", options))
+    kind = type(params)
+    assert kind.model_validate(params.model_dump(mode="json")) == params
+    with pytest.raises(StudyFileError, match="params.mode"):
+        parse_params(study_of("mispel", {**options, "mode": ["hub"]}))
+
+
 def test_a_training_that_mispel_has_not() -> None:
     """Catches rounds, servers and local steps that somebody writes and nothing reads."""
     study = study_of("mispel", SITES)

@@ -167,7 +167,9 @@ def test_any_target_for_a_finished_model(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="'x' is neither the number of an appearance"):
         made("b0=x")
     with pytest.raises(ModelError, match="the mean of all scanners is no scanner"):
-        made("mean=2")
+        made(f"mean={image}")
+    assert not np.array_equal(made("mean=2"), own)
+    assert np.array_equal(made("mean=0"), own)
     with pytest.raises(StudyFileError, match="'b7' is neither among those of the study"):
         made("b7")
     with pytest.raises(StudyFileError, match="'b8' is neither among those of the study"):

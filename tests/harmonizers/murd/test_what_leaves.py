@@ -56,7 +56,7 @@ def allowed(result: Any) -> dict[str, set[tuple[int, ...]]]:
         names = (group.name, f"{group.name}.exp_avg_sq", f"{group.name}.control")
         found |= {name: {shape} for name in names[: 2 + controlled]}
     found |= {"losses": {(3,), (8,), (11,)}, "samples": {(1,), (2,)}}
-    found["weight"] = {(len(train.turn(k).leaving),) for k in range(2)}
+    found["weight"] = {(4,), (8,)}  # one a group: the adversary and the heads, and all
     return found | {"slices": {()}, "level": {(3,)}}
 
 
