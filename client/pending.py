@@ -62,7 +62,7 @@ class Pending:
         table: Table = open_site(
             data, site=site, params=parse_params(study), biology=biology(study)
         )
-        fit = seen_by_fit(table, held_out=plan.held_out, seed=plan.seed, needed=plan.params.needed)
+        fit = seen_by_fit(table, held_out=plan.held_out, seed=plan.seed, params=plan.params)
         masks = {"fit": fit & (site not in plan.unseen)}
         if plan.evaluation:
             masks["held out"] = ~masks["fit"]

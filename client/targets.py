@@ -21,7 +21,7 @@ from motet.store import OWNER, write_arrays
 
 MOST = 6
 """Targets that are shown, the study's own first."""
-MEAN = "mean of everybody"
+MEAN = "mean of all"
 
 
 def write_targets(
@@ -74,7 +74,7 @@ def write_targets(
 
 
 def _targets(params: Params, schema: Schema) -> list[str | None]:
-    """The study's own, others, and the mean of everybody (None): :data:`MOST` at most."""
+    """The study's own, others, and the mean of all (None): :data:`MOST` at most."""
     own = getattr(params, "to", None)
     others = getattr(params, "targets", None)
     if others is None:  # a method of which every batch is a target

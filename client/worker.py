@@ -256,9 +256,7 @@ class SiteWorker:
                 site=self.name,
             )
         keep = Keep(plan=plan_hash, data=self._fingerprint, path=self._path(".keep.npz"))
-        fit = seen_by_fit(
-            self._table, held_out=plan.held_out, seed=plan.seed, needed=plan.params.needed
-        )
+        fit = seen_by_fit(self._table, held_out=plan.held_out, seed=plan.seed, params=plan.params)
         if self.name in plan.unseen:
             fit = np.zeros(len(fit), dtype=bool)
         site = LocalSite(

@@ -5,14 +5,17 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 from motet.evaluation.files import judgements_json, write_evaluation
 from motet.evaluation.result import Judgement
+from motet.harmonizer import Params
 from motet.plan import model_document
 from motet.server.coordinator import Outcome
 from motet.store import content_hash, write_json
+from motet.training.options import TrainedParams
 from motet.version import __version__
 
 
@@ -35,7 +38,7 @@ def run_document(outcome: Outcome, *, mode: Literal["simulation", "deployed"]) -
             "python": platform.python_version(),
             "numpy": version("numpy"),
             "flwr": version("flwr"),
-            **({"torch": version("torch")} if outcome.training else {}),
+            **_torch(plan.params),
         },
         "plan": plan.hash,
         "model": content_hash(outcome.shared, model_document(plan)),
@@ -45,6 +48,13 @@ def run_document(outcome: Outcome, *, mode: Literal["simulation", "deployed"]) -
         "unjudged": dict(sorted(outcome.unjudged.items())),
         "received": outcome.received,
     }
+
+
+def _torch(params: Params) -> dict[str, str]:
+    """The version of torch where networks were trained, and it is here."""
+    if not isinstance(params, TrainedParams) or find_spec("torch") is None:
+        return {}
+    return {"torch": version("torch")}
 
 
 def write_record(

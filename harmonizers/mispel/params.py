@@ -42,7 +42,8 @@ class MispelParams(TrainedParams, RegisteredParams):
     travelers : tuple of str
         Public keys of the people who were scanned on all scanners, as in each site's travelers.tsv.
         Where each site has its own scans, they have to be named, and to have consented at each.
-        At a hub the default is everybody who was scanned on several scanners.
+        At a hub the default is everybody who was scanned on several scanners; nobody of the hub is
+        held out then.
     embedding_epochs : int
         Passes over the travelers' slices in step 1, of encoders and decoders.
     harmonization_epochs : int
@@ -114,6 +115,11 @@ class MispelParams(TrainedParams, RegisteredParams):
     def unread(self) -> tuple[str, ...]:
         """Options of the other modes; at a hub `refresh` is how often the state is stored."""
         return (*OTHERS[self.mode], *(() if self.mode == "sites" else ("refresh",)))
+
+    @property
+    def holder(self) -> str:
+        """The hub: its people are there to be learned from."""
+        return "" if self.mode == "sites" else self.hub
 
     @property
     def keyed(self) -> tuple[str, ...]:

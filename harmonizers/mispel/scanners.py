@@ -75,7 +75,7 @@ class Scanners:
             return sites[0]
         raise StudyFileError(
             f"The hub '{self.params.hub}' is not a site of the study.",
-            do=nearest(self.params.hub, sites) or f"The sites are {listed(sites)}.",
+            do=f"The sites are {listed(sites)}. {nearest(self.params.hub, sites)}".rstrip(),
             key="params.hub",
         )
 

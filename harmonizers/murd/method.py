@@ -41,7 +41,7 @@ class MurdHarmonizer:
         limits=(
             "one contrast, two scanners or more",
             "adversarial: what scanners' people do not have in common may be made up",
-            "needs a brain mask",
+            "needs a brain mask, and three slices in a row",
         ),
     )
 

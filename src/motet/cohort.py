@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motet.bids.table import Table
+from motet.harmonizer import Params
 from motet.site import draw
 
 
@@ -36,15 +36,18 @@ def in_fit(people: NDArray[Any], *, held_out: float, seed: int) -> NDArray[np.bo
 
 
 def seen_by_fit(
-    table: Table, *, held_out: float, seed: int, needed: Collection[str] = ()
+    table: Table, *, held_out: float, seed: int, params: Params | None = None
 ) -> NDArray[np.bool_]:
     """Which rows of a site the fit sees, (n,) bool: see :func:`in_fit`.
 
     Parameters
     ----------
-    needed : collection of str
-        Travelers without whom there is no fit: they are never held out.
+    params : Params, optional
+        The method's: travelers whom it needs are never held out.
     """
+    needed = () if params is None else params.needed
+    if params is not None and not needed and table.site == params.holder:
+        return np.ones(len(table), dtype=bool)
     always = [person for key, person in table.travelers.items() if key in needed]
     drawn = in_fit(table.people, held_out=held_out, seed=seed)
     return np.asarray(drawn | np.isin(table.people, always))

@@ -149,7 +149,7 @@ def masks(tables: Mapping[str, Table], plan: Plan) -> dict[str, NDArray[np.bool_
     return {
         site: np.zeros(len(table), dtype=bool)
         if site in plan.unseen
-        else seen_by_fit(table, held_out=plan.held_out, seed=plan.seed, needed=plan.params.needed)
+        else seen_by_fit(table, held_out=plan.held_out, seed=plan.seed, params=plan.params)
         for site, table in tables.items()
     }
 

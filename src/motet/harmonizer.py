@@ -98,6 +98,14 @@ class Params(BaseModel):
         """Keys of travelers without whom there is no fit: they are never held out."""
         return ()
 
+    @property
+    def holder(self) -> str:
+        """The one site that holds all travelers of the fit, if one does: empty where none does.
+
+        Where none are named as `needed`, nobody there is held out.
+        """
+        return ""
+
     @field_validator("covariates", mode="before")
     @classmethod
     def _names_alone(cls, value: Any, info: ValidationInfo) -> Any:

@@ -58,27 +58,33 @@ def open_sites(
     if params.everywhere:
         for site in fitting:
             _check_keyed(tables[site], params.keyed)
+    if params.holder in tables:
+        _check_keyed(tables[params.holder], params.needed, consent=False)
     return tables
 
 
-def _check_keyed(table: Table, keyed: Sequence[str]) -> None:
-    """Refuse a site that lacks a traveler whom all have to have; here it can say why."""
+def _check_keyed(table: Table, keyed: Sequence[str], *, consent: bool = True) -> None:
+    """Refuse a site that lacks a traveler whom it has to have; here it can say why."""
     file = (table.source or Path()) / FILE
+    where, other = (
+        ("at every site", ", or leave the site out") if consent else (f"at '{table.site}'", "")
+    )
     for key in keyed:
-        person, why, do = table.travelers.get(key, ""), "", "add a row, with the date of consent"
+        person, why = table.travelers.get(key, ""), ""
+        do = f"add a row{', with the date of consent' if consent else ''}"
         if not file.is_file():
             why = "and the file is missing"
-            do = "write it, with columns traveler_id, participant_id and consent"
+            third = ", participant_id and consent" if consent else " and participant_id"
+            do = f"write it, with columns traveler_id{third}"
         elif not person:
             why = "whom the file does not list"
-        elif key not in table.consented:
+        elif consent and key not in table.consented:
             why = "of whom the file has no consent"
             do = "with the person's consent, write its date into the column 'consent'"
         if why:
             raise DataError(
-                f"The study learns from the traveler '{key}' at every site, {why}.",
-                do=f"{do[0].upper()}{do[1:]}; or take the key out of params.travelers, or leave "
-                "the site out.",
+                f"The study learns from the traveler '{key}' {where}, {why}.",
+                do=f"{do[0].upper()}{do[1:]}; or take the key out of params.travelers{other}.",
                 site=table.site,
                 file=file,
                 person=person,

@@ -158,8 +158,7 @@ def _in_fit(table: Table, plan: Plan) -> NDArray[np.bool_]:
     """(n,) bool: who of a site is in the fit."""
     from motet.cohort import seen_by_fit
 
-    needed = plan.params.needed
-    fit = seen_by_fit(table, held_out=plan.held_out, seed=plan.seed, needed=needed)
+    fit = seen_by_fit(table, held_out=plan.held_out, seed=plan.seed, params=plan.params)
     if table.site in plan.unseen:
         fit[:] = False
     return fit

@@ -103,7 +103,7 @@ def _judged(tables: Mapping[str, Table], plan: Plan) -> tuple[dict[str, NDArray[
     A batch of which everybody is held out was harmonized with effects of these very people.
     """
     fit = {
-        s: seen_by_fit(t, held_out=plan.held_out, seed=plan.seed, needed=plan.params.needed)
+        s: seen_by_fit(t, held_out=plan.held_out, seed=plan.seed, params=plan.params)
         for s, t in tables.items()
     }
     if all(mask.all() for mask in fit.values()):

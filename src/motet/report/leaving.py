@@ -19,7 +19,7 @@ CLASSES = {
     "hospital's own part and does not pass it on.",
     "masked": "Sums over a hospital's people behind masks that come off together only: the "
     "coordinator received numbers that say nothing of one hospital, and read what they come to "
-    "over all of them.",
+    "over all of them. What is of one scanner alone is its hospital's all the same.",
     "update": "Of a training: gradients of networks, summed over a hospital's people, or what its "
     "own steps changed in the networks. Weaker than a sum: such numbers can reflect single people.",
     "published": "A hospital's own estimates, sent on as they are, such as those of a scanner that "

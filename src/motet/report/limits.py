@@ -8,11 +8,15 @@ from motet.evaluation.result import Judgement
 from motet.harmonizer import Card
 from motet.report.read import StudyFiles
 from motet.report.verdict import told_by_covariates
-from motet.report.words import joined
+from motet.report.words import count, joined
 
 FEW = 100
 """Rows judged below which a reader is told that they are few."""
 
+TINY = (
+    "The networks are of the preset tiny, which is for tests: they have learned nothing, and what "
+    "comes out may be the same for everybody, which no probe can tell apart. Take preset small."
+)
 SUM_OF_FEW = 10
 """People of a batch in the fit below which its sums come close to single people's values."""
 
@@ -24,6 +28,8 @@ def limits(study: StudyFiles, card: Card | None) -> tuple[str, ...]:
     if judged is None:
         found.append("Nothing was judged: this report says who took part and what was sent.")
     found += _few(study)
+    if study.plan.get("params", {}).get("train", {}).get("preset") == "tiny":
+        found.insert(0, TINY)
     if card is not None:
         found += [f"{card.title}: {limit}." for limit in card.limits]
     return tuple(found)
@@ -51,8 +57,8 @@ def _of_judgement(judged: Judgement, study: StudyFiles) -> Iterator[str]:
         )
     if judged.n < FEW:
         yield (
-            f"{judged.n} rows are few: intervals and bands are wide, and a site effect that "
-            "matters can hide in them."
+            f"{count(judged.n, 'row')} {'is' if judged.n == 1 else 'are'} few: intervals and bands "
+            "are wide, and a site effect that matters can hide in them."
         )
     if judged.held_out:
         yield (

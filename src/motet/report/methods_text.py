@@ -172,7 +172,7 @@ def _federated(study: StudyFiles, cited: Citations) -> Iterator[str]:
     if "masked" in present:
         yield (
             "Sums were masked, so that the coordinator read what they came to over all hospitals "
-            f"and no single one's {cited.cite(SECURE_SUM)}."
+            f"and, but for what is of one scanner alone, no single one's {cited.cite(SECURE_SUM)}."
         )
     if private := in_methods(study):
         yield private

@@ -7,13 +7,28 @@ from typing import Any
 
 from motet.report.read import StudyFiles
 from motet.report.references import FEDADAM, FEDAVG, FEDPROX, SCAFFOLD, TORCH, Citations
-from motet.report.training import best, every, faster, groups, lines, options, owned
+from motet.report.training import (
+    best,
+    every,
+    faster,
+    groups,
+    lines,
+    options,
+    owned,
+    trained_alone,
+)
 from motet.report.words import count, percent
 from motet.training.phase import VALIDATED
 
 
 def trained(study: StudyFiles, cited: Citations) -> Iterator[str]:
     """Sentences on every training; none where nothing was trained."""
+    if alone := trained_alone(study):
+        yield (
+            "The networks were trained by the hospitals that have the scans, and no gradient was "
+            f"exchanged (preset {alone['preset']}, batches of {alone['batch']}, "
+            f"{alone['precision']} arithmetic)."
+        )
     for phase in dict.fromkeys(str(row["phase"]) for row in study.training):
         how, rows = options(study, phase), lines(study, phase)
         if not how:

@@ -17,6 +17,7 @@ def provenance(study: StudyFiles) -> tuple[tuple[str, str], ...]:
         ("mode", "simulation on one machine" if study.simulated else "deployed federation"),
         ("method", str(plan["method"])),
         ("options", options(study) or "defaults"),
+        ("preset", str(plan.get("params", {}).get("train", {}).get("preset", ""))),
         ("covariates", covariates_in_full(study) or "none"),
         ("target", str(plan.get("target", "pooled"))),
         ("held out of the fit", percent(float(plan.get("held_out") or 0.0))),

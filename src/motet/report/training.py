@@ -60,6 +60,13 @@ def options(study: StudyFiles, phase: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+def trained_alone(study: StudyFiles) -> Mapping[str, Any]:
+    """Options of networks that hospitals train without an exchange; empty where there are none."""
+    how = study.plan.get("params", {}).get("train")
+    exchanged = study.plan.get("trainings", True)  # older plans do not say
+    return how if isinstance(how, Mapping) and not exchanged else {}
+
+
 def faster(how: Mapping[str, Any]) -> str:
     """What steps of local mode do to learning rates; nothing where that is nothing."""
     times = how.get("local_rate", 1.0)  # older plans have none

@@ -22,7 +22,7 @@ from motet.store import load_model, read_arrays
 from report.test_study_report import Page
 
 pytest.importorskip("matplotlib")
-TARGETS = [MEASURED, "b0", "b1", "mean of everybody"]
+TARGETS = [MEASURED, "b0", "b1", "mean of all"]
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_the_page_can_be_made_again(out: Path) -> None:
     page.unlink()
     assert remake_site_reports(out) == {}
     assert page.read_text() == before
-    assert "mean of everybody" in before
+    assert "mean of all" in before
 
 
 def test_every_batch_is_a_target_of_a_method_that_names_none() -> None:

@@ -20,6 +20,7 @@ from motet.client.apply import harmonized
 from motet.client.gate import Gate
 from motet.client.permission import Permission
 from motet.client.policy import SitePolicy
+from motet.cohort import seen_by_fit
 from motet.errors import (
     DataError,
     DesignError,
@@ -131,13 +132,41 @@ def test_options_that_cannot_be(options: dict[str, Any], words: str) -> None:
         parse_params(study_of("mispel", options))
 
 
+def test_nobody_of_a_hub_is_held_out_unless_some_are_named(images: Images) -> None:
+    """Catches travelers whom a hub is there for, and whom the draw of who is held out takes."""
+    hub = at_hub(images)["hub"]
+    everybody = parse_params(study_of("mispel", HUB))
+    some = parse_params(study_of("mispel", {**HUB, "travelers": ["T1"]}))
+    sites = parse_params(study_of("mispel", SITES))
+
+    def seen(params: Any) -> np.ndarray:
+        return seen_by_fit(hub, held_out=0.999999, seed=1, params=params)
+
+    assert seen(everybody).all()
+    assert set(hub.people[seen(some)]) == {hub.travelers["T1"]}
+    assert not seen(None).any()
+    other = own(images)["b0"]
+    assert not seen_by_fit(other, held_out=0.999999, seed=1, params=everybody).any()
+    assert set(hub.people[seen(sites)]) == {hub.travelers[key] for key in TRAVELERS}
+
+
+def test_a_hub_without_the_named_travelers_is_refused_before_anything_runs(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Catches a plan of travelers whom nobody knows, and a file that is blamed and is not there."""
+    homes = {"hub": folder, "b0": write_brains(tmp_path / "b0", batches={"b0": 1})}
+    asked = study_of("mispel", {**HUB, "travelers": ["T1", "T7"]})
+    with pytest.raises(DataError, match=r"traveler 'T7' at 'hub', whom the file does not list"):
+        open_sites(asked.model_copy(update={"sites": homes}))
+
+
 @pytest.mark.parametrize("options", [SITES, HUB, {"mode": "pairs", "hub": "hub"}], ids=str)
 def test_options_can_be_read_back(options: dict[str, Any]) -> None:
     """Catches defaults of another mode that count as written, where parameters are complete."""
     params = parse_params(study_of("mispel", options))
     kind = type(params)
     assert kind.model_validate(params.model_dump(mode="json")) == params
-    with pytest.raises(StudyFileError, match="params.mode"):
+    with pytest.raises(StudyFileError, match=r"params\.mode"):
         parse_params(study_of("mispel", {**options, "mode": ["hub"]}))
 
 

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from motet.errors import listed
 from motet.evaluation.battery.batch_effect import Judged
 from motet.evaluation.battery.sample import Sample
 from motet.evaluation.battery.splits import Splits
+
+
+def collapsed(values: Mapping[str, NDArray[np.float64]]) -> list[str]:
+    """Features that have one value for everybody, though they differed before.
+
+    Parameters
+    ----------
+    values : mapping of str to (n, p) float64
+        Version -> features that vary in raw values.
+    """
+    after = values.get("harmonized")
+    if after is None or not len(after):
+        return []
+    same = np.ptp(after, axis=0) <= 1e-12 * np.abs(after).max(axis=0)
+    if not same.any():
+        return []
+    return [
+        f"{same.sum()} of {same.size} features have one value for everybody after harmonization: "
+        "no probe and no test can find anything in these, and that is no success."
+    ]
 
 
 def left_out(sample: Sample, splits: Splits, groups: Sequence[Judged]) -> list[str]:

@@ -19,7 +19,7 @@ from motet.evaluation.battery.draws import shuffles
 from motet.evaluation.battery.effects import standardized_effects
 from motet.evaluation.battery.invented import Permuted, invented_metrics
 from motet.evaluation.battery.multivariate import Spread, spread, spread_metrics
-from motet.evaluation.battery.notes import left_out
+from motet.evaluation.battery.notes import collapsed, left_out
 from motet.evaluation.battery.probes import prepare, site_probes
 from motet.evaluation.battery.reliability import block, contradictions, traveler_metrics
 from motet.evaluation.battery.sample import Bool, Float, Sample
@@ -118,6 +118,7 @@ class Study:
             arrays={name: _scattered(values, self.varies) for name, values in arrays.items()},
             notes=(
                 *left_out(self.sample, self.splits, groups),
+                *collapsed({v: self.at(v, 0) for v in self.values}),
                 *notes,
                 *below(metrics),
             ),
