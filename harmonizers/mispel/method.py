@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,7 +22,7 @@ from motet.harmonizers.mispel.volumes import Made
 from motet.images.images import Image, Images
 from motet.phases import Local, Publish, Repeat, Step, Who
 from motet.releases import Arrays, ArraySpec
-from motet.schema import Schema
+from motet.schema import Batch, Schema
 from motet.site import Site
 
 
@@ -47,6 +47,13 @@ class MispelHarmonizer:
             "a scanner that came later needs scans of the travelers",
         ),
     )
+
+    def twins(self, params: Any, schema: Schema) -> Mapping[Batch, Batch]:
+        """At a hub: what it calls a scanner, and whose that is."""
+        if params.mode == "sites":
+            return {}
+        scanners = Scanners(params, schema)
+        return {Batch(params.hub, scanners.stands_for(b)): b for b in scanners.others}
 
     def plan(self, params: Any, schema: Schema) -> Sequence[Step]:
         """Units at a hub, then sealed; or units at every site, with a consensus now and then."""

@@ -21,7 +21,7 @@ from motet.config import is_saved
 from motet.errors import nearest
 from motet.phases import Step
 from motet.releases import Arrays
-from motet.schema import Schema
+from motet.schema import Batch, Schema
 from motet.site import Site
 from motet.spline import Spline
 
@@ -233,6 +233,15 @@ class Telling(Protocol):
 
     def findings(self, params: Any, schema: Schema, shared: Arrays) -> Findings:
         """What the study report says of a finished model."""
+        ...
+
+
+@runtime_checkable
+class Sharing(Protocol):
+    """A method that learns of a site's scanner from scans that another site has."""
+
+    def twins(self, params: Any, schema: Schema) -> Mapping[Batch, Batch]:
+        """Batch of a site -> the other site's batch, whose scanner it is of."""
         ...
 
 

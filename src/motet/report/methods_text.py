@@ -13,7 +13,7 @@ from motet.harmonizer import Card
 from motet.registry import methods
 from motet.report.leaving import leaving, read_by_holders
 from motet.report.methods_training import torch_version, trained
-from motet.report.participation import covariates_in_full
+from motet.report.participation import covariates_in_full, scanners
 from motet.report.privacy import in_methods
 from motet.report.read import StudyFiles
 from motet.report.references import (
@@ -118,7 +118,7 @@ def _harmonized(study: StudyFiles, card: Card | None, cited: Citations) -> Itera
     measures = count(len(study.features), "measure")
     yield (
         f"{f'{study.contrast} images' if study.contrast else measures} of "
-        f"{count(len(study.fitted), 'batch', 'batches')} (scanners or protocols) at "
+        f"{count(scanners(study), 'batch', 'batches')} (scanners or protocols) at "
         f"{count(len(sites), 'hospital')}{of_whom} were harmonized with {title}"
         f"{f' ({said})' if said else ''}, as implemented in Motet {study.run['motet']}."
     )

@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from motet.config import checked
+from motet.errors import MotetError
+from motet.harmonizer import Sharing
+from motet.registry import methods
 from motet.report.read import StudyFiles
 from motet.report.words import joined
-from motet.schema import read_covariates
+from motet.schema import Batch, Schema, read_covariates
 
 CODES = {
     "timeout": "did not answer in time",
@@ -44,8 +48,39 @@ class Participant:
     held_out: str
 
 
+def twins(study: StudyFiles) -> Mapping[Batch, Batch]:
+    """Batches that are another site's scanner; none of a method that is not installed here."""
+    try:
+        method = methods().get(str(study.plan["method"]))
+        if not isinstance(method, Sharing):
+            return {}
+        params = checked(method.params_type, study.plan["params"], under="params", saved=True)
+        return method.twins(params, Schema.from_json(study.plan["schema"]))
+    except MotetError:
+        return {}
+
+
+def scanners(study: StudyFiles) -> int:
+    """How many scanners or protocols the fit is of."""
+    fitted = {Batch(str(b["site"]), str(b["batch"])) for b in study.fitted}
+    return len(fitted - set(twins(study)))
+
+
 def participants(study: StudyFiles) -> tuple[Participant, ...]:
     """All batches, those of the fit first."""
+    of = twins(study)
+    learned = {other: at for at, other in of.items()}
+
+    def role(row: Mapping[str, Any]) -> str:
+        batch = Batch(str(row["site"]), str(row["batch"]))
+        if row.get("role") == "unseen":
+            return "unseen: harmonized with the finished model"
+        if batch in of:
+            return f"in the fit: scans on the scanner of {of[batch]}"
+        if batch in learned:
+            return f"in the fit by its scans at {learned[batch].site}"
+        return "in the fit"
+
     rows = sorted(
         study.batches, key=lambda b: (b.get("role") == "unseen", str(b["site"]), str(b["batch"]))
     )
@@ -53,9 +88,7 @@ def participants(study: StudyFiles) -> tuple[Participant, ...]:
         Participant(
             site=str(row["site"]),
             batch=str(row["batch"]),
-            role="unseen: harmonized with the finished model"
-            if row.get("role") == "unseen"
-            else "in the fit",
+            role=role(row),
             fit=_counted(row, "fit"),
             held_out=_counted(row, "held_out"),
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from motet.evaluation.result import Judgement, Metric
 from motet.report.comparison import best_probe, figure, value_of
 from motet.report.leaving import kinds
-from motet.report.participation import covariates_in_words
+from motet.report.participation import covariates_in_words, scanners
 from motet.report.read import StudyFiles
 from motet.report.verdict import TOO_FEW, told_by_covariates, verdict
 from motet.report.words import count, joined, percent
@@ -75,9 +75,9 @@ def _who(study: StudyFiles, title: str) -> str:
     sites = {str(b["site"]) for b in study.fitted}
     of_whom = f" and {count(study.people, 'row')} of people in the fit" if study.people else ""
     kept = covariates_in_words(study)
-    scanners = count(len(study.fitted), "scanner or protocol", "scanners or protocols")
+    of = count(scanners(study), "scanner or protocol", "scanners or protocols")
     sentence = (
-        f"{count(len(sites), 'hospital')} with {scanners}"
+        f"{count(len(sites), 'hospital')} with {of}"
         f"{of_whom} harmonized {_what(study)} with {title}, "
         + (f"keeping {kept}" if kept else "keeping no covariates")
         + f"; {LEFT.format(what=_left(study))}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from motet.harmonizers.mispel.params import MispelParams
 from motet.harmonizers.mispel.training import Training
 from motet.images.images import Images
 from motet.releases import Leaves
+from motet.report import write_study_report
 from motet.report.training import own_losses
 from motet.simulation import simulate
 from motet.store import canonical_json
@@ -251,6 +253,14 @@ def test_a_simulation_is_judged_with_its_controls(
     assert set(result.judgements) == {"sums", "simulation"}
     made = sorted((tmp_path / "out/sites/b1/harmonized").rglob("*_desc-mispel_T1w.nii.gz"))
     assert len(made) == (7 if mode == "sites" else 6)
+    page = write_study_report(tmp_path / "out", site_pages="left out").read_text()
+    words = re.sub(r"\s+", " ", page.replace("\u00a0", " "))
+    assert f"{'3 hospitals' if mode == 'sites' else '4 hospitals'} with 3 scanners" in words
+    assert ("scans on the scanner of b1" in words) == (mode == "hub")
+    assert ("in the fit by its scans at hub" in words) == (mode == "hub")
+    assert "no gradient was exchanged (preset tiny, batches of 4, float64 arithmetic)" in words
+    assert "PyTorch" in words
+    assert "preset tiny, which is for tests" in words
 
 
 @pytest.mark.parametrize(("mode", "trains"), [("sites", SCANNERS), ("hub", ("hub",))])
