@@ -73,7 +73,7 @@ def test_an_exchange_that_is_done_again_is_the_same(how: Any) -> None:
 def test_masks_hold_what_slices_and_rare_exchanges_come_to() -> None:
     """Catches bounds that count people where slices are weighed, or the steps of one turn where a
     group counts by those since it last left."""
-    train = toy(local(batch=0), every=2, strata="")
+    train = toy(local(batch=0), every=2, strata="", counted="slices")
     turn = train.turn(3)
     size = Magnitudes(
         rows=4, features=np.ones(1), columns=np.ones(0), judged_columns=np.ones(0), voxels=1.0
@@ -81,7 +81,7 @@ def test_masks_hold_what_slices_and_rare_exchanges_come_to() -> None:
     bound = exchange(replace(train, masked=True), turn).bounds
     assert bound is not None
     slices = 13 * 60
-    assert np.min(bound(size, {"people": np.asarray(slices)})[WEIGHT]) >= slices * 8
+    assert np.min(bound(size, {"slices": np.asarray(slices)})[WEIGHT]) >= slices * 8
 
 
 def test_a_group_that_nobody_trained_stays() -> None:

@@ -63,10 +63,12 @@ class _Half:
 
     def bounds(self, size: Magnitudes, shared: Arrays) -> Bounds:
         """What no site's entries exceed."""
-        # Of samples there are no more in a step than all sites have, or than the step asks for
-        # where scanners have equal shares. Slices are more than rows.
+        # Of samples there are no more in a step than a site has rows, or than the step asks for
+        # where scanners have equal shares. Slices, of which one site may have all, are more.
         steps = max(1, self.turn.after - self.turn.first)
-        a_step = max(size.rows, int(shared[self.train.counted])) + self.train.options.batch
+        counted = self.train.counted
+        rows = size.rows if counted == "people" else max(size.rows, float(shared[counted]))
+        a_step = rows + self.train.options.batch
         samples = a_step * steps
         specs = self.train.arrays(self.turn)
         # What groups changed by counts by samples since each last left.
