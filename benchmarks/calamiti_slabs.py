@@ -13,6 +13,8 @@ every site to every other. Networks are trained with ``motet simulate`` and used
   ``blur``: the same, destroyed.
 * ``histogram matching``: 1,001 quantiles to the mean of the target's people.
 * ``nyul``: the same with 11 landmarks.
+* ``by place``: a curve for each of 10 x 10 places, from the site's people to the target's
+  (``by_place.py``).
 * ``rescan``: the traveler's own scan at the target: no method is nearer to the truth than noise.
 
 PSNR and SSIM (in plane) within the brain, of the range of the target's truth. By tissue: ``bias``,
@@ -34,6 +36,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import by_place
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -51,7 +54,9 @@ from motet.images.images import Image, Scan, read_image
 SITES = ("ash", "birch", "cedar", "dogwood")
 CONTRASTS = ("T1w", "T2w")
 TISSUES = {"CSF": 1, "GM": 2, "WM": 3, "deep GM": 4}
-ORDER = ("raw", "preparation", "blur", "histogram matching", "nyul", "calamiti", "rescan")
+ORDER = (
+    *("raw", "preparation", "blur", "histogram matching", "nyul", "by place", "calamiti", "rescan"),
+)
 GRIDS = {
     "histogram matching": np.linspace(0, 1, 1001),
     "nyul": np.array([0.01, *np.arange(0.1, 0.95, 0.1), 0.99]),
@@ -176,6 +181,7 @@ def by_histogram(phantom: Path) -> dict[tuple[str, str, str], np.ndarray]:
             for name, grid in GRIDS.items():
                 each = [np.quantile(i.data[i.mask], grid) for i in images]
                 found[name, site, contrast] = np.mean(each, axis=0)
+            found["by place", site, contrast] = by_place.quantiles(images)
             levels = [white_matter_mode(i, contrast) for i in images]
             found["preparation", site, contrast] = np.asarray(np.mean(levels))
     return found
@@ -209,6 +215,8 @@ def versions(
             mapped = np.where(values > own[-1], high[0] + high[1] * values, mapped)
         made[image.mask] = mapped
         yield name, made
+    own, to = (known["by place", one, contrast] for one in (site, target))
+    yield "by place", by_place.matched(image, own, to)
     if (out / "model").exists():
         folder = restyled(phantom, out / "model", site, target)
         (file,) = folder.rglob(f"{person}_*{contrast}.nii.gz")
