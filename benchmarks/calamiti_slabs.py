@@ -54,9 +54,8 @@ from motet.images.images import Image, Scan, read_image
 SITES = ("ash", "birch", "cedar", "dogwood")
 CONTRASTS = ("T1w", "T2w")
 TISSUES = {"CSF": 1, "GM": 2, "WM": 3, "deep GM": 4}
-ORDER = (
-    *("raw", "preparation", "blur", "histogram matching", "nyul", "by place", "calamiti", "rescan"),
-)
+CONTROLS = ("raw", "preparation", "blur", "histogram matching", "nyul", "by place")
+ORDER = (*CONTROLS, "calamiti", "rescan")
 GRIDS = {
     "histogram matching": np.linspace(0, 1, 1001),
     "nyul": np.array([0.01, *np.arange(0.1, 0.95, 0.1), 0.99]),

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from motet.releases import Arrays
 from motet.strategies import exact
 from motet.strategies.fedavg import mean_change
 from motet.strategies.rounds import Ask
 from motet.strategies.trained import Sums, run
-from motet.training.phase import WEIGHT, Train, Turn
+from motet.training.phase import Train, Turn
 
 if TYPE_CHECKING:
     from motet.training.coordinator import Trainer
@@ -29,5 +27,5 @@ def adapt(trainer: Trainer, turn: Turn, sums: Sums) -> None:
     """One step of Adam against the mean change; the sites' own moments are averaged."""
     if turn.exact:
         exact.step(trainer, turn, sums)
-    elif np.any(sums[WEIGHT] > 0):
+    else:
         trainer.adapt(turn, mean_change(trainer.train, turn, sums))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from motet.releases import Arrays
@@ -31,7 +30,7 @@ def average(trainer: Trainer, turn: Turn, sums: Sums) -> None:
     """Move the networks by the mean of what they changed by."""
     if turn.exact:
         exact.step(trainer, turn, sums)
-    elif np.any(sums[WEIGHT] > 0):
+    else:
         trainer.move(turn, mean_change(trainer.train, turn, sums))
 
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from motet.config import checked
 from motet.errors import MotetError
 from motet.harmonizer import Profile, Telling
-from motet.registry import methods
 from motet.report.figures.canvas import shown
 from motet.report.figures.profiles import profile
+from motet.report.installed import installed
 from motet.report.read import StudyFiles
 from motet.report.words import number
 from motet.schema import Schema
@@ -38,13 +37,11 @@ class Section:
 
 def findings(study: StudyFiles) -> Section | None:
     """The section; None of a method that has no more to say, or is not installed here."""
+    here = installed(study)
+    if here is None or not isinstance(here[0], Telling) or not study.shared:
+        return None
     try:
-        method = methods().get(str(study.plan["method"]))
-        if not isinstance(method, Telling) or not study.shared:
-            return None
-        params = checked(method.params_type, study.plan["params"], under="params", saved=True)
-        schema = Schema.from_json(study.plan["schema"])
-        found = method.findings(params, schema, study.shared)
+        found = here[0].findings(here[1], Schema.from_json(study.plan["schema"]), study.shared)
     except MotetError:
         return None
     return Section(

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from motet.config import checked
-from motet.errors import StudyFileError, UnknownMethodError
 from motet.evaluation.result import Judgement
 from motet.harmonizer import Card
-from motet.registry import methods
+from motet.report.installed import installed
 from motet.report.leaving import leaving, read_by_holders
 from motet.report.methods_training import torch_version, trained
 from motet.report.participation import covariates_in_full, scanners
@@ -88,24 +85,16 @@ def options(study: StudyFiles) -> str:
 
     Without what is the platform's own.
     """
-    params = study.plan.get("params", {})
-    apart = {*PLATFORM, *_unread(str(study.plan["method"]), params)}
+    here = installed(study)
+    apart = {*PLATFORM, *(here[1].unread if here else ())}
     said = []
-    for name, value in params.items():
+    for name, value in study.plan.get("params", {}).items():
         if name in apart or value in (None, {}, []):
             continue
         if isinstance(value, Mapping):
             value = joined(list(map(str, value)))
         said.append(f"{name.replace('_', ' ')}: {str(value).replace('_', ' and ')}")
     return "; ".join(said)
-
-
-def _unread(method: str, params: Mapping[str, Any]) -> tuple[str, ...]:
-    """Options without an effect; none where a study of another installation is read."""
-    try:
-        return checked(methods().get(method).params_type, params, saved=True).unread
-    except (UnknownMethodError, StudyFileError):
-        return ()
 
 
 def _harmonized(study: StudyFiles, card: Card | None, cited: Citations) -> Iterator[str]:

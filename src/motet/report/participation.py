@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from motet.config import checked
 from motet.errors import MotetError
 from motet.harmonizer import Sharing
-from motet.registry import methods
+from motet.report.installed import installed
 from motet.report.read import StudyFiles
 from motet.report.words import joined
 from motet.schema import Batch, Schema, read_covariates
@@ -50,12 +49,11 @@ class Participant:
 
 def twins(study: StudyFiles) -> Mapping[Batch, Batch]:
     """Batches that are another site's scanner; none of a method that is not installed here."""
+    here = installed(study)
+    if here is None or not isinstance(here[0], Sharing):
+        return {}
     try:
-        method = methods().get(str(study.plan["method"]))
-        if not isinstance(method, Sharing):
-            return {}
-        params = checked(method.params_type, study.plan["params"], under="params", saved=True)
-        return method.twins(params, Schema.from_json(study.plan["schema"]))
+        return here[0].twins(here[1], Schema.from_json(study.plan["schema"]))
     except MotetError:
         return {}
 
