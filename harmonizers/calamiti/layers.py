@@ -107,7 +107,8 @@ class UNet(nn.Module):
             Of every level: see :func:`pyramid`.
         """
         at = brains if brains is not None else [None] * len(self.down)
-        x, skips = self.first(x), []
+        # Convolutions of few channels are a fifth faster where those of a pixel lie side by side.
+        x, skips = self.first(x).contiguous(memory_format=torch.channels_last), []
         for level, block in enumerate(self.down):
             if level:
                 x = nnf.max_pool2d(x, 2)

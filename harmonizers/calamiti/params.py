@@ -22,7 +22,7 @@ SMALL: Mapping[str, Any] = {
     "style": 8,
     "anatomy_base": 4,
     "decoder_base": 4,
-    "levels": 3,
+    "levels": 4,
     "head_widths": (8,),
     "style_widths": (16, 32, 32),
     "style_between": 32,
@@ -101,7 +101,7 @@ class CalamitiParams(TrainedParams, PairedParams):
             "fusion_epochs": 2.0,
             "augment_gain": 0.25,
             "augment_shading": 0.12,
-            "detail": 0.7,
+            "detail": 1.0,
         },
         "tiny": {
             "train": {

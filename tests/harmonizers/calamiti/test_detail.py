@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from conformance.brains import write_brains
 from motet.bids.checks import Place
+from motet.harmonizers._images.smooth import smoothed
 from motet.harmonizers.calamiti import volumes
 from motet.harmonizers.calamiti.detail import with_detail
 from motet.harmonizers.calamiti.params import CalamitiParams
@@ -46,16 +47,30 @@ def noise(shape: tuple[int, ...], sd: float) -> Float:
     return np.random.default_rng(5).normal(0.0, sd, shape)
 
 
-def test_detail_of_the_scan_comes_back_at_the_targets_intensities() -> None:
+def test_detail_comes_back_at_the_targets_intensities_where_images_are_flat() -> None:
     """Catches detail that is added in the scan's units, of another size, or of another sign."""
     inside = brain()
-    own, made = tissue(inside), tissue(inside, 0.1, 0.3)
+    own, made = np.where(inside, 0.2, 0.0), np.where(inside, 0.1, 0.0)
     fine = noise(own.shape, 0.02)
     found = with_detail(made, own, own * (1 + fine), inside, share=1.0, edges=EDGES)
     part = (found / np.where(inside, made, 1.0) - 1.0)[inside]
     assert part == pytest.approx(fine[inside], abs=0.004)
     half = with_detail(made, own, own * (1 + fine), inside, share=0.5, edges=EDGES)
     assert (half - made)[inside] == pytest.approx(0.5 * (found - made)[inside])
+
+
+@pytest.mark.parametrize("slope", [1.0, 0.4, -0.6])
+def test_an_edge_that_the_code_blurs_is_as_strong_as_the_target_shows_it(slope: float) -> None:
+    """Catches edges of the scan's strength in a target that shows them weaker, or the other way
+    round: bright lines beside them."""
+    inside = brain()
+    scan = np.where(inside, 0.25, 0.0)
+    scan[10:30, 12:32] = 0.15
+    own = np.where(inside, smoothed(scan, inside, [1.5, 1.5, 0.5]), 0.0)
+    made, right = (np.where(inside, 0.2 + slope * (x - 0.2), 0.0) for x in (own, scan))
+    found = with_detail(made, own, scan, inside, share=1.0, edges=EDGES)
+    left = np.abs(found - right)[inside].mean() / np.abs(made - right)[inside].mean()
+    assert left < 0.2
 
 
 def test_how_tissues_lie_to_each_other_in_the_scan_does_not_come_along() -> None:
