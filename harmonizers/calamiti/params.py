@@ -22,7 +22,7 @@ SMALL: Mapping[str, Any] = {
     "style": 8,
     "anatomy_base": 4,
     "decoder_base": 4,
-    "levels": 4,
+    "levels": 3,
     "head_widths": (8,),
     "style_widths": (16, 32, 32),
     "style_between": 32,
