@@ -147,7 +147,8 @@ class Gaussian:
         with torch.no_grad():
             # They are those of drawn batches; a batch of the study begins as one without effects.
             for name in ("encoder_batch", "decoder_batch"):
-                networks.parameters[name].zero_()
+                for leaf in networks.leaves[name]:
+                    leaf.zero_()
 
 
 def _products(prefix: str, centred: str) -> tuple[ArraySpec, ...]:

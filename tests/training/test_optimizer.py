@@ -137,7 +137,7 @@ def test_a_proximal_term_pulls_towards_what_all_sites_know() -> None:
     point = shared_point(train, networks, {**SHARED, **told})
     want = told["toy.encoder"][: len(point["encoder"])]
     np.testing.assert_array_equal(point["encoder"].numpy(), want)
-    assert np.abs(networks.parameters["encoder"].numpy() - want).max() > 1e-3
+    assert np.abs(networks.parameters("encoder").numpy() - want).max() > 1e-3
 
 
 @pytest.mark.parametrize("bits", [0x7FFFFFFF, 0xFFFFFFFF, 0x7FC00000, 0x7F800001])

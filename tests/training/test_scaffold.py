@@ -142,7 +142,7 @@ def test_networks_do_not_blow_up_where_nobody_is_at_a_site() -> None:
     controls = Controls(
         train=toy(how),
         networks=SimpleNamespace(  # type: ignore[arg-type]
-            parameters={n: np.zeros(3) for n in ("critic", "encoder")},
+            count=lambda name: 3,
             buffers={n: torch.zeros(0) for n in ("critic", "encoder")},
             device="cpu",
             dtype=torch.float64,

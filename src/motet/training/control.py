@@ -84,7 +84,7 @@ class Controls:
 
     def own(self, name: str) -> Tensor:
         """The site's control, as it leaves: zeros, which count nothing, before its first step."""
-        length = len(self._networks.parameters[name])
+        length = self._networks.count(name)
         own = self._flat(self._site.keep.get(self._at(name, OWN), np.zeros(length)))
         rest = torch.zeros_like(self._networks.buffers[name])
         return self._networks.shaped(name, torch.cat([own.to(self._networks.dtype), rest]))

@@ -54,7 +54,7 @@ class Trainer:
         self._optimizers = {u.name: Optimizer(self._networks, u) for u in train.updates}
         self._server = self._server_optimizer()
         names = [group.name for group in train.leaving]
-        self._ema = {n: self._networks.parameters[n].clone() for n in names if train.group(n).ema}
+        self._ema = {n: self._networks.parameters(n) for n in names if train.group(n).ema}
         self._averaged: dict[str, NDArray[Any]] = {}
         """Moments of the sites' optimizers, and their control variates."""
         self._best: dict[str, NDArray[Any]] = {}
@@ -69,7 +69,7 @@ class Trainer:
             with steady(self.train.options.threads):
                 self.train.first(self._networks, self.train, shared, self._seed)
             for name in self._ema:
-                self._ema[name].copy_(self._networks.parameters[name])
+                self._ema[name].copy_(self._networks.parameters(name))
         return 0
 
     def _server_optimizer(self) -> Optimizer:
@@ -144,7 +144,7 @@ class Trainer:
     def _parts(self, name: str, array: NDArray[Any]) -> list[torch.Tensor]:
         """What came of a group's parameters, one a parameter; buffers have no gradient."""
         flat = self._networks.flat(name, torch.from_numpy(np.ascontiguousarray(array)))
-        flat = flat[: len(self._networks.parameters[name])].to(self._networks.dtype)
+        flat = flat[: self._networks.count(name)].to(self._networks.dtype)
         return self._networks.parts(name, flat)
 
     def _take_moments(self, changes: Numbers) -> None:
@@ -162,7 +162,7 @@ class Trainer:
             update = next(u for u in self.train.updates if name in u.groups)
             before = turn.first if turn.exact else turn.after - self.train.every(group)
             decay = group.ema ** (update.ran(turn.after) - update.ran(before))
-            self._ema[name].lerp_(self._networks.parameters[name], 1.0 - decay)
+            self._ema[name].lerp_(self._networks.parameters(name), 1.0 - decay)
 
     def note(
         self, turn: Turn, sums: Numbers, of_sites: Mapping[str, Numbers]

@@ -21,11 +21,12 @@ DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.
 
 
 class Networks:
-    """The networks of a training, with each group's parameters in one contiguous vector.
+    """The networks of a training, and each group's numbers as one vector.
 
-    Parameters of the module are views of ``parameters[group]``, so that an exchange and a
-    checkpoint are each one operation on one tensor. A group's vector is its
-    parameters in the order of ``named_parameters``, then its buffers.
+    A group's vector is its parameters in the order of ``named_parameters``, then its buffers. It is
+    joined where it is asked for: parameters that are views of one vector begin anywhere, and a
+    convolution whose weights do not begin at a multiple of 64 bytes takes up to 7 % longer
+    (``benchmarks/results/calamiti_throughput.md``).
 
     Parameters
     ----------
@@ -58,20 +59,19 @@ class Networks:
             )
         self.leaves: dict[str, list[nn.Parameter]] = {}
         self._refreshed: dict[str, list[Any]] = {}
-        self.parameters: dict[str, Tensor] = {}
         self.buffers: dict[str, Tensor] = {}
         for name, child in children.items():
-            self._flatten(name, child)
+            self._take(name, child)
 
-    def _flatten(self, name: str, child: nn.Module) -> None:
+    def _take(self, name: str, child: nn.Module) -> None:
         group = self.groups[name]
         self._refreshed[name] = [m for m in child.modules() if hasattr(m, "refresh")]
         self.leaves[name] = list(child.parameters())
         if group.keeper == "owned" and any(len(p) != self.batches for p in self.leaves[name]):
             raise PlanError(f"A parameter of the owned group '{name}' has no axis of batches.")
-        flat = _joined((p.data for p in self.leaves[name]), self.dtype, self.device)
-        for parameter, part in zip(self.leaves[name], self.parts(name, flat), strict=True):
-            parameter.data = part
+        for leaf in self.leaves[name]:
+            # Optimizers read memory as it lies.
+            leaf.data = leaf.data.contiguous()
         buffers = [(m, key) for m in child.modules() for key, _ in m.named_buffers(recurse=False)]
         rest = _joined((getattr(m, key) for m, key in buffers), self.dtype, self.device)
         start = 0
@@ -79,13 +79,21 @@ class Networks:
             old = getattr(owner, key)
             setattr(owner, key, rest[start : start + old.numel()].view(old.shape))
             start += old.numel()
-        self.parameters[name], self.buffers[name] = flat, rest
-        count = len(flat) + len(rest)
+        self.buffers[name] = rest
+        count = self.count(name) + len(rest)
         expected = group.size * (self.batches if group.keeper == "owned" else 1)
         if count != expected:
             raise PlanError(f"The group '{name}' has {count} numbers; its plan says {expected}.")
         if group.keeper == "owned" and len(rest):
             raise PlanError(f"The owned group '{name}' has buffers: they belong to no batch.")
+
+    def count(self, name: str) -> int:
+        """Parameters of a group, of all batches; its buffers are not among them."""
+        return sum(leaf.numel() for leaf in self.leaves[name])
+
+    def parameters(self, name: str) -> Tensor:
+        """A group's parameters as one flat vector: a copy."""
+        return _joined((leaf.data for leaf in self.leaves[name]), self.dtype, self.device)
 
     def vector(self, name: str) -> NDArray[np.float64]:
         """A group's numbers, (size,) or (batches, size) float64."""
@@ -93,14 +101,15 @@ class Networks:
 
     def numbers(self, name: str) -> Tensor:
         """The same where and as they are: on the device, in its precision."""
-        return self.shaped(name, torch.cat([self.parameters[name], self.buffers[name]]))
+        return self.shaped(name, torch.cat([self.parameters(name), self.buffers[name]]))
 
     def load(self, name: str, vector: NDArray[np.floating]) -> None:
         """Take a group's numbers."""
         flat = self.flat(name, torch.from_numpy(np.array(vector)))
-        count = len(self.parameters[name])
+        count = self.count(name)
         with torch.no_grad():
-            self.parameters[name].copy_(flat[:count])
+            for leaf, part in zip(self.leaves[name], self.parts(name, flat[:count]), strict=True):
+                leaf.copy_(part)
             self.buffers[name].copy_(flat[count:])
 
     def shaped(self, name: str, flat: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch.optim.sgd import sgd
 
 from motet.errors import PlanError
 from motet.training.moment import Moment
-from motet.training.networks import Networks
+from motet.training.networks import Networks, joined
 from motet.training.phase import MOMENTS, Update
 
 KINDS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
@@ -47,29 +47,25 @@ class Optimizer:
         rates = given.pop("lr_of", {})
         if kind not in KINDS:
             raise PlanError(f"There is no optimizer '{kind}'; known: {', '.join(KINDS)}.")
-        self._vectors = {name: networks.parameters[name] for name in update.groups}
-        checked = KINDS[kind](list(self._vectors.values()), lr=rate, fused=True, **given)
+        self._leaves = {name: [p.data for p in networks.leaves[name]] for name in update.groups}
+        every = [leaf for leaves in self._leaves.values() for leaf in leaves]
+        checked = KINDS[kind](every, lr=rate, fused=True, **given)
         self._how = checked.defaults
         if self._how.get("amsgrad") or self._how.get("momentum"):
             raise PlanError("Moments of 'amsgrad' and 'momentum' are not exchanged; leave them.")
-        if unknown := set(rates) - set(self._vectors):
+        if unknown := set(rates) - set(self._leaves):
             raise PlanError(f"'lr_of' names groups that '{update.name}' does not move: {unknown}.")
         self._adam = kind != "sgd"
-        self._rates = {name: float(rates.get(name, rate)) for name in self._vectors}
-        self._leaves = {n: networks.parts(n, v) for n, v in self._vectors.items()}
+        self._rates = {name: float(rates.get(name, rate)) for name in self._leaves}
         self._moments = {
-            key: {name: torch.zeros_like(v) for name, v in self._vectors.items()}
+            key: {n: [torch.zeros_like(leaf) for leaf in of] for n, of in self._leaves.items()}
             for key in (MOMENTS if self._adam else ())
-        }
-        self._moved = {
-            key: {name: networks.parts(name, flat) for name, flat in moments.items()}
-            for key, moments in self._moments.items()
         }
         self._counts = {
             name: [torch.zeros((), device=leaf.device) for leaf in leaves]
             for name, leaves in self._leaves.items()
         }
-        self.ran = dict.fromkeys(self._vectors, 0)
+        self.ran = dict.fromkeys(self._leaves, 0)
 
     def step(
         self,
@@ -96,7 +92,7 @@ class Optimizer:
         with torch.no_grad():
             for rate, names in by_rate.items():
                 self._move(names, [g for name in names for g in gradients[name]], rate * factor)
-        moved = [name for name in self._vectors if name in gradients]
+        moved = [name for name in self._leaves if name in gradients]
         for name in moved:
             self.ran[name] += 1
         self._networks.refresh(moved)
@@ -118,7 +114,7 @@ class Optimizer:
             )
             return
         means, squares = (
-            [part for name in names for part in self._moved[key][name]] for key in MOMENTS
+            [part for name in names for part in self._moments[key][name]] for key in MOMENTS
         )
         adam(
             leaves,
@@ -148,7 +144,9 @@ class Optimizer:
         for key, moments in self._moments.items():
             for name, moment in moments.items():
                 rest = torch.zeros_like(self._networks.buffers[name])
-                found[f"{name}.{key}"] = self._networks.shaped(name, torch.cat([moment, rest]))
+                found[f"{name}.{key}"] = self._networks.shaped(
+                    name, torch.cat([joined(moment), rest])
+                )
         return found
 
     def take(self, moments: Mapping[str, NDArray[np.floating]], ran: Mapping[str, int]) -> None:
@@ -161,7 +159,10 @@ class Optimizer:
             for name, moment in kept.items():
                 array = moments.get(f"{name}.{key}")
                 if array is None:
-                    moment.zero_()
+                    for part in moment:
+                        part.zero_()
                     continue
                 flat = self._networks.flat(name, torch.from_numpy(np.array(array)))
-                moment.copy_(flat[: len(moment)])
+                found = self._networks.parts(name, flat[: self._networks.count(name)])
+                for part, new in zip(moment, found, strict=True):
+                    part.copy_(new)

@@ -83,7 +83,7 @@ def clipped_sum(
     dict of str to (size,) float64 tensor
         Group -> flat sum, on the processor.
     """
-    flats = {name: networks.parameters[name] for name in update.groups}
+    flats = {name: networks.parameters(name) for name in update.groups}
     total = {name: torch.zeros(len(flat), dtype=torch.float64) for name, flat in flats.items()}
     at_once = max(1, ROOM // max(1, sum(map(len, flats.values()))))
     for start in range(0, len(people), at_once):

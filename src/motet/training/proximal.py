@@ -19,7 +19,7 @@ def shared_point(train: Train, networks: Networks, shared: Arrays) -> dict[str, 
     for group in train.leaving:
         array = torch.from_numpy(np.array(shared[f"{train.name}.{group.name}"]))
         flat = networks.flat(group.name, array).to(networks.device, networks.dtype)
-        found[group.name] = flat[: len(networks.parameters[group.name])]
+        found[group.name] = flat[: networks.count(group.name)]
     return found
 
 
@@ -32,5 +32,5 @@ def pull(
     """Add the gradient of the proximal term, ``mu (w - w_shared)`` (Li et al. 2020, eq. 2)."""
     for name in set(gradients) & set(base):
         parts = gradients[name]
-        away = networks.parts(name, mu * (networks.parameters[name] - base[name]))
+        away = networks.parts(name, mu * (networks.parameters(name) - base[name]))
         gradients[name] = [g + pull for g, pull in zip(parts, away, strict=True)]
