@@ -11,6 +11,7 @@ import torch
 from torch.utils import deterministic
 
 from motet.errors import TrainingError
+from motet.training.memory import keep_what_is_freed
 
 SETTINGS: Any = deterministic
 """torch's module of settings, whose switches its types do not name."""
@@ -43,6 +44,7 @@ def steady(threads: int) -> Iterator[None]:
     These are settings of the process: the first of several threads sets them, and the last one
     that leaves puts them back.
     """
+    keep_what_is_freed()
     _ENTERED.enter(threads)
     try:
         yield
