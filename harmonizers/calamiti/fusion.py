@@ -12,10 +12,10 @@ from motet.bids.folder import complete_folder
 from motet.harmonizers._images.numbers import batch_numbers
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.sizes import of_fusion
-from motet.harmonizers.calamiti.slices import level
+from motet.harmonizers.calamiti.slices import seen_of
 from motet.harmonizers.calamiti.styles import VOLUMES, Styles
 from motet.harmonizers.calamiti.training import train_phase
-from motet.harmonizers.calamiti.volumes import cube, of_planes
+from motet.harmonizers.calamiti.volumes import cube, of_styles
 from motet.images.cache import brain_box, slices_home
 from motet.images.images import Images
 from motet.releases import Arrays
@@ -136,14 +136,13 @@ class Fusion:
             )
             at = 0
             for row, pair in enumerate(images.pairs()):
-                for c, (image, contrast) in enumerate(
-                    zip(pair, self.params.contrasts, strict=True)
-                ):
-                    box = brain_box(image)
-                    inside = image.mask[box]
-                    seen = np.where(inside, image.data[box] / level(image, contrast), 0.0)
-                    planes = of_planes(networks, self.params, seen, inside, theta[row, c])
-                    made[at], x[at] = cube(planes, edge), cube(seen[None], edge)[0]
+                named = zip(pair, self.params.contrasts, strict=True)
+                seen = [seen_of(image, contrast) for image, contrast in named]
+                inside = pair[0].mask[brain_box(pair[0])]
+                own = [[code] for code in theta[row]]
+                decoded = of_styles(networks, self.params, seen, inside, own)
+                for one, (planes,) in zip(seen, decoded, strict=True):
+                    made[at], x[at] = cube(planes, edge), cube(one[None], edge)[0]
                     at += 1
             made.flush()
             x.flush()

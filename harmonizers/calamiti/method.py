@@ -74,10 +74,7 @@ class CalamitiHarmonizer:
         restyler = _restyler(params, model, shared, schema)
         for row, pair in enumerate(data.pairs()):
             place = Place(site=data.site, file=data.scan(row).found.file)
-            made = [
-                restyler.restyled(image, contrast, place=place, person=data.who(row))
-                for image, contrast in zip(pair, data.contrasts, strict=True)
-            ]
+            made = restyler.restyled(pair, place=place, person=data.who(row))
             yield slice(row, row + 1), made[0][None] if len(made) == 1 else np.stack(made)[None]
 
 

@@ -77,9 +77,12 @@ class CalamitiParams(TrainedParams, PairedParams):
     augment_shading : float
         The same of a gain of a slice, the other of its volume and what is to be reconstructed: as
         if a scanner shaded like that. It teaches the style code to tell shading. 0 as published.
+    anatomy_of : {"each", "both"}
+        Of whose anatomy code an image is made: its own, or that of both contrasts, the mean of
+        their logits (HACA3 fuses them so; Zuo et al. 2023). ``each`` as published.
     detail : float
         Share that is put back of the fine detail that the decoder's own image lacks of the scan:
-        what the code's few channels lose, and some of the source's noise. 0 as published.
+        what the code's few channels lose, as far as it stands out from noise. 0 as published.
     vgg16 : str
         SHA-256 of a file of VGG16's weights (torchvision's state dict) that every site has in its
         folder as ``weights/vgg16.pth``: images are compared by its features, as published. Without
@@ -101,6 +104,7 @@ class CalamitiParams(TrainedParams, PairedParams):
             "fusion_epochs": 2.0,
             "augment_gain": 0.25,
             "augment_shading": 0.12,
+            "anatomy_of": "both",
             "detail": 1.0,
         },
         "tiny": {
@@ -128,6 +132,7 @@ class CalamitiParams(TrainedParams, PairedParams):
     augment: float = Field(default=0.0, ge=0.0, le=1.0)
     augment_gain: float = Field(default=0.0, ge=0.0, le=1.0)
     augment_shading: float = Field(default=0.0, ge=0.0, le=1.0)
+    anatomy_of: Literal["each", "both"] = "each"
     detail: float = Field(default=0.0, ge=0.0, le=1.0)
     vgg16: str = ""
     join_steps: int = Field(default=200, ge=1)

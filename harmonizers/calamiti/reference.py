@@ -12,7 +12,7 @@ from motet.errors import ModelError, listed
 from motet.harmonizers._images.at_hand import read_at_hand
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.sizes import WHITE
-from motet.harmonizers.calamiti.slices import best_plane, level, most_brain
+from motet.harmonizers.calamiti.slices import best_plane, level, most_brain, seen_of
 from motet.harmonizers.calamiti.styles import Style, codes
 from motet.images.cache import brain_box, check_fits
 from motet.images.images import Image
@@ -61,6 +61,4 @@ def _middle(
     """Slices that tell of its contrast, (n, size, size)."""
     plane = best_plane(params)
     check_fits(image, planes=(plane,), size=params.pixels, place=place, person="")
-    box = brain_box(image)
-    seen = np.where(image.mask, image.data / level(image, contrast), 0.0)[box]
-    return most_brain(seen, image.mask[box], params)
+    return most_brain(seen_of(image, contrast), image.mask[brain_box(image)], params)

@@ -13,7 +13,7 @@ from motet.harmonizers._images.white_stripe import white_matter_mode
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.sizes import WHITE
 from motet.harmonizers.calamiti.vgg import weights_of
-from motet.images.cache import SliceCache, slice_cache, slices_home
+from motet.images.cache import SliceCache, brain_box, slice_cache, slices_home
 from motet.images.images import Image, Images
 from motet.images.slices import PLANES, Plane, Slicing
 from motet.releases import Arrays
@@ -29,6 +29,12 @@ LEAST = 0.02
 def level(image: Image, contrast: str) -> float:
     """The intensity that becomes 1 in what networks see: white matter lies at 0.25."""
     return white_matter_mode(image, contrast) / WHITE
+
+
+def seen_of(image: Image, contrast: str) -> NDArray[np.float64]:
+    """The box around the brain as networks see it, (x, y, z); 0 beside the brain."""
+    box = brain_box(image)
+    return np.where(image.mask[box], image.data[box] / level(image, contrast), 0.0)
 
 
 def cached(site: Site, params: CalamitiParams) -> SliceCache:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +13,15 @@ from motet.bids.checks import Place
 from motet.harmonizers.calamiti.detail import with_detail
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.sizes import WHITE
-from motet.harmonizers.calamiti.slices import level, most_brain
+from motet.harmonizers.calamiti.slices import most_brain, seen_of
 from motet.harmonizers.calamiti.styles import AT_ONCE, Style, codes
 from motet.images.cache import brain_box, check_fits
 from motet.images.images import Image
 from motet.images.slices import Plane, Slicing, Window
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from motet.harmonizers.calamiti.fusion_network import Fusing
     from motet.harmonizers.calamiti.networks import Calamiti
 
@@ -43,30 +46,38 @@ class Restyler:
     target: Style
     fusion: Fusing | None = None
 
-    def restyled(self, image: Image, contrast: str, *, place: Place, person: str) -> Float:
-        """The image with the target's style, in its units, (x, y, z); outside it stays."""
-        planes = self.params.planes
-        check_fits(image, planes=planes, size=self.params.pixels, place=place, person=person)
-        c = self.params.contrasts.index(contrast)
-        box = brain_box(image)
-        inside = image.mask[box]
-        seen = np.where(inside, image.data[box] / level(image, contrast), 0.0)
-        made = self._volume(seen, inside, self.target.theta[c])
-        if self.params.detail:
-            own = self._volume(seen, inside, self._style(seen, inside))
-            edges, share = image.volume.grid.canonical.spacing, self.params.detail
-            made = with_detail(made, own, seen, inside, share=share, edges=edges)
-        return image.with_brain(made[inside] * (self.target.white[c] / WHITE))
+    def restyled(self, images: Sequence[Image], *, place: Place, person: str) -> list[Float]:
+        """Images of a person with the target's style, in its units, (x, y, z); outside they stay.
 
-    def _style(self, seen: Float, inside: NDArray[np.bool_]) -> Float:
-        """The volume's own style code."""
+        Parameters
+        ----------
+        images : sequence of Image
+            One a contrast, on one grid.
+        """
+        size, contrasts = self.params.pixels, self.params.contrasts
+        for image in images:
+            check_fits(image, planes=self.params.planes, size=size, place=place, person=person)
+        inside = images[0].mask[brain_box(images[0])]
+        seen = [seen_of(image, name) for image, name in zip(images, contrasts, strict=True)]
+        styles = [self._styles(c, one, inside) for c, one in enumerate(seen)]
+        edges = images[0].volume.grid.canonical.spacing
+        made = []
+        decoded = of_styles(self.networks, self.params, seen, inside, styles)
+        for c, planes in enumerate(decoded):
+            one = self._one(planes[0])
+            if self.params.detail:
+                own, share = self._one(planes[1]), self.params.detail
+                one = with_detail(one, own, seen[c], inside, share=share, edges=edges)
+            made.append(images[c].with_brain(one[inside] * (self.target.white[c] / WHITE)))
+        return made
+
+    def _styles(self, c: int, seen: Float, inside: NDArray[np.bool_]) -> list[Float]:
+        """The target's style of a contrast; where detail is put back, the scan's own, too."""
+        if not self.params.detail:
+            return [self.target.theta[c]]
         x = most_brain(seen, inside, self.params)[:, None]
-        found: Float = codes(self.networks, x, threads=self.params.train.threads)[0]
-        return found
-
-    def _volume(self, seen: Float, inside: NDArray[np.bool_], theta: Float) -> Float:
-        """One volume, (x, y, z), with a style."""
-        return self._one(of_planes(self.networks, self.params, seen, inside, theta))
+        own: Float = codes(self.networks, x, threads=self.params.train.threads)[0]
+        return [self.target.theta[c], own]
 
     def _one(self, made: Float) -> Float:
         """One volume, (x, y, z), of those of the planes."""
@@ -96,62 +107,110 @@ def cube(volumes: NDArray[np.floating], edge: int) -> NDArray[np.floating]:
     return found
 
 
-def of_planes(
-    networks: Calamiti, params: CalamitiParams, seen: Float, inside: NDArray[np.bool_], theta: Float
-) -> Float:
-    """A volume decoded slice by slice across every plane.
+def of_styles(
+    networks: Calamiti,
+    params: CalamitiParams,
+    seen: Sequence[Float],
+    inside: NDArray[np.bool_],
+    styles: Sequence[Sequence[Float]],
+) -> list[Float]:
+    """Contrasts of one brain, each decoded in some styles.
 
     Parameters
     ----------
     networks : Calamiti
     params : CalamitiParams
-    seen : (x, y, z) float64
-        White matter at 0.25; 0 beside the brain.
+    seen : sequence of (x, y, z) float64
+        A contrast each, white matter at 0.25; 0 beside the brain.
     inside : (x, y, z) bool
-    theta : (style,) float64
+    styles : sequence of sequences of (style,) float64
+        Of every contrast.
 
     Returns
     -------
-    (planes, x, y, z) float64
+    list of (styles, planes, x, y, z) float64
+        A contrast each; 0 beside the brain.
+    """
+    if params.anatomy_of == "each":
+        pairs = zip(seen, styles, strict=True)
+        return [of_planes(networks, params, [one], inside, some) for one, some in pairs]
+    made = of_planes(networks, params, seen, inside, [theta for some in styles for theta in some])
+    ends = np.cumsum([len(some) for some in styles])[:-1]
+    return np.split(made, ends)
+
+
+def of_planes(
+    networks: Calamiti,
+    params: CalamitiParams,
+    seen: Sequence[Float],
+    inside: NDArray[np.bool_],
+    thetas: Sequence[Float],
+) -> Float:
+    """Volumes decoded slice by slice across every plane.
+
+    Parameters
+    ----------
+    networks : Calamiti
+    params : CalamitiParams
+    seen : sequence of (x, y, z) float64
+        Contrasts of one brain, of whose anatomy the mean is taken. White matter at 0.25; 0 beside
+        the brain.
+    inside : (x, y, z) bool
+    thetas : sequence of (style,) float64
+
+    Returns
+    -------
+    (thetas, planes, x, y, z) float64
         0 beside the brain.
     """
-    return np.stack([_of_plane(networks, params, seen, inside, theta, p) for p in params.planes])
+    made = [_of_plane(networks, params, seen, inside, thetas, plane) for plane in params.planes]
+    return np.stack(made, axis=1)
 
 
 def _of_plane(
     networks: Calamiti,
     params: CalamitiParams,
-    seen: Float,
+    seen: Sequence[Float],
     inside: NDArray[np.bool_],
-    theta: Float,
+    thetas: Sequence[Float],
     plane: Plane,
 ) -> Float:
-    """All slices of a plane, decoded and put in their places."""
+    """All slices of a plane, decoded and put in their places, (thetas, x, y, z)."""
     import torch
 
-    slicing = Slicing(shape=seen.shape, plane=plane, size=params.pixels)
+    slicing = Slicing(shape=inside.shape, plane=plane, size=params.pixels)
     shown = list(slicing.slices(inside.astype(np.float64)))
     chosen = [k for k, brain in enumerate(shown) if brain.any()]
-    found = np.zeros(seen.shape)
+    found = np.zeros((len(thetas), *inside.shape))
     like = next(networks.parameters())
-    code = torch.from_numpy(np.array(theta)).to(like)
+    styles = [torch.from_numpy(np.array(theta)).to(like) for theta in thetas]
+
+    def tensor(slices: list[Float]) -> Tensor:
+        return torch.from_numpy(np.stack(slices)[:, None]).to(like)
+
     for start in range(0, len(chosen), AT_ONCE):
         part = chosen[start : start + AT_ONCE]
-        x = torch.from_numpy(np.stack([slicing.slice(seen, k) for k in part])[:, None])
-        brain = torch.from_numpy(np.stack([shown[k] for k in part])[:, None])
-        made = _decoded(networks, x.to(like), brain.to(like), code, params.train.threads)
-        for k, pixels in zip(part, made, strict=True):
-            slicing.put(found, k, pixels)
+        x = [tensor([slicing.slice(one, k) for k in part]) for one in seen]
+        brain = tensor([shown[k] for k in part])
+        for volume, made in zip(
+            found, _decoded(networks, x, brain, styles, params.train.threads), strict=True
+        ):
+            for k, pixels in zip(part, made, strict=True):
+                slicing.put(volume, k, pixels)
     return np.where(inside, found, 0.0)
 
 
-def _decoded(networks: Calamiti, x: Any, brain: Any, theta: Any, threads: int) -> Float:
+def _decoded(
+    networks: Calamiti, x: list[Tensor], brain: Tensor, styles: list[Tensor], threads: int
+) -> list[Float]:
+    """Slices, (n, h, w), in every style; of several contrasts with the mean of their logits."""
     import torch
 
     from motet.training.device import steady
 
     with torch.no_grad(), steady(threads):
         brains = networks.brains(brain)
-        code = networks.code(networks.logits(x, brains), None, 1.0)
-        made = networks.decode(code, theta.expand(len(x), -1), brains)
-    return np.asarray(made[:, 0].to("cpu", torch.float64).numpy())
+        logits = torch.stack([networks.logits(one, brains) for one in x]).mean(dim=0)
+        code = networks.code(logits, None, 1.0)
+        made = [networks.decode(code, t.expand(len(brain), -1), brains)[:, 0] for t in styles]
+    return [slices.to("cpu", torch.float64).numpy() for slices in made]

@@ -16,9 +16,10 @@ from conformance.brains import write_brains
 from motet.bids.checks import Place
 from motet.harmonizers._images.smooth import smoothed
 from motet.harmonizers.calamiti import volumes
-from motet.harmonizers.calamiti.detail import with_detail
+from motet.harmonizers.calamiti.detail import noise_of, with_detail
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.sizes import WHITE
+from motet.harmonizers.calamiti.slices import level
 from motet.harmonizers.calamiti.styles import Style
 from motet.harmonizers.calamiti.volumes import Restyler
 from motet.images.find import Found, Name
@@ -51,12 +52,34 @@ def test_detail_comes_back_at_the_targets_intensities_where_images_are_flat() ->
     """Catches detail that is added in the scan's units, of another size, or of another sign."""
     inside = brain()
     own, made = np.where(inside, 0.2, 0.0), np.where(inside, 0.1, 0.0)
-    fine = noise(own.shape, 0.02)
+    # Folds of two voxels and more; what is finer than that is noise's, and has a test of its own.
+    fine = smoothed(noise(own.shape, 0.1), inside, [1.0, 1.0, 1.0])
     found = with_detail(made, own, own * (1 + fine), inside, share=1.0, edges=EDGES)
     part = (found / np.where(inside, made, 1.0) - 1.0)[inside]
-    assert part == pytest.approx(fine[inside], abs=0.004)
+    assert np.corrcoef(part, fine[inside])[0, 1] > 0.97
+    assert part.std() == pytest.approx(fine[inside].std(), rel=0.15)
     half = with_detail(made, own, own * (1 + fine), inside, share=0.5, edges=EDGES)
     assert (half - made)[inside] == pytest.approx(0.5 * (found - made)[inside])
+
+
+def test_noise_stays_behind_and_the_edge_beside_it_does_not() -> None:
+    """Catches noise that is put back like detail, and an edge that is taken for noise."""
+    inside = brain()
+    scan = np.where(inside, 0.25, 0.0)
+    scan[10:30, 12:32] = 0.15
+    own = np.where(inside, smoothed(scan, inside, [1.5, 1.5, 0.5]), 0.0)
+    grain = np.where(inside, noise(own.shape, 0.005), 0.0)
+    assert noise_of(grain, inside) == pytest.approx(0.005, rel=0.05)
+    clean, noisy = (
+        with_detail(own, own, x, inside, share=1.0, edges=EDGES) for x in (scan, scan + grain)
+    )
+    edge = inside & (np.abs(scan - own) > 0.02)
+    deep = ndimage.binary_erosion(inside, np.ones((3, 3, 1)), iterations=3)
+    flat = deep & (np.abs(scan - own) < 1e-3)
+    assert edge.any()
+    assert flat.any()
+    assert (noisy - clean)[flat].std() < 0.5 * grain[flat].std()
+    assert np.abs(noisy - scan)[edge].mean() < 0.3 * np.abs(own - scan)[edge].mean()
 
 
 @pytest.mark.parametrize("slope", [1.0, 0.4, -0.6])
@@ -118,19 +141,21 @@ def test_a_scan_in_twice_its_own_style_is_twice_itself_where_detail_is_put_back(
     mask = file.with_name(f"{who}_desc-brain_mask.nii.gz")
     image = read_image(Scan(found=found, mask=mask), site="ash", person=who)
 
-    def blurred(networks: Any, params: Any, seen: Float, inside: Any, theta: Float) -> Float:
-        return np.where(inside, theta[0] * ndimage.gaussian_filter(seen, 1.0), 0.0)[None]
+    def blurred(networks: Any, params: Any, seen: Any, inside: Any, thetas: Any) -> Float:
+        (one,) = seen
+        blur = np.where(inside, ndimage.gaussian_filter(one, 1.0), 0.0)
+        return np.stack([theta[0] * blur for theta in thetas])[:, None]
 
     monkeypatch.setattr(volumes, "of_planes", blurred)
     monkeypatch.setattr(volumes, "codes", lambda networks, x, threads: np.array([[1.0]]))
     params = CalamitiParams.model_validate(
         {"train": {"preset": "tiny"}, "second": "", "detail": share, "planes": ["axial"]}
     )
-    white = volumes.level(image, "T1w") * WHITE
+    white = level(image, "T1w") * WHITE
     target = Style(theta=np.array([[2.0]]), white=np.array([white]))
     restyler = Restyler(networks=None, params=params, target=target)  # type: ignore[arg-type]
-    made = restyler.restyled(image, "T1w", place=Place(file=file), person=who)
+    (made,) = restyler.restyled([image], place=Place(file=file), person=who)
     assert np.array_equal(made[~image.mask], image.data[~image.mask])
     apart = made[image.mask] / (2.0 * image.brain) - 1.0
     sd = float(np.std(apart))
-    assert sd < 0.05 if share else sd > 0.1
+    assert sd < 0.1 if share else sd > 0.3
