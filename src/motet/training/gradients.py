@@ -71,6 +71,7 @@ def summed_gradients(
     share = 1.0 / due.samples if mean and due.samples else 1.0
     found = Gradients(of={}, losses={name: [] for name in weights}, samples=due.samples)
     computed = feed.made(update.losses)
+    networks.ask_only(update.groups)
     for portion in due.portions():
         losses = losses_of(computed, networks, portion, mixed=mixed)
         if set(losses) != set(weights):

@@ -130,6 +130,15 @@ class Networks:
         parts = shaped.split_with_sizes(widths, dim=1)
         return torch.cat([part.reshape(-1) for part in parts])
 
+    def ask_only(self, names: Sequence[str]) -> None:
+        """Let what is computed from now on keep what gradients of these groups take, and no more.
+
+        Other groups have no gradients until they are asked for.
+        """
+        for name, leaves in self.leaves.items():
+            for leaf in leaves:
+                leaf.requires_grad_(name in names)
+
     def gradients(self, total: Tensor, names: Sequence[str]) -> dict[str, list[Tensor]]:
         """Gradients of a number with respect to some groups; zero where it has nothing.
 
