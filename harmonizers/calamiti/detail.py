@@ -90,6 +90,9 @@ def with_detail(
 def above_noise(detail: Float, inside: NDArray[np.bool_]) -> Float:
     """Detail as far as it stands out from noise: in flat places little of it, at edges all.
 
+    ``scipy.signal.wiener`` does the same without a mask: it takes the step at the brain's border
+    for an edge.
+
     Parameters
     ----------
     detail : (x, y, z) float64

@@ -24,9 +24,7 @@ class Networks:
     """The networks of a training, and each group's numbers as one vector.
 
     A group's vector is its parameters in the order of ``named_parameters``, then its buffers. It is
-    joined where it is asked for: parameters that are views of one vector begin anywhere, and a
-    convolution whose weights do not begin at a multiple of 64 bytes takes up to 7 % longer
-    (``benchmarks/results/calamiti_throughput.md``).
+    joined where it is asked for: parameters have memory of their own, as torch allocates it.
 
     Parameters
     ----------
@@ -93,7 +91,7 @@ class Networks:
 
     def parameters(self, name: str) -> Tensor:
         """A group's parameters as one flat vector: a copy."""
-        return _joined((leaf.data for leaf in self.leaves[name]), self.dtype, self.device)
+        return joined(leaf.detach() for leaf in self.leaves[name])
 
     def vector(self, name: str) -> NDArray[np.float64]:
         """A group's numbers, (size,) or (batches, size) float64."""
@@ -101,7 +99,9 @@ class Networks:
 
     def numbers(self, name: str) -> Tensor:
         """The same where and as they are: on the device, in its precision."""
-        return self.shaped(name, torch.cat([self.parameters(name), self.buffers[name]]))
+        return self.shaped(
+            name, joined([*(leaf.detach() for leaf in self.leaves[name]), self.buffers[name]])
+        )
 
     def load(self, name: str, vector: NDArray[np.floating]) -> None:
         """Take a group's numbers."""

@@ -144,9 +144,7 @@ class Optimizer:
         for key, moments in self._moments.items():
             for name, moment in moments.items():
                 rest = torch.zeros_like(self._networks.buffers[name])
-                found[f"{name}.{key}"] = self._networks.shaped(
-                    name, torch.cat([joined(moment), rest])
-                )
+                found[f"{name}.{key}"] = self._networks.shaped(name, joined([*moment, rest]))
         return found
 
     def take(self, moments: Mapping[str, NDArray[np.floating]], ran: Mapping[str, int]) -> None:
