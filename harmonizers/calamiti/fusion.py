@@ -14,7 +14,7 @@ from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.sizes import of_fusion
 from motet.harmonizers.calamiti.slices import seen_of
 from motet.harmonizers.calamiti.styles import VOLUMES, Styles
-from motet.harmonizers.calamiti.training import train_phase
+from motet.harmonizers.calamiti.training import finished
 from motet.harmonizers.calamiti.volumes import cube, of_styles
 from motet.images.cache import brain_box, slices_home
 from motet.images.images import Images
@@ -110,15 +110,8 @@ class Fusion:
 
     def _volumes(self, site: Site, shared: Arrays) -> Sequence[Any]:
         """(n, planes, p, p, p) decoded and (n, p, p, p) as they are, float32, memory-mapped."""
-        import torch
-
-        from motet.training.device import device_named
-        from motet.training.networks import trained
-
         images: Images = site.data
-        networks = trained(train_phase(self.params), self.schema.sizes, shared)
-        precise = self.params.train.precision == "float64"
-        networks.to(device_named(site.device), torch.float64 if precise else torch.float32)
+        networks = finished(self.params, site, shared)
         theta, _ = Styles(self.params, self.schema).of_people(site, shared)
         count, edge = len(images) * len(self.params.contrasts), self.params.pixels
         shapes = {

@@ -84,6 +84,14 @@ def of_samples(values: Tensor) -> Tensor:
     return values.reshape(2, len(values) // 2, -1).mean(dim=(0, 2))
 
 
+def apart(networks: Calamiti, difference: Tensor, brain: Tensor) -> Tensor:
+    """Absolute differences; within the brain, by its size, where norms are taken there."""
+    if not networks.sizes.within:
+        return difference.abs()
+    size = brain.sum(dim=(2, 3), keepdim=True).clamp_min(1.0)
+    return difference.abs() * brain * (brain[0].numel() / size)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Losses:
     """The losses of both updates.
@@ -190,7 +198,7 @@ class Losses:
         made = self._decoded(networks, pair, code, theta, draws)
         first, second = code.chunk(2)
         found = {
-            "reconstruction": of_samples(self._apart(networks, made - pair.x, pair)),
+            "reconstruction": of_samples(apart(networks, made - pair.x, pair.brain)),
             **self._perceived(networks, batch, made, pair),
             "anatomy": (first - second).abs().flatten(1).mean(dim=1),
             "kl": of_samples(0.5 * (log_var.exp() + mean.square() - 1.0 - log_var)),
@@ -205,13 +213,6 @@ class Losses:
         pick = torch.cat([draws.integers(f"anatomy of {m}", 2) for m in range(2)])
         rows = pick * count + torch.arange(count, device=code.device).repeat(2)
         return networks.decode(code[rows], theta, pair.brains)
-
-    def _apart(self, networks: Calamiti, apart: Tensor, pair: Pair) -> Tensor:
-        """Absolute differences; within the brain, by its size, where norms are taken there."""
-        if not networks.sizes.within:
-            return apart.abs()
-        size = pair.brain.sum(dim=(2, 3), keepdim=True).clamp_min(1.0)
-        return apart.abs() * pair.brain * (pair.brain[0].numel() / size)
 
     def _perceived(
         self, networks: Calamiti, batch: Mapping[str, Tensor], made: Tensor, pair: Pair
@@ -242,4 +243,4 @@ class Losses:
         code = networks.code(networks.logits(pair.x, pair.brains), None, 1.0)
         theta, _ = networks.contrast(pair.other)
         made = networks.decode(code, theta, pair.brains)
-        return of_samples(self._apart(networks, made - pair.x, pair))
+        return of_samples(apart(networks, made - pair.x, pair.brain))

@@ -80,6 +80,9 @@ class CalamitiParams(TrainedParams, PairedParams):
     anatomy_of : {"each", "both"}
         Of whose anatomy code an image is made: its own, or that of both contrasts, the mean of
         their logits (HACA3 fuses them so; Zuo et al. 2023). ``each`` as published.
+    style_steps : int
+        Steps in which a target fits its style code to its own people, beginning with the mean of
+        theirs; nothing but the code leaves. 0 as published: the mean.
     detail : float
         Share that is put back of the fine detail that the decoder's own image lacks of the scan:
         what the code's few channels lose, as far as it stands out from noise. 0 as published.
@@ -97,7 +100,7 @@ class CalamitiParams(TrainedParams, PairedParams):
             "pixels": 288,
         },
         "small": {
-            "train": {"batch": 4, "steps": 2000, "local_steps": 50},
+            "train": {"batch": 4, "steps": 3000, "local_steps": 50},
             "pixels": 96,
             "learning_rate": 4e-3,
             "augment": 0.07,
@@ -105,6 +108,7 @@ class CalamitiParams(TrainedParams, PairedParams):
             "augment_gain": 0.25,
             "augment_shading": 0.12,
             "anatomy_of": "both",
+            "style_steps": 40,
             "detail": 1.0,
         },
         "tiny": {
@@ -133,6 +137,7 @@ class CalamitiParams(TrainedParams, PairedParams):
     augment_gain: float = Field(default=0.0, ge=0.0, le=1.0)
     augment_shading: float = Field(default=0.0, ge=0.0, le=1.0)
     anatomy_of: Literal["each", "both"] = "each"
+    style_steps: int = Field(default=0, ge=0)
     detail: float = Field(default=0.0, ge=0.0, le=1.0)
     vgg16: str = ""
     join_steps: int = Field(default=200, ge=1)

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from motet.errors import DesignError, ModelError, listed
 from motet.harmonizers._images.at_hand import OR_MEAN
 from motet.harmonizers._linear.options import named_batch
+from motet.harmonizers.calamiti.fitting import fitted
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.sizes import WHITE
-from motet.harmonizers.calamiti.slices import cached, middle
-from motet.harmonizers.calamiti.training import train_phase
+from motet.harmonizers.calamiti.slices import cached, middle, samples
+from motet.harmonizers.calamiti.training import finished, train_phase
 from motet.phases import Publish, Step, Sum, Who
 from motet.releases import Arrays, ArraySpec
 from motet.scale import Bounds, Magnitudes
@@ -211,7 +212,8 @@ class Target:
                 ArraySpec(
                     name="theta",
                     shape=(contrasts, style),
-                    meaning=f"mean style code of the people of {self.batch}, a contrast",
+                    meaning=f"style code of the people of {self.batch}, a contrast: "
+                    + ("fitted to them" if self.styles.params.style_steps else "their mean"),
                 ),
                 ArraySpec(
                     name="white",
@@ -238,7 +240,18 @@ class Target:
                 f"'{self.batch}' has nobody in the fit, so it has no style.",
                 do="Hold out fewer people, or name another target.",
             )
-        return {"theta": theta[own].mean(axis=0), "white": white[own].mean(axis=0)}
+        mean = theta[own].mean(axis=0)
+        return {
+            "theta": self._fitted(mean, site, shared) if self.styles.params.style_steps else mean,
+            "white": white[own].mean(axis=0),
+        }
+
+    def _fitted(self, mean: Float, site: Site, shared: Arrays) -> Float:
+        """The code, fitted to the slices of the batch's people."""
+        params, number = self.styles.params, self.styles.schema.batches.index(self.batch)
+        seen, networks = samples(site, params, shared), finished(params, site, shared)
+        rows = np.flatnonzero(seen.batch == number)
+        return fitted(networks, params, seen, rows, site, theta=mean).clip(-MOST, MOST)
 
     def conclude(self, published: Arrays, shared: Arrays) -> Arrays:
         """What all sites take from it."""

@@ -140,3 +140,15 @@ def train_phase(params: CalamitiParams) -> Train:
         validate=training.error,
         counted="slices",
     )
+
+
+def finished(params: CalamitiParams, site: Site, shared: Arrays) -> Calamiti:
+    """The trained networks on a site's device, in the precision of the training."""
+    import torch
+
+    from motet.training.device import device_named
+    from motet.training.networks import trained
+
+    networks: Calamiti = trained(train_phase(params), site.schema.sizes, shared)
+    precise = params.train.precision == "float64"
+    return networks.to(device_named(site.device), torch.float64 if precise else torch.float32)

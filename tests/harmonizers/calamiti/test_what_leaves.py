@@ -62,7 +62,7 @@ def read(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             bodies.append(decode(reply.content)[1])
         return reply
 
-    params: dict[str, Any] = {"planes": ["axial", "coronal"], "to": "b1"}
+    params: dict[str, Any] = {"planes": ["axial", "coronal"], "to": "b1", "style_steps": 2}
     if "fusion" in request.param:
         params["fusion"] = "network"
     how = MODES[request.param]

@@ -1,0 +1,108 @@
+"""A target's style code, fitted to the target's own people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motet.harmonizers.calamiti.params import CalamitiParams
+from motet.site import Site
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from motet.harmonizers.calamiti.networks import Calamiti
+    from motet.training.samples import Samples
+
+Float = NDArray[np.float64]
+RATE = 0.03
+"""Of Adam, in units of style codes, whose numbers are about 1."""
+SLICES = 8
+"""Of a step, of every contrast."""
+
+
+def fitted(
+    networks: Calamiti,
+    params: CalamitiParams,
+    seen: Samples,
+    rows: NDArray[np.intp],
+    site: Site,
+    *,
+    theta: Float,
+) -> Float:
+    """The style code with which a scanner's people are decoded nearest to their scans.
+
+    The style encoder says how one image looks; the mean of its codes over a scanner's people is not
+    the code that makes all of them look right. So the mean is where a descent on the mean absolute
+    error begins, with the networks as they are. It is of the scanner's people alone, and nothing
+    but the code comes of it.
+
+    Parameters
+    ----------
+    networks : Calamiti
+    params : CalamitiParams
+        ``style_steps`` of them.
+    seen : Samples
+        The site's.
+    rows : (n,) int
+        The scanner's among them.
+    site : Site
+    theta : (contrasts, codes) float64
+        Where to begin.
+
+    Returns
+    -------
+    (contrasts, codes) float64
+    """
+    import torch
+
+    from motet.training.device import steady
+    from motet.training.feed import Feed
+    from motet.training.moment import Moment, falling
+    from motet.training.order import Order
+
+    like = next(networks.parameters())
+    keys, per_epoch = seen.keys(site.seed), len(rows) / min(SLICES, len(rows))
+    feed = Feed(seen, keys, dtype=like.dtype, device=like.device)
+    order = Order.alike(keys[rows], per_epoch=per_epoch)
+    steps = {step: rows[order.due(step)] for step in range(params.style_steps)}
+    networks.requires_grad_(False)
+    with steady(params.train.threads):
+        code = torch.from_numpy(np.array(theta)).to(like).requires_grad_()
+        adam = torch.optim.Adam([code], lr=RATE)
+        for due in feed.ahead(steps):
+            if not due.samples:
+                continue
+            moment = Moment(step=due.step, steps=len(steps), per_epoch=per_epoch)
+            adam.param_groups[0]["lr"] = RATE * falling(moment)
+            code.grad = torch.zeros_like(code)
+            for portion in due.portions():
+                error = _error(networks, params, portion.seen, code) / due.samples
+                code.grad += torch.autograd.grad(error, code)[0]
+            adam.step()
+    return code.detach().to("cpu", torch.float64).numpy()
+
+
+def _error(
+    networks: Calamiti, params: CalamitiParams, batch: Mapping[str, Tensor], code: Tensor
+) -> Tensor:
+    """Absolute error of slices decoded with a style a contrast, summed over samples."""
+    import torch
+
+    from motet.harmonizers.calamiti.losses import apart, stacked
+
+    contrasts, count = len(code), len(batch["brain"])
+    x = stacked(batch["x"])
+    brain = batch["brain"].to(x.dtype)[:, None].repeat(contrasts, 1, 1, 1)
+    brains = networks.brains(brain)
+    with torch.no_grad():
+        logits = networks.logits(x, brains)
+        if params.anatomy_of == "both":
+            each = logits.reshape(contrasts, count, *logits.shape[1:])
+            logits = each.mean(dim=0).repeat(contrasts, 1, 1, 1)
+        anatomy = networks.code(logits, None, 1.0)
+    made = networks.decode(anatomy, code.repeat_interleave(count, dim=0), brains)
+    return apart(networks, made - x, brain).flatten(1).mean(dim=1).sum() / contrasts
