@@ -17,7 +17,7 @@ EVERYBODY = "mean of everybody"
 
 
 def findings(params: CalamitiParams, schema: Schema, shared: Arrays) -> Findings:
-    """Style codes are means over people: of everybody, and of the scanners that agreed to tell."""
+    """Style codes: the mean over everybody, and those of the scanners that agreed to tell."""
     targets = Styles(params, schema).targets
     names = {EVERYBODY: "", **{str(batch): f".{k}" for k, batch in enumerate(targets)}}
     told = {name: of for name, of in names.items() if f"theta{of}" in shared}
@@ -56,6 +56,11 @@ def _facts(params: CalamitiParams) -> Iterator[tuple[str, str]]:
     yield "anatomy code", f"{sizes.anatomy} channels, {code}; no anatomy code leaves a hospital"
     shading = f", and {sizes.shading**2} of its shading" if sizes.shading else ""
     yield "style code", f"{sizes.style} numbers a contrast{shading}"
+    if params.style_steps and params.targets:
+        yield (
+            "style codes of targets",
+            f"fitted to their own people in {params.style_steps} steps from the mean of theirs",
+        )
     if params.vgg16:
         yield "perceptual term", f"features of VGG16 (relu2_2), weights {params.vgg16[:12]}…"
     else:

@@ -38,7 +38,7 @@ class CalamitiHarmonizer:
         data="images",
         papers=("Zuo et al. 2021, NeuroImage 243:118569, doi:10.1016/j.neuroimage.2021.118569",),
         leaves="numbers of slices; what the networks changed by, or their gradients; sums of style "
-        "codes and of white matter's intensity; the mean codes of scanners that are targets",
+        "codes and of white matter's intensity; the style codes of scanners that are targets",
         limits=(
             "T1w and T2w of everybody on one grid, or T1w alone with second: ''",
             "detail beyond the anatomy code is lost, but for the share that is put back",
