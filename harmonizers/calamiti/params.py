@@ -100,7 +100,7 @@ class CalamitiParams(TrainedParams, PairedParams):
             "pixels": 288,
         },
         "small": {
-            "train": {"batch": 4, "steps": 3000, "local_steps": 50},
+            "train": {"batch": 4, "steps": 3000, "local_steps": 10},
             "pixels": 96,
             "learning_rate": 4e-3,
             "augment": 0.07,
