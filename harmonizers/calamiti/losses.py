@@ -69,7 +69,7 @@ def pairs(networks: Calamiti, batch: Mapping[str, Tensor], draws: Any) -> Pair:
 
 
 def stacked(x: Tensor) -> Tensor:
-    """(B, 2, …) -> (2 B, 1, …): the first contrast of all, then the second."""
+    """(B, C, …) -> (C B, 1, …): the first contrast of all, then the next."""
     return x.transpose(0, 1).reshape(-1, 1, *x.shape[2:])
 
 

@@ -232,7 +232,7 @@ class Target:
         return self.styles.targets.index(self.batch)
 
     def send(self, site: Site, shared: Arrays) -> Arrays:
-        """Means over the batch's images."""
+        """The style code of the batch's people, and the mean of their white matter."""
         theta, white = self.styles.of_people(site, shared)
         own = site.data.batch == self.batch.name
         if not own.any():
