@@ -28,10 +28,17 @@ def label_order(schema: Schema) -> Int:
     return np.array(by_label(schema.batches), dtype=np.intp)
 
 
-def parts(cache: SliceCache, images: Images) -> Int:
-    """Which slice of its person every slice is, (n,): their draws differ."""
+def parts(cache: SliceCache, whose: NDArray[np.str_]) -> Int:
+    """Which slice of its person every slice is, (n,): their draws differ.
+
+    Parameters
+    ----------
+    cache : SliceCache
+    whose : (rows,) str
+        Whose every image is: those of one person are numbered in their order.
+    """
     # Samples are made where networks are trained: torch is there.
     from motet.training.samples import numbered
 
-    image = numbered(images.people)[cache.row]
+    image = numbered(whose)[cache.row]
     return np.asarray(image * SLICES + cache.plane * (SLICES // 10) + cache.index, dtype=np.intp)

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.harmonizers.calamiti.params import CalamitiParams
-from motet.site import Site
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,8 +28,8 @@ def fitted(
     params: CalamitiParams,
     seen: Samples,
     rows: NDArray[np.intp],
-    site: Site,
     *,
+    seed: int,
     theta: Float,
 ) -> Float:
     """The style code with which a scanner's people are decoded nearest to their scans.
@@ -43,13 +42,15 @@ def fitted(
     Parameters
     ----------
     networks : Calamiti
+        They are not trained any more: their parameters ask for no gradients from then on.
     params : CalamitiParams
         ``style_steps`` of them.
     seen : Samples
-        The site's.
+        The site's: ``x`` and ``brain``.
     rows : (n,) int
         The scanner's among them.
-    site : Site
+    seed : int
+        Of the study.
     theta : (contrasts, codes) float64
         Where to begin.
 
@@ -65,7 +66,7 @@ def fitted(
     from motet.training.order import Order
 
     like = next(networks.parameters())
-    keys, per_epoch = seen.keys(site.seed), len(rows) / min(SLICES, len(rows))
+    keys, per_epoch = seen.keys(seed), len(rows) / min(SLICES, len(rows))
     feed = Feed(seen, keys, dtype=like.dtype, device=like.device)
     order = Order.alike(keys[rows], per_epoch=per_epoch)
     steps = {step: rows[order.due(step)] for step in range(params.style_steps)}

@@ -15,7 +15,7 @@ from motet.harmonizers._linear.options import named_batch
 from motet.harmonizers.calamiti.fitting import fitted
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.sizes import WHITE
-from motet.harmonizers.calamiti.slices import cached, middle, samples
+from motet.harmonizers.calamiti.slices import cached, middle, of_scanner
 from motet.harmonizers.calamiti.training import finished, train_phase
 from motet.phases import Publish, Step, Sum, Who
 from motet.releases import Arrays, ArraySpec
@@ -242,16 +242,24 @@ class Target:
             )
         mean = theta[own].mean(axis=0)
         return {
-            "theta": self._fitted(mean, site, shared) if self.styles.params.style_steps else mean,
+            "theta": self._fitted(mean, own, site, shared)
+            if self.styles.params.style_steps
+            else mean,
             "white": white[own].mean(axis=0),
         }
 
-    def _fitted(self, mean: Float, site: Site, shared: Arrays) -> Float:
-        """The code, fitted to the slices of the batch's people."""
-        params, number = self.styles.params, self.styles.schema.batches.index(self.batch)
-        seen, networks = samples(site, params, shared), finished(params, site, shared)
-        rows = np.flatnonzero(seen.batch == number)
-        return fitted(networks, params, seen, rows, site, theta=mean).clip(-MOST, MOST)
+    def _fitted(self, mean: Float, own: NDArray[np.bool_], site: Site, shared: Arrays) -> Float:
+        """The code, fitted to the slices of images, (rows,) bool, of the batch."""
+        seen = of_scanner(site, self.styles.params)
+        found = fitted(
+            finished(self.styles.params, site, shared),
+            self.styles.params,
+            seen,
+            np.flatnonzero(own[cached(site, self.styles.params).row]),
+            seed=site.seed,
+            theta=mean,
+        )
+        return found.clip(-MOST, MOST)
 
     def conclude(self, published: Arrays, shared: Arrays) -> Arrays:
         """What all sites take from it."""

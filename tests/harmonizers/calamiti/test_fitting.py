@@ -13,7 +13,6 @@ from motet.harmonizers.calamiti.fitting import RATE, fitted
 from motet.harmonizers.calamiti.networks import Calamiti
 from motet.harmonizers.calamiti.params import CalamitiParams
 from training.slabs import BRAIN, PEOPLE, X, of_people
-from training.toy import PlainSite
 
 Float = NDArray[np.float64]
 SCANNER = 3
@@ -37,8 +36,7 @@ def begun(how: CalamitiParams) -> Float:
 def code(how: CalamitiParams, people: NDArray[np.intp] = EVERYBODY) -> Float:
     seen = of_people(people, contrasts=len(how.contrasts))
     rows = np.flatnonzero(seen.batch == SCANNER)
-    site: Any = PlainSite(schema=None, data=None, seed=3, keep={}, scratch={}, name="s")
-    return fitted(networks(how), how, seen, rows, site, theta=begun(how))
+    return fitted(networks(how), how, seen, rows, seed=3, theta=begun(how))
 
 
 def error(how: CalamitiParams, theta: Float) -> float:
