@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from motet.harmonizers.calamiti.fitting import RATE, fitted
+from conformance.brains import opened, study_of, write_brains
+from motet.harmonizers._images.numbers import SLICES, parts
+from motet.harmonizers.calamiti.fitting import RATE, _error, fitted
 from motet.harmonizers.calamiti.networks import Calamiti
 from motet.harmonizers.calamiti.params import CalamitiParams
 from training.slabs import BRAIN, PEOPLE, X, of_people
@@ -61,6 +65,17 @@ def error(how: CalamitiParams, theta: Float) -> float:
     return float(np.mean(total))
 
 
+@pytest.mark.parametrize("given", [{}, {"anatomy_of": "each"}, {"second": ""}, {"preset": "tiny"}])
+def test_the_error_is_that_of_images_as_they_are_made(given: dict[str, Any]) -> None:
+    """Catches another anatomy than images are made of, and styles that change contrasts."""
+    how = params(1, **given)
+    seen = of_people(np.flatnonzero(PEOPLE == SCANNER), contrasts=len(how.contrasts))
+    batch = {name: torch.from_numpy(seen.arrays[name]) for name in ("x", "brain")}
+    with torch.no_grad():
+        found = _error(networks(how), how, batch, torch.from_numpy(begun(how))) / len(seen)
+    assert float(found) == pytest.approx(error(how, begun(how)), rel=1e-12)
+
+
 @pytest.mark.parametrize(
     ("given", "at_most"),
     [
@@ -104,3 +119,19 @@ def test_a_code_is_of_the_scanner_and_not_of_its_site() -> None:
     alone = np.flatnonzero(PEOPLE == SCANNER)
     np.testing.assert_allclose(code(how), code(how, alone), atol=1e-10)
     np.testing.assert_allclose(code(how), code(how, EVERYBODY[::-1]), atol=1e-10)
+
+
+def test_slices_of_a_scanner_are_numbered_without_the_site_s_others(tmp_path: Path) -> None:
+    """Catches draws of a person's slices that depend on scans on another scanner of the site."""
+    study = study_of("calamiti", {"planes": ["axial"], "second": ""})
+    folder = write_brains(tmp_path, batches={"b0": 2, "b1": 2}, travelers=["t1"])
+    images = opened(folder, study)
+    whose = np.array([f"{p}\x1f{b}" for p, b in zip(images.people, images.batch, strict=True)])
+    assert len(set(images.people)) < len(images) == len(set(whose))
+    cache: Any = SimpleNamespace(
+        row=np.arange(len(images)),
+        plane=np.zeros(len(images), dtype=int),
+        index=np.arange(len(images)) % 2,
+    )
+    of_scanner, of_site = parts(cache, whose), parts(cache, images.people)
+    assert of_scanner.max() < SLICES <= of_site.max()
