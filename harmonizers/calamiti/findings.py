@@ -59,7 +59,7 @@ def _facts(params: CalamitiParams) -> Iterator[tuple[str, str]]:
     if params.style_steps and params.targets:
         yield (
             "style codes of targets",
-            f"fitted to their own people in {params.style_steps} steps from the mean of theirs",
+            f"fitted to their own people, from the mean of theirs ({params.style_steps} steps)",
         )
     if params.vgg16:
         yield "perceptual term", f"features of VGG16 (relu2_2), weights {params.vgg16[:12]}…"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,7 +73,8 @@ def fitted(
     steps = {step: rows[order.due(step)] for step in range(params.style_steps)}
     networks.requires_grad_(False)
     with steady(params.train.threads):
-        code = torch.from_numpy(np.array(theta)).to(like).requires_grad_()
+        first = torch.from_numpy(np.array(theta)).to(like)
+        code = first.clone().requires_grad_()
         adam = torch.optim.Adam([code], lr=RATE)
         for due in feed.ahead(steps):
             if not due.samples:
@@ -81,21 +83,56 @@ def fitted(
             adam.param_groups[0]["lr"] = RATE * falling(moment)
             code.grad = torch.zeros_like(code)
             for portion in due.portions():
-                error = _error(networks, params, portion.seen, code) / due.samples
+                error = _decoded(networks, params, portion.seen).error(code) / due.samples
                 code.grad += torch.autograd.grad(error, code)[0]
             adam.step()
-    return code.detach().to("cpu", torch.float64).numpy()
+        last, more = code.detach(), 0.0
+        for due in feed.ahead(steps):
+            for portion in due.portions():
+                with torch.no_grad():
+                    slices = _decoded(networks, params, portion.seen)
+                    more += float(slices.error(last) - slices.error(first))
+    # Nor is one that is no number.
+    return last.to("cpu", torch.float64).numpy() if more < 0.0 else theta
 
 
-def _error(
-    networks: Calamiti, params: CalamitiParams, batch: Mapping[str, Tensor], code: Tensor
-) -> Tensor:
-    """Absolute error of slices decoded with a style a contrast, summed over samples."""
+@dataclass(frozen=True, kw_only=True)
+class _Decoded:
+    """Slices that are decoded with a style a contrast.
+
+    Attributes
+    ----------
+    networks : Calamiti
+    x, brain : (contrasts B, 1, h, w)
+        Slices, and where their brain is.
+    brains : list of Tensor, optional
+        The same at every level of the networks, where norms are taken within it.
+    anatomy : (contrasts B, anatomy, h, w)
+    """
+
+    networks: Calamiti
+    x: Tensor
+    brain: Tensor
+    brains: list[Tensor] | None
+    anatomy: Tensor
+
+    def error(self, code: Tensor) -> Tensor:
+        """Absolute error, the mean of contrasts, summed over samples."""
+        from motet.harmonizers.calamiti.losses import apart
+
+        each = code.repeat_interleave(len(self.x) // len(code), dim=0)
+        made = self.networks.decode(self.anatomy, each, self.brains)
+        off = apart(self.networks, made - self.x, self.brain)
+        return off.flatten(1).mean(dim=1).sum() / len(code)
+
+
+def _decoded(networks: Calamiti, params: CalamitiParams, batch: Mapping[str, Tensor]) -> _Decoded:
+    """Samples with their anatomy, as images are made of it."""
     import torch
 
-    from motet.harmonizers.calamiti.losses import apart, stacked
+    from motet.harmonizers.calamiti.losses import stacked
 
-    contrasts, count = len(code), len(batch["brain"])
+    contrasts, count = len(params.contrasts), len(batch["brain"])
     x = stacked(batch["x"])
     brain = batch["brain"].to(x.dtype)[:, None].repeat(contrasts, 1, 1, 1)
     brains = networks.brains(brain)
@@ -105,5 +142,4 @@ def _error(
             each = logits.reshape(contrasts, count, *logits.shape[1:])
             logits = each.mean(dim=0).repeat(contrasts, 1, 1, 1)
         anatomy = networks.code(logits, None, 1.0)
-    made = networks.decode(anatomy, code.repeat_interleave(count, dim=0), brains)
-    return apart(networks, made - x, brain).flatten(1).mean(dim=1).sum() / contrasts
+    return _Decoded(networks=networks, x=x, brain=brain, brains=brains, anatomy=anatomy)

@@ -111,7 +111,7 @@ class Fusion:
     def _volumes(self, site: Site, shared: Arrays) -> Sequence[Any]:
         """(n, planes, p, p, p) decoded and (n, p, p, p) as they are, float32, memory-mapped."""
         images: Images = site.data
-        networks = finished(self.params, site, shared)
+        networks = finished(self.params, self.schema.sizes, shared, site.device)
         theta, _ = Styles(self.params, self.schema).of_people(site, shared)
         count, edge = len(images) * len(self.params.contrasts), self.params.pixels
         shapes = {

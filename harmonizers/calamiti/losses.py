@@ -226,11 +226,11 @@ class Losses:
         found = vgg.apart(batch, made * pair.brain, pair.x * pair.brain)
         return {"perceptual": of_samples(found / size)}
 
-    def _edges(self, networks: Calamiti, apart: Tensor, pair: Pair) -> Tensor:
+    def _edges(self, networks: Calamiti, off: Tensor, pair: Pair) -> Tensor:
         """The same of differences of neighbours, which stands for the term of VGG's features."""
-        apart = apart * pair.brain
-        down = nnf.pad(apart[:, :, 1:] - apart[:, :, :-1], (0, 0, 0, 1))
-        right = nnf.pad(apart[:, :, :, 1:] - apart[:, :, :, :-1], (0, 1))
+        off = off * pair.brain
+        down = nnf.pad(off[:, :, 1:] - off[:, :, :-1], (0, 0, 0, 1))
+        right = nnf.pad(off[:, :, :, 1:] - off[:, :, :, :-1], (0, 1))
         found = down.abs() + right.abs()
         if not networks.sizes.within:
             return found

@@ -18,7 +18,7 @@ from motet.harmonizers.calamiti.labels import Labels
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.reference import style_of
 from motet.harmonizers.calamiti.styles import Styles
-from motet.harmonizers.calamiti.training import NAME, train_phase
+from motet.harmonizers.calamiti.training import NAME, finished, train_phase
 from motet.harmonizers.calamiti.volumes import Restyler
 from motet.images.images import Images
 from motet.phases import Local, Step
@@ -38,7 +38,8 @@ class CalamitiHarmonizer:
         data="images",
         papers=("Zuo et al. 2021, NeuroImage 243:118569, doi:10.1016/j.neuroimage.2021.118569",),
         leaves="numbers of slices; what the networks changed by, or their gradients; sums of style "
-        "codes and of white matter's intensity; the style codes of scanners that are targets",
+        "codes and of white matter's intensity; style codes of scanners that are targets, means "
+        "or fitted to their people",
         limits=(
             "T1w and T2w of everybody on one grid, or T1w alone with second: ''",
             "detail beyond the anatomy code is lost, but for the share that is put back",
@@ -80,18 +81,14 @@ class CalamitiHarmonizer:
 
 def _restyler(params: Any, model: SiteModel, shared: Arrays, schema: Schema) -> Restyler:
     """The networks as this site has them, and the style that it brings people to."""
-    import torch
-
-    from motet.training.networks import trained
+    from motet.training.networks import DTYPES, trained
 
     own = {f"{NAME}.{name}": head for name, head in model.arrays.items()}
-    networks = trained(train_phase(params), schema.sizes, {**shared, **own})
+    networks = finished(params, schema.sizes, {**shared, **own})
     fusion = None
     if params.fusion == "network":
         fusion = trained(Fusion(params, schema).step(), schema.sizes, shared)
-    if params.train.precision != "float64":
-        networks.to(torch.float32)
-        fusion = fusion and fusion.to(torch.float32)
+        fusion = fusion.to(DTYPES[params.train.precision])
     if params.to and are_images(params.to):
         target = style_of(params.to, params, networks)
     else:

@@ -252,7 +252,7 @@ class Target:
         """The code, fitted to the slices of images, (rows,) bool, of the batch."""
         seen = of_scanner(site, self.styles.params)
         found = fitted(
-            finished(self.styles.params, site, shared),
+            finished(self.styles.params, self.styles.schema.sizes, shared, site.device),
             self.styles.params,
             seen,
             np.flatnonzero(own[cached(site, self.styles.params).row]),

@@ -142,13 +142,12 @@ def train_phase(params: CalamitiParams) -> Train:
     )
 
 
-def finished(params: CalamitiParams, site: Site, shared: Arrays) -> Calamiti:
-    """The trained networks on a site's device, in the precision of the training."""
-    import torch
-
+def finished(
+    params: CalamitiParams, sizes: Mapping[str, int], shared: Arrays, device: str = "cpu"
+) -> Calamiti:
+    """The trained networks on a device, in the precision of the training."""
     from motet.training.device import device_named
-    from motet.training.networks import trained
+    from motet.training.networks import DTYPES, trained
 
-    networks: Calamiti = trained(train_phase(params), site.schema.sizes, shared)
-    precise = params.train.precision == "float64"
-    return networks.to(device_named(site.device), torch.float64 if precise else torch.float32)
+    networks: Calamiti = trained(train_phase(params), sizes, shared)
+    return networks.to(device_named(device), DTYPES[params.train.precision])

@@ -46,7 +46,9 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "one contrast": {
             "second": "",
             "planes": ["sagittal"],
-            "targets": ["b1"],
+            # Two of them lie at one site of some assignments.
+            "targets": ["b2", "b0"],
+            "style_steps": 3,
             "detail": 0.7,
         },
         "fusion": {"second": "", "planes": ["sagittal", "axial"], "fusion": "network"},

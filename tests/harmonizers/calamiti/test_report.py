@@ -28,7 +28,9 @@ TARGETS = [MEASURED, "b0", "b1", "mean of all"]
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("calamiti")
-    study = study_of("calamiti", {"planes": ["axial"], "to": "b0", "targets": ["b1"]})
+    study = study_of(
+        "calamiti", {"planes": ["axial"], "to": "b0", "targets": ["b1"], "style_steps": 2}
+    )
     sites = {}
     for k, (site, batches) in enumerate({"ash": {"b0": 2}, "birch": {"b1": 2}}.items()):
         sites[site] = write_brains(folder / site, batches=batches, seed=k, contrasts=("T1w", "T2w"))
@@ -47,6 +49,7 @@ def test_the_study_tells_of_styles_and_shows_nobody(out: Path) -> None:
     said = words(page)
     assert "differences of neighbouring pixels (L1) stand for its features" in said
     assert "4 channels, one-hot; no anatomy code leaves a hospital" in said
+    assert "fitted to their own people, from the mean of theirs (2 steps)" in said
     assert "arrays from 2\N{NO-BREAK SPACE}hospitals" in "".join(Page(page).text)
     assert "Style codes, T2w: a line each of mean of everybody, birch/b1, ash/b0" in page
     assert "<img" not in page
