@@ -151,12 +151,12 @@ def test_a_code_is_of_the_scanner_and_not_of_its_site() -> None:
 
 def test_codes_of_targets_are_fitted_in_a_run_and_nothing_else_is(tmp_path: Path) -> None:
     """Catches a code that is asked for and not fitted, and networks that fitting changes."""
-    folder = write_brains(tmp_path, batches={"b0": 2, "b1": 2})
+    folder = write_brains(tmp_path, batches={"b0": 2, "b1": 2, "b2": 2})
     found = []
     for steps in (0, 6):
         how = {"planes": ["axial"], "second": "", "targets": ["b1"], "style_steps": steps}
         study = study_of("calamiti", how)
-        tables = sites(opened(folder, study), {"b0": "ash", "b1": "ash"})
+        tables = sites(opened(folder, study), {"b0": "ash", "b1": "ash", "b2": "birch"})
         found.append(run(study, tables)[0].shared)
     mean, fit = found
     assert mean.keys() == fit.keys()
