@@ -10,7 +10,7 @@ from motet.images.images import Images
 from motet.schema import Batch, Schema, by_label
 
 SLICES = 100_000
-"""Numbers of slices of one image of a person; a person's later images come after them."""
+"""Numbers of slices of one image; later images of the person and scanner come after them."""
 Int = NDArray[np.intp]
 
 
@@ -28,17 +28,10 @@ def label_order(schema: Schema) -> Int:
     return np.array(by_label(schema.batches), dtype=np.intp)
 
 
-def parts(cache: SliceCache, whose: NDArray[np.str_]) -> Int:
-    """Which slice of its person every slice is, (n,): their draws differ.
-
-    Parameters
-    ----------
-    cache : SliceCache
-    whose : (rows,) str
-        Whose every image is: those of one person are numbered in their order.
-    """
+def parts(cache: SliceCache, images: Images) -> Int:
+    """Which slice of its person and scanner every slice of some images is, (n,)."""
     # Samples are made where networks are trained: torch is there.
     from motet.training.samples import numbered
 
-    image = numbered(whose)[cache.row]
+    image = numbered(images.people, images.batch)[cache.row]
     return np.asarray(image * SLICES + cache.plane * (SLICES // 10) + cache.index, dtype=np.intp)

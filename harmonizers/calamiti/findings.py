@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from motet.harmonizer import Findings, Profile
+from motet.harmonizers.calamiti.fitting import SLICES
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.sizes import of_fusion
 from motet.harmonizers.calamiti.styles import Styles
@@ -59,7 +60,8 @@ def _facts(params: CalamitiParams) -> Iterator[tuple[str, str]]:
     if params.style_steps and params.targets:
         yield (
             "style codes of targets",
-            f"fitted to their own people, from the mean of theirs ({params.style_steps} steps)",
+            f"fitted to about {params.style_steps * SLICES} slices of their own people where that "
+            "is nearer than the mean of theirs",
         )
     if params.vgg16:
         yield "perceptual term", f"features of VGG16 (relu2_2), weights {params.vgg16[:12]}…"

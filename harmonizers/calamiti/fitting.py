@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,7 @@ Float = NDArray[np.float64]
 RATE = 0.03
 """Of Adam, in units of style codes, whose numbers are about 1."""
 SLICES = 8
-"""Of a step, of every contrast."""
+"""Of a step, of every contrast, in the mean: each slice's place in a pass is drawn."""
 
 
 def fitted(
@@ -36,20 +36,29 @@ def fitted(
     """The style code with which a scanner's people are decoded nearest to their scans.
 
     The style encoder says how one image looks; the mean of its codes over a scanner's people is not
-    the code that makes all of them look right. So the mean is where a descent on the mean absolute
-    error begins, with the networks as they are. It is of the scanner's people alone, and nothing
-    but the code comes of it.
+    the code that makes all of them look right. So the mean is where a descent begins, networks as
+    they are, by Adam with a rate that falls as a cosine, on
+
+        L(theta) = mean over slices and contrasts c of |D(beta, theta_c) - x_c|, within the brain,
+
+    with beta the anatomy of which images are made. Each step is of about ``SLICES`` slices, so that
+    ``style_steps * SLICES`` are seen in all; a scanner may have more. Where these come no nearer to
+    their scans than with the mean, the mean it is.
+
+    It is of the scanner's people alone. An optimum depends on single people more than a mean does
+    (``docs/decisions/0024-calamiti.md``).
 
     Parameters
     ----------
     networks : Calamiti
-        They are not trained any more: their parameters ask for no gradients from then on.
+        They are not trained any more: their parameters ask for no gradients from then on. They
+        decide on device and precision.
     params : CalamitiParams
         ``style_steps`` of them.
     seen : Samples
-        The site's: ``x`` and ``brain``.
+        The site's, as networks are trained on them: ``x`` and ``brain`` are read.
     rows : (n,) int
-        The scanner's among them.
+        The scanner's among them; one at least.
     seed : int
         Of the study.
     theta : (contrasts, codes) float64
@@ -68,6 +77,7 @@ def fitted(
 
     like = next(networks.parameters())
     keys, per_epoch = seen.keys(seed), len(rows) / min(SLICES, len(rows))
+    seen = replace(seen, arrays={n: seen.arrays[n] for n in ("x", "brain")}, drawn={}, constants={})
     feed = Feed(seen, keys, dtype=like.dtype, device=like.device)
     order = Order.alike(keys[rows], per_epoch=per_epoch)
     steps = {step: rows[order.due(step)] for step in range(params.style_steps)}
@@ -86,13 +96,14 @@ def fitted(
                 error = _decoded(networks, params, portion.seen).error(code) / due.samples
                 code.grad += torch.autograd.grad(error, code)[0]
             adam.step()
+        # Anatomy is asked for again: codes of all slices would take more memory than networks do.
         last, more = code.detach(), 0.0
         for due in feed.ahead(steps):
             for portion in due.portions():
                 with torch.no_grad():
                     slices = _decoded(networks, params, portion.seen)
                     more += float(slices.error(last) - slices.error(first))
-    # Nor is one that is no number.
+    # A code that is no number is not nearer, either.
     return last.to("cpu", torch.float64).numpy() if more < 0.0 else theta
 
 
@@ -117,12 +128,12 @@ class _Decoded:
     anatomy: Tensor
 
     def error(self, code: Tensor) -> Tensor:
-        """Absolute error, the mean of contrasts, summed over samples."""
+        """Absolute error within the brain, (): mean of contrasts, summed over samples."""
         from motet.harmonizers.calamiti.losses import apart
 
         each = code.repeat_interleave(len(self.x) // len(code), dim=0)
         made = self.networks.decode(self.anatomy, each, self.brains)
-        off = apart(self.networks, made - self.x, self.brain)
+        off = apart(self.networks, (made - self.x) * self.brain, self.brain)
         return off.flatten(1).mean(dim=1).sum() / len(code)
 
 

@@ -100,7 +100,7 @@ class Fusion:
         images: Images = site.data
         contrasts = len(self.params.contrasts)
         made, x = self._volumes(site, shared)
-        parts = numbered(images.people)[:, None] * contrasts + np.arange(contrasts)
+        parts = numbered(images.people, images.batch)[:, None] * contrasts + np.arange(contrasts)
         return Samples(
             arrays={"made": made, "x": x},
             people=np.repeat(images.people, contrasts),

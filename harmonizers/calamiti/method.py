@@ -18,6 +18,7 @@ from motet.harmonizers.calamiti.labels import Labels
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.reference import style_of
 from motet.harmonizers.calamiti.styles import Styles
+from motet.harmonizers.calamiti.targets import Target
 from motet.harmonizers.calamiti.training import NAME, finished, train_phase
 from motet.harmonizers.calamiti.volumes import Restyler
 from motet.images.images import Images
@@ -38,8 +39,8 @@ class CalamitiHarmonizer:
         data="images",
         papers=("Zuo et al. 2021, NeuroImage 243:118569, doi:10.1016/j.neuroimage.2021.118569",),
         leaves="numbers of slices; what the networks changed by, or their gradients; sums of style "
-        "codes and of white matter's intensity; style codes of scanners that are targets, means "
-        "or fitted to their people",
+        "codes and of white matter's intensity; of scanners that are targets the style code (a "
+        "mean, or fitted to their people) and the mean intensity of white matter",
         limits=(
             "T1w and T2w of everybody on one grid, or T1w alone with second: ''",
             "detail beyond the anatomy code is lost, but for the share that is put back",
@@ -49,10 +50,12 @@ class CalamitiHarmonizer:
 
     def plan(self, params: Any, schema: Schema) -> Sequence[Step]:
         """Label frequencies, networks, style codes; then the network that combines planes."""
+        styles = Styles(params, schema)
         return (
             Labels(params, schema).step(),
             train_phase(params),
-            *Styles(params, schema).steps(),
+            styles.step(),
+            *(Target(styles, batch).step() for batch in styles.targets),
             *((Fusion(params, schema).step(),) if params.fusion == "network" else ()),
         )
 

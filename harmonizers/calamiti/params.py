@@ -81,8 +81,9 @@ class CalamitiParams(TrainedParams, PairedParams):
         Of whose anatomy code an image is made: its own, or that of both contrasts, the mean of
         their logits (HACA3 fuses them so; Zuo et al. 2023). ``each`` as published.
     style_steps : int
-        Steps in which a target fits its style code to its own people, beginning with the mean of
-        theirs; nothing but the code leaves. 0 as published: the mean.
+        Steps, each of about 8 slices, in which a target fits its style code to its own people,
+        beginning with the mean of theirs. The code leaves, and depends on single people more than a
+        mean does. 0 as published: the mean.
     detail : float
         Share that is put back of the fine detail that the decoder's own image lacks of the scan:
         what the code's few channels lose, as far as it stands out from noise. 0 as published.
@@ -137,7 +138,7 @@ class CalamitiParams(TrainedParams, PairedParams):
     augment_gain: float = Field(default=0.0, ge=0.0, le=1.0)
     augment_shading: float = Field(default=0.0, ge=0.0, le=1.0)
     anatomy_of: Literal["each", "both"] = "each"
-    style_steps: int = Field(default=0, ge=0)
+    style_steps: int = Field(default=0, ge=0, le=10_000)
     detail: float = Field(default=0.0, ge=0.0, le=1.0)
     vgg16: str = ""
     join_steps: int = Field(default=200, ge=1)

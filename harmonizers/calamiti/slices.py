@@ -117,24 +117,6 @@ def samples(site: Site, params: CalamitiParams, shared: Arrays) -> Samples:
         drawn={"other": Drawn(array=cache.x, first=where.first[row], count=where.count[row])},
         constants={"cumulated": shared["cumulated"], **weights_of(site, params)},
         people=images.people[row],
-        parts=parts(cache, images.people),
+        parts=parts(cache, images),
         batch=batch[row],
-    )
-
-
-def of_scanner(site: Site, params: CalamitiParams) -> Samples:
-    """Every slice of the site's people, each numbered among those of its person and scanner.
-
-    A scanner's slices are then numbered as if there were no other scanner at the site.
-    """
-    from motet.training.samples import Samples
-
-    images: Images = site.data
-    cache = cached(site, params)
-    whose = np.array([f"{p}\x1f{b}" for p, b in zip(images.people, images.batch, strict=True)])
-    return Samples(
-        arrays={"x": cache.x, "brain": cache.brain},
-        people=images.people[cache.row],
-        parts=parts(cache, whose),
-        batch=batch_numbers(images, site.schema)[cache.row],
     )

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from motet.errors import DesignError, ModelError, listed
+from motet.errors import ModelError, listed
 from motet.harmonizers._images.at_hand import OR_MEAN
 from motet.harmonizers._linear.options import named_batch
-from motet.harmonizers.calamiti.fitting import fitted
 from motet.harmonizers.calamiti.params import CalamitiParams
 from motet.harmonizers.calamiti.sizes import WHITE
-from motet.harmonizers.calamiti.slices import cached, middle, of_scanner
-from motet.harmonizers.calamiti.training import finished, train_phase
-from motet.phases import Publish, Step, Sum, Who
+from motet.harmonizers.calamiti.slices import cached, middle
+from motet.harmonizers.calamiti.training import train_phase
+from motet.phases import Sum
 from motet.releases import Arrays, ArraySpec
 from motet.scale import Bounds, Magnitudes
 from motet.schema import Batch, Schema
@@ -74,7 +72,7 @@ def _dtype(networks: Calamiti) -> Any:
 
 @dataclass(frozen=True)
 class Styles:
-    """The phases that tell of styles.
+    """Style codes of a site's images and their mean over everybody; whose codes are published.
 
     Parameters
     ----------
@@ -85,8 +83,8 @@ class Styles:
     params: CalamitiParams
     schema: Schema
 
-    def steps(self) -> Sequence[Step]:
-        """The mean over everybody, then the codes of targets."""
+    def step(self) -> Sum:
+        """The phase of the mean over everybody."""
         contrasts, style = len(self.params.contrasts), self.params.sizes.codes
         theta = ArraySpec(
             name="theta",
@@ -102,14 +100,13 @@ class Styles:
         images = ArraySpec(
             name="images", shape=(), dtype="int64", least=0, meaning="number of images"
         )
-        mean = Sum(
+        return Sum(
             name="style",
             arrays=(theta, white, images),
             at_site=self.send,
             at_coordinator=self.conclude,
             bounds=self.bounds,
         )
-        return (mean, *(Target(self, batch).step() for batch in self.targets))
 
     @property
     def targets(self) -> tuple[Batch, ...]:
@@ -187,83 +184,3 @@ class Styles:
             )
         k = self.targets.index(named)
         return Style(theta=shared[f"theta.{k}"], white=shared[f"white.{k}"])
-
-
-@dataclass(frozen=True)
-class Target:
-    """A batch that publishes its code.
-
-    Parameters
-    ----------
-    styles : Styles
-    batch : Batch
-    """
-
-    styles: Styles
-    batch: Batch
-
-    def step(self) -> Publish:
-        """The phase."""
-        contrasts, style = len(self.styles.params.contrasts), self.styles.params.sizes.codes
-        return Publish(
-            name=f"style-{self.number}",
-            who=Who(site=self.batch.site),
-            arrays=(
-                ArraySpec(
-                    name="theta",
-                    shape=(contrasts, style),
-                    meaning=f"style code of the people of {self.batch}, a contrast: "
-                    + ("fitted to them" if self.styles.params.style_steps else "their mean"),
-                ),
-                ArraySpec(
-                    name="white",
-                    shape=(contrasts,),
-                    least=0.0,
-                    meaning=f"mean intensity of white matter of the people of {self.batch}",
-                ),
-            ),
-            at_site=self.send,
-            at_coordinator=self.conclude,
-        )
-
-    @property
-    def number(self) -> int:
-        """Of the batch among the targets, in the study's order: no order of sites changes it."""
-        return self.styles.targets.index(self.batch)
-
-    def send(self, site: Site, shared: Arrays) -> Arrays:
-        """The style code of the batch's people, and the mean of their white matter."""
-        theta, white = self.styles.of_people(site, shared)
-        own = site.data.batch == self.batch.name
-        if not own.any():
-            raise DesignError(
-                f"'{self.batch}' has nobody in the fit, so it has no style.",
-                do="Hold out fewer people, or name another target.",
-            )
-        mean = theta[own].mean(axis=0)
-        return {
-            "theta": self._fitted(mean, own, site, shared)
-            if self.styles.params.style_steps
-            else mean,
-            "white": white[own].mean(axis=0),
-        }
-
-    def _fitted(self, mean: Float, own: NDArray[np.bool_], site: Site, shared: Arrays) -> Float:
-        """The code, fitted to the slices of images, (rows,) bool, of the batch."""
-        seen = of_scanner(site, self.styles.params)
-        found = fitted(
-            finished(self.styles.params, self.styles.schema.sizes, shared, site.device),
-            self.styles.params,
-            seen,
-            np.flatnonzero(own[cached(site, self.styles.params).row]),
-            seed=site.seed,
-            theta=mean,
-        )
-        return found.clip(-MOST, MOST)
-
-    def conclude(self, published: Arrays, shared: Arrays) -> Arrays:
-        """What all sites take from it."""
-        return {
-            f"{name}.{self.number}": published[f"{self.batch.site}/{name}"]
-            for name in ("theta", "white")
-        }

@@ -59,7 +59,7 @@ class Training:
             arrays=inputs,
             constants={"used": shared["used"].astype(np.float64)},
             people=table.people,
-            parts=numbered(table.people),
+            parts=numbered(table.people, table.batch),
             batch=np.array([of[Batch(site.name, b)] for b in table.batch.tolist()], dtype=np.intp),
         )
 

@@ -55,7 +55,7 @@ class Training:
         of = {batch: k for k, batch in enumerate(self.schema.batches)}
         batch = np.array([of[Batch(site.name, b)] for b in table.batch.tolist()], dtype=np.intp)
         x, w = standardized(table, shared), white(table, self.schema, shared)
-        parts = numbered(table.people)
+        parts = numbered(table.people, table.batch)
         found = Samples(arrays={}, people=table.people, parts=parts, batch=batch)
         # Who validates is nobody's peer in the training, and in nobody's mean.
         among = 2 * batch + found.held_back(self.params.train.validation, site.seed)

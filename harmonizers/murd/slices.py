@@ -111,6 +111,6 @@ def samples(site: Site, params: MurdParams, schema: Schema) -> Samples:
         drawn=drawn,
         constants={"order": label_order(schema).astype(np.int64)},
         people=images.people[cache.row[middle]],
-        parts=parts(cache, images.people)[middle],
+        parts=parts(cache, images)[middle],
         batch=batch,
     )

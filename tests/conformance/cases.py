@@ -60,7 +60,7 @@ class Case:
     `train`: of methods that are trained; in exact mode, which is the same for all sites. `secure`:
     as a study file has it. Most tests look at what single sites send, or compare to the
     last bits, so that they sum plainly. `dp`: noise on a training. `splines`: knots and
-    bounds, by covariate.
+    bounds, by covariate. `people`: of every row; else nobody has two.
     """
 
     values: np.ndarray
@@ -75,6 +75,7 @@ class Case:
     dp: Mapping[str, float] | None = None
     train: Mapping[str, Any] = field(default_factory=lambda: {"preset": "tiny", "mode": "exact"})
     splines: Mapping[str, Any] = field(default_factory=dict)
+    people: np.ndarray | None = None
 
     @property
     def batches(self) -> list[str]:
@@ -111,6 +112,8 @@ class Case:
             covariates=self.covariates.iloc[index],
             requests=requests(parse_params(self.study), biology(self.study)),
             features=self.features,
+            people=None if self.people is None else self.people[index].tolist(),
+            sessions=None if self.people is None else [f"ses-{row}" for row in index],
             rows=index,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,25 @@ def test_any_assignment_equals_pooled_where_networks_are_trained(
 ) -> None:
     """The same, less often: each is a training. Catches draws and orders that know the site."""
     equals_pooled(method, options, data)
+
+
+@pytest.mark.parametrize(
+    ("method", "options"), [b for b in BATTERY if b[0] in TRAINED], ids=battery_id
+)
+def test_people_on_two_scanners_of_a_site_change_nothing(
+    method: str, options: dict[str, Any]
+) -> None:
+    """Catches draws of a person's rows that depend on which of them lie at the site."""
+    study = case(method, options)
+    people = np.array([f"sub-{i}" for i in range(len(study.values))])
+    first, second = (np.flatnonzero(study.batch == b) for b in ("b0", "b2"))
+    people[second[:5]] = people[first[:5]]
+    # Twice on one scanner, too.
+    people[second[6]] = people[second[5]]
+    study = replace(study, people=people)
+    apart = federated(study, {b: f"s{b}" for b in study.batches})
+    merged = federated(study, {b: "s0" if b in ("b0", "b2") else f"s{b}" for b in study.batches})
+    assert (np.abs(apart - merged).max(axis=0) / study.scale).max() <= RELATIVE
 
 
 @pytest.mark.parametrize(("method", "options"), BATTERY, ids=battery_id)

@@ -99,6 +99,30 @@ def test_federated_equals_pooled(method: str, options: dict[str, Any], folder: P
             np.testing.assert_allclose(volume, pooled[person], rtol=10 * near, atol=10 * near)
 
 
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("calamiti", {"second": "", "planes": ["axial"], "targets": ["b1"], "style_steps": 2}),
+        ("calamiti", {"second": "", "planes": ["sagittal", "axial"], "fusion": "network"}),
+        ("murd", {}),
+    ],
+    ids=["calamiti", "calamiti-fusion", "murd"],
+)
+def test_people_on_two_scanners_of_a_site(
+    method: str, options: dict[str, Any], folders: dict[bool, Path]
+) -> None:
+    """Catches draws of a person's slices that depend on which other scans lie at the site."""
+    study = study_of(method, options)
+    images = opened(folders[True], study)
+    assert len(set(images.people)) < len(images)
+    apart, together = (run(study, sites(images, where))[0] for where in (APART, TOGETHER))
+    for name, array in apart.shared.items():
+        expected = by_name(method, together, together.shared[name])
+        scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
+        array = by_name(method, apart, array)
+        np.testing.assert_allclose(array, expected, rtol=0, atol=1e-10 * scale, err_msg=name)
+
+
 @pytest.mark.parametrize(("method", "options"), BATTERY)
 def test_same_bytes_and_no_change_outside(
     method: str, options: dict[str, Any], folder: Path

@@ -15,13 +15,16 @@ from motet.training.draws import Draws, sample_keys
 Int = NDArray[np.intp]
 
 
-def numbered(people: NDArray[Any]) -> NDArray[np.intp]:
-    """Which of a person's rows each is, (n,): their draws differ."""
-    seen: dict[str, int] = {}
+def numbered(people: NDArray[Any], batch: NDArray[Any]) -> NDArray[np.intp]:
+    """Which of a person's rows of a scanner each is, (n,): their draws differ.
+
+    Rows of another scanner are numbered from 0 again, since they may lie at another site.
+    """
+    seen: dict[tuple[str, str], int] = {}
     found = np.zeros(len(people), dtype=np.intp)
-    for row, person in enumerate(people.tolist()):
-        found[row] = seen.get(person, 0)
-        seen[person] = seen.get(person, 0) + 1
+    for row, whose in enumerate(zip(people.tolist(), batch.tolist(), strict=True)):
+        found[row] = seen.get(whose, 0)
+        seen[whose] = seen.get(whose, 0) + 1
     return found
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from conformance.brains import opened, run, sites, study_of, write_brains
-from motet.harmonizers._images.numbers import SLICES, parts
-from motet.harmonizers.calamiti import fitting
+from motet.harmonizers.calamiti import fitting, targets
 from motet.harmonizers.calamiti.fitting import RATE, fitted
 from motet.harmonizers.calamiti.networks import Calamiti
 from motet.harmonizers.calamiti.params import CalamitiParams
+from motet.harmonizers.calamiti.styles import MOST
+from motet.training.feed import Due, Feed
 from motet.training.samples import Samples
 from training.slabs import BRAIN, PEOPLE, X, of_people
 
@@ -62,10 +63,11 @@ def code(
     people: NDArray[np.intp] = EVERYBODY,
     scanner: int = SCANNER,
     dtype: torch.dtype = torch.float64,
+    begins: Float | None = None,
 ) -> Float:
-    seen = seen_of(how, people)
+    seen, theta = seen_of(how, people), begun(how) if begins is None else begins
     rows = np.flatnonzero(seen.batch == scanner)
-    return fitted(networks(how, dtype), how, seen, rows, seed=3, theta=begun(how))
+    return fitted(networks(how, dtype), how, seen, rows, seed=3, theta=theta)
 
 
 def error(how: CalamitiParams, theta: Tensor, scanner: int = SCANNER) -> Tensor:
@@ -82,11 +84,8 @@ def error(how: CalamitiParams, theta: Tensor, scanner: int = SCANNER) -> Tensor:
             for c, one in enumerate(x):
                 anatomy = net.code(both if how.anatomy_of == "both" else logits[c], None, 1.0)
                 made = net.decode(anatomy, theta[c][None], brains)
-                apart = (made - one).abs()
-                if net.sizes.within:
-                    total.append((apart * inside).sum() / inside.sum())
-                else:
-                    total.append(apart.mean())
+                apart = (made - one).abs() * inside
+                total.append(apart.sum() / inside.sum() if net.sizes.within else apart.mean())
     return torch.stack(total).mean()
 
 
@@ -117,14 +116,52 @@ def test_a_code_is_that_of_a_plain_descent(given: dict[str, Any]) -> None:
     np.testing.assert_allclose(code(how, scanner=scanner), found, atol=1e-10)
 
 
-def test_a_code_of_many_slices_is_nearer_to_all_of_them() -> None:
-    """Catches steps that are all of the same few slices."""
-    how = params(12)
-    assert number(how, code(how)) < 0.97 * number(how, begun(how))
+def test_a_code_of_many_slices_is_of_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches steps that are all of the same few slices, or of more than a step has."""
+    how, ahead, seen = params(24), Feed.ahead, []
+
+    def spied(self: Feed, rows: Mapping[int, NDArray[np.intp]]) -> Iterator[Due]:
+        seen.append(rows)
+        return ahead(self, rows)
+
+    monkeypatch.setattr(Feed, "ahead", spied)
+    monkeypatch.setattr(fitting, "SLICES", 2)
+    found = code(how)
+    descent, judged = seen
+    assert descent == judged
+    due = np.concatenate(list(descent.values()))
+    own = np.flatnonzero(seen_of(how, EVERYBODY).batch == SCANNER)
+    passes = 24 * 2 / len(own)
+    assert set(due) == set(own)
+    assert abs(np.bincount(due)[own] - passes).max() < 1
+    assert number(how, found) < 0.97 * number(how, begun(how))
 
 
-def test_a_code_that_is_no_better_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches a descent that went astray, or to what is no number, and is published."""
+def test_a_code_is_sent_where_it_is_nearer_than_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a code that is published although the mean is a little nearer, and one that is not
+    although it is: steps of several lengths from where a descent has come already."""
+    scanner, how = 2, params(1)
+    start = code(params(20), scanner=scanner)
+    theta = torch.from_numpy(start.copy()).requires_grad_()
+    error(how, theta, scanner).backward()
+    assert theta.grad is not None
+    gradient = theta.grad.numpy()
+    # Adam's first step.
+    way = -gradient / (np.abs(gradient) + 1e-8)
+    before, told = number(how, start, scanner), {}
+    for rate in (3e-4, 3e-3, 3e-2, 0.3):
+        monkeypatch.setattr(fitting, "RATE", rate)
+        rise = number(how, start + rate * way, scanner) / before - 1
+        found = code(how, scanner=scanner, begins=start)
+        expected = start + rate * way if rise < 0 else start
+        np.testing.assert_allclose(found, expected, atol=1e-10)
+        told[rate] = rise
+    assert min(told.values()) < 0
+    assert 0 < min(rise for rise in told.values() if rise > 0) < 0.05
+
+
+def test_a_code_that_is_no_number_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a descent that goes astray and is published."""
     for rate in (1e3, float("inf")):
         monkeypatch.setattr(fitting, "RATE", rate)
         assert np.array_equal(code(params(2)), begun(params(2)))
@@ -149,31 +186,33 @@ def test_a_code_is_of_the_scanner_and_not_of_its_site() -> None:
     np.testing.assert_allclose(code(how), code(how, EVERYBODY[::-1]), atol=1e-10)
 
 
-def test_codes_of_targets_are_fitted_in_a_run_and_nothing_else_is(tmp_path: Path) -> None:
-    """Catches a code that is asked for and not fitted, and networks that fitting changes."""
-    folder = write_brains(tmp_path, batches={"b0": 2, "b1": 2, "b2": 2})
+def test_what_a_run_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a descent from elsewhere than the mean, over other people than the target's, by
+    another seed, or a code beyond what a code may be; and anything else that fitting changes."""
+    folder = write_brains(tmp_path, batches={"b0": 2, "b1": 3, "b2": 2})
+    asked: list[tuple[Samples, NDArray[np.intp], int, Float]] = []
+
+    def stub(
+        networks: Any, params: Any, seen: Samples, rows: Any, *, seed: int, theta: Float
+    ) -> Float:
+        asked.append((seen, rows, seed, theta))
+        return 1e3 * theta
+
+    monkeypatch.setattr(targets, "fitted", stub)
     found = []
     for steps in (0, 6):
         how = {"planes": ["axial"], "second": "", "targets": ["b1"], "style_steps": steps}
         study = study_of("calamiti", how)
+        # Two scanners at one site.
         tables = sites(opened(folder, study), {"b0": "ash", "b1": "ash", "b2": "birch"})
         found.append(run(study, tables)[0].shared)
     mean, fit = found
-    assert mean.keys() == fit.keys()
+    ((seen, rows, seed, theta),) = asked
+    assert seed == study.seed
+    assert np.array_equal(theta, mean["theta.0"])
+    assert set(seen.people[rows]) == {f"sub-b1{i:02d}" for i in range(3)}
+    assert set(seen.people) > set(seen.people[rows])
+    assert len(rows) == np.isin(seen.people, seen.people[rows]).sum()
+    assert np.array_equal(fit["theta.0"], (1e3 * theta).clip(-MOST, MOST))
+    assert MOST in np.abs(fit["theta.0"])
     assert {n for n in mean if not np.array_equal(mean[n], fit[n])} == {"theta.0"}
-
-
-def test_slices_of_a_scanner_are_numbered_without_the_site_s_others(tmp_path: Path) -> None:
-    """Catches draws of a person's slices that depend on scans on another scanner of the site."""
-    study = study_of("calamiti", {"planes": ["axial"], "second": ""})
-    folder = write_brains(tmp_path, batches={"b0": 2, "b1": 2}, travelers=["t1"])
-    images = opened(folder, study)
-    whose = np.array([f"{p}\x1f{b}" for p, b in zip(images.people, images.batch, strict=True)])
-    assert len(set(images.people)) < len(images) == len(set(whose))
-    cache: Any = SimpleNamespace(
-        row=np.arange(len(images)),
-        plane=np.zeros(len(images), dtype=int),
-        index=np.arange(len(images)) % 2,
-    )
-    of_scanner, of_site = parts(cache, whose), parts(cache, images.people)
-    assert of_scanner.max() < SLICES <= of_site.max()

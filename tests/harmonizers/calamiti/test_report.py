@@ -49,7 +49,9 @@ def test_the_study_tells_of_styles_and_shows_nobody(out: Path) -> None:
     said = words(page)
     assert "differences of neighbouring pixels (L1) stand for its features" in said
     assert "4 channels, one-hot; no anatomy code leaves a hospital" in said
-    assert "fitted to their own people, from the mean of theirs (2 steps)" in said
+    assert (
+        "fitted to about 16 slices of their own people where that is nearer than the mean" in said
+    )
     assert "arrays from 2\N{NO-BREAK SPACE}hospitals" in "".join(Page(page).text)
     assert "Style codes, T2w: a line each of mean of everybody, birch/b1, ash/b0" in page
     assert "<img" not in page
