@@ -74,6 +74,8 @@ def write_harmonized(
     """
     plan = run.plan
     description: dict[str, Any] = {"method": plan.method, "study": plan.study, "plan": plan.hash}
+    if plan.params.target:
+        description["target"] = plan.params.target
     if folder is not None:
         description["model"] = content_hash(shared, model_document(plan))
         save_model(

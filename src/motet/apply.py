@@ -201,7 +201,7 @@ def apply_model(
         "study": shared.document["study"],
         "plan": shared.document["plan"],
         "model": shared.sha256,
-        **({"target": shared.params.recorded(to)} if to else {}),
+        **({"target": shared.params.target} if shared.params.target else {}),
     }
     like = compared_in(part, shared.arrays)
     if others == "replaced":

@@ -74,6 +74,14 @@ class Params(BaseModel):
     )
     batch: str = "scanner"
 
+    @property
+    def target(self) -> str:
+        """Whom people are brought to, as it is written down; empty where there is one target."""
+        if not self.retargets:
+            return ""
+        to = getattr(self, "to", None)
+        return self.recorded(to) if to else "mean"
+
     def recorded(self, to: str) -> str:
         """What is written down of another target `to`: of files their names, not their folders."""
         return to

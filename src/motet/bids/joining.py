@@ -17,7 +17,7 @@ from motet.bids.tsv import read_text, write_text
 from motet.errors import OutputFolderError
 
 TABLES = ("participants.tsv", "features.tsv")
-SAME = ("method", "study", "plan", "model")
+SAME = ("method", "study", "plan", "model", "target")
 """Keys of features.json that say what the values were made with."""
 
 
@@ -54,6 +54,13 @@ def check_joinable(
         return  # absent, empty, or nothing of Motet's, which is refused elsewhere
     held = _document(earlier)
     differs = [key for key in SAME if held.get(key) != description.get(key)]
+    if differs == ["target"]:
+        raise OutputFolderError(
+            f"The folder holds people who were brought to another target ({_target(held)}; these "
+            f"are brought to {_target(description)}).",
+            do="Name another folder: these participants would lie beside them.",
+            file=earlier,
+        )
     if not differs and not (earlier / "features.tsv").is_file():
         raise OutputFolderError(
             "Single people cannot be added to values that lie in a features.npy.",
@@ -76,16 +83,23 @@ def check_joinable(
 
 
 def check_replaceable(earlier: Path, description: Mapping[str, Any]) -> None:
-    """Refuse to replace what was made with another model: nobody asked for its end.
+    """Refuse to replace what was made with another model or target: nobody asked for its end.
 
     Raises
     ------
     OutputFolderError
     """
-    held = _document(earlier).get("model") if is_harmonized(earlier) else None
-    if held is not None and held != description.get("model"):
+    held = _document(earlier) if is_harmonized(earlier) else {}
+    if "model" not in held:
+        return
+    of = ""
+    if held["model"] != description.get("model"):
+        of = "another model"
+    elif held.get("target") != description.get("target"):
+        of = f"another target ({_target(held)})"
+    if of:
         raise OutputFolderError(
-            "The folder holds a result of another model, which would be lost.",
+            f"The folder holds a result of {of}, which would be lost.",
             do="Name another folder, or take this one away first.",
             file=earlier,
         )
@@ -123,6 +137,10 @@ def keep_others(new: Path, earlier: Path, people: Collection[str]) -> None:
     held, own = _document(earlier), _document(new)
     own["Sources"] = sorted({*held.get("Sources", ()), *own.get("Sources", ())})
     (new / "features.json").write_text(json.dumps(own, indent=2, ensure_ascii=False) + "\n")
+
+
+def _target(description: Mapping[str, Any]) -> str:
+    return str(description.get("target", "none"))
 
 
 def _source(folder: Path) -> str:

@@ -162,8 +162,9 @@ def find_seconds(folder: Path, found: Sequence[Found], pick: Pick, *, site: str)
         raise Place(site=site, file=folder).error(
             f"{listed(without)} {'has' if len(without) == 1 else 'have'} no {_said(pick)} beside "
             f"{found[0].name.suffix}, and the study takes both of everybody.",
-            do=f"Set params.second: '' at all sites, to train on {found[0].name.suffix} alone "
-            "(single-contrast mode), or take these people out of participants.tsv.",
+            do="Take these people out of participants.tsv; or train on "
+            f"{found[0].name.suffix} alone, at all sites (single-contrast mode: params.second: '' "
+            "in the study). A model that was trained on both needs both of everybody.",
             person=without[0],
         )
     return seconds

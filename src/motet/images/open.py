@@ -189,8 +189,8 @@ def _check_second(first: Image, scan: Scan, params: ImageParams, site: str) -> N
     place = Place(site=site, file=scan.found.file)
     if not its.canonical.same_as(own.canonical):
         raise place.error(
-            f"This image lies on another grid ({_size(its)}) than the first contrast's "
-            f"({_size(own)}).",
+            f"This image lies on another grid ({its.canonical}) than the first contrast's "
+            f"({own.canonical}).",
             do="Register it to the first contrast and resample it (ANTs, FSL, SPM): the same voxel "
             "has to be the same place.",
             person=scan.found.person,
@@ -227,16 +227,11 @@ def _refuse_other_grids(found: Sequence[Found], grids: Sequence[Grid], site: str
     for one, grid in zip(found, grids, strict=True):
         if not grid.canonical.same_as(first):
             raise Place(site=site, file=one.file).error(
-                f"The image lies on another grid ({_size(grid)}) than {found[0].file.name} "
-                f"({_size(grids[0])}).",
+                f"The image lies on another grid ({grid.canonical}) than "
+                f"{found[0].file.name} ({first}).",
                 do="Resample all images to one template.",
                 person=one.person,
             )
-
-
-def _size(grid: Grid) -> str:
-    size = " x ".join(map(str, grid.canonical.shape))
-    return f"{size} voxels of {' x '.join(f'{edge:g}' for edge in grid.canonical.spacing)} mm"
 
 
 def _say_of_others(folder: Path, people: Sequence[str], say: Callable[[str], Any]) -> None:

@@ -48,6 +48,12 @@ class Grid:
     shape: tuple[int, ...]
     affine: NDArray[np.float64]
 
+    def __str__(self) -> str:
+        size = " x ".join(map(str, self.shape))
+        corner = ", ".join(f"{place:g}" for place in self.affine[:3, 3])
+        edges = " x ".join(f"{edge:g}" for edge in self.spacing)
+        return f"{size} voxels of {edges} mm, the first at ({corner})"
+
     @property
     def orientation(self) -> NDArray[np.float64]:
         """Axis and flip of each axis of the file, nibabel's (3, 2)."""
@@ -173,7 +179,7 @@ def read_labels(file: Path, *, like: Grid, place: Place) -> NDArray[np.int32]:
     grid = _grid(image, place)
     if not grid.canonical.same_as(like.canonical):
         raise place.error(
-            f"It is on another grid ({_said(grid)}) than its image ({_said(like)}).",
+            f"It is on another grid ({grid}) than its image ({like}).",
             do="Resample it to the image.",
         )
     data = _readable(lambda: np.asarray(image.dataobj), place).reshape(grid.shape)
@@ -253,10 +259,3 @@ def _grid(image: SpatialImage, place: Place) -> Grid:
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise place.error("The header does not say where the voxels lie: its affine is singular.")
     return Grid(shape=shape, affine=affine)
-
-
-def _said(grid: Grid) -> str:
-    size = " x ".join(map(str, grid.shape))
-    corner = ", ".join(f"{place:g}" for place in grid.affine[:3, 3])
-    edges = " x ".join(f"{edge:g}" for edge in grid.spacing)
-    return f"{size} voxels of {edges} mm, the first at ({corner})"

@@ -15,7 +15,13 @@ from motet.agreement import agree
 from motet.apply import apply_model
 from motet.client.alone import _without_foreign_reference, fitted_alone
 from motet.client.apply import harmonized
-from motet.errors import DataError, ModelError, StudyFileError, TrainingError
+from motet.errors import (
+    DataError,
+    ModelError,
+    OutputFolderError,
+    StudyFileError,
+    TrainingError,
+)
 from motet.harmonizers.calamiti import fusion
 from motet.params import parse_params
 from motet.plan import model_document
@@ -65,6 +71,11 @@ def test_contrasts_on_different_grids_are_refused(folder: Path) -> None:
     with pytest.raises(DataError, match="another grid") as raised:
         opened(folder, study())
     assert "16 x 20 x 15" in str(raised.value)
+    moved = image.affine.copy()
+    moved[2, 3] += 5
+    nib.save(nib.Nifti1Image(image.get_fdata(), moved), file)
+    with pytest.raises(DataError, match=r"at \(-68, -70, -45\)\) than .* at \(-68, -70, -50\)"):
+        opened(folder, study())
     assert "sub-b000_T2w" in str(raised.value)
     assert "Register" in str(raised.value)
 
@@ -153,7 +164,7 @@ def test_another_target_for_a_finished_model(folder: Path, tmp_path: Path) -> No
         (image,) = out.rglob("sub-b000_desc-calamiti_T1w.nii.gz")
         named = to.replace(f"{at}/", "")  # where the image lies is nobody else's business
         said = json.loads(image.with_name(image.name[:-7] + ".json").read_text())
-        assert said.get("target", "") == named
+        assert said["target"] == (named or "mean")
         assert image.with_name(image.name.replace("T1w", "T2w")).is_file()
         found: np.ndarray = nib.load(image).get_fdata()
         return found
@@ -162,6 +173,11 @@ def test_another_target_for_a_finished_model(folder: Path, tmp_path: Path) -> No
     assert np.array_equal(study_own, mean)
     assert not np.array_equal(b1, mean)
     assert not np.array_equal(reference, mean)
+    there = tmp_path / "out b1"
+    with pytest.raises(OutputFolderError, match=r"another target \(b1; these are .* to mean\)"):
+        apply_model(tmp_path, folder, there, site="new", to="mean", participants=["b001"])
+    with pytest.raises(OutputFolderError, match=r"another target \(b1\), which would be lost"):
+        apply_model(tmp_path, folder, there, site="new")
     with pytest.raises(ModelError, match="1 reference image is named"):
         made(f"{at}/sub-b200_T1w.nii.gz")
     with pytest.raises(StudyFileError, match="'b7' is not among the batches"):
