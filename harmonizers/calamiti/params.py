@@ -9,9 +9,12 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from motet.bids.checks import Place
 from motet.config import misfit
 from motet.harmonizers._images.at_hand import are_images
 from motet.harmonizers.calamiti.sizes import Sizes
+from motet.images.cache import check_fits
+from motet.images.images import Image
 from motet.images.params import PairedParams
 from motet.images.slices import PLANES, Plane
 from motet.training.options import TrainedParams
@@ -175,6 +178,10 @@ class CalamitiParams(TrainedParams, PairedParams):
         if isinstance(targets, str) or value["to"] in targets:
             return value
         return {**value, "targets": [*targets, value["to"]]}
+
+    def check(self, image: Image, *, place: Place, person: str) -> None:
+        """Refuse a brain that slices of so many pixels cut, or hardly show."""
+        check_fits(image, planes=self.planes, size=self.pixels, place=place, person=person)
 
     def recorded(self, to: str) -> str:
         """Images without their folders."""

@@ -8,9 +8,12 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 
+from motet.bids.checks import Place
 from motet.config import is_saved, misfit
 from motet.harmonizers._images.at_hand import are_images
 from motet.harmonizers.murd.sizes import Sizes
+from motet.images.cache import check_fits
+from motet.images.images import Image
 from motet.images.params import ImageParams
 from motet.images.slices import Plane
 from motet.training.options import TrainedParams, is_dump
@@ -141,6 +144,10 @@ class MurdParams(TrainedParams, ImageParams):
                 "compile. Take it out",
             )
         return self
+
+    def check(self, image: Image, *, place: Place, person: str) -> None:
+        """Refuse a brain that slices of so many pixels cut, or hardly show."""
+        check_fits(image, planes=self.planes, size=self.pixels, place=place, person=person)
 
     def recorded(self, to: str) -> str:
         """``BATCH=IMAGE`` without the image's folder."""

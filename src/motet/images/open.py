@@ -172,6 +172,7 @@ def _look(
     mask = find_mask(folder, one)
     scan = prepared(Scan(found=one, mask=mask), params, into=scratch.path, site=site)
     image = read_image(scan, site=site, person=one.person)
+    params.check(image, place=Place(site=site, file=one.file), person=one.person)
     if second is not None:
         beside = prepared(Scan(found=second, mask=mask), params, into=scratch.path, site=site)
         scan = replace(scan, second=beside)

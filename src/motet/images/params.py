@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from motet.harmonizer import Params
+
+if TYPE_CHECKING:
+    from motet.bids.checks import Place
+    from motet.images.images import Image
 
 ENTITY = re.compile(r"[a-zA-Z]+")
 LABEL = re.compile(r"[a-zA-Z0-9+]*")
@@ -49,6 +53,14 @@ class ImageParams(Params):
     unusual_contrast: bool = False
     n4: bool = False
     spacing: float | None = Field(default=None, gt=0.1, le=10.0)
+
+    def check(self, image: Image, *, place: Place, person: str) -> None:
+        """Refuse an image that the method cannot take; asked of every image before anything runs.
+
+        Raises
+        ------
+        DataError
+        """
 
     @field_validator("entities", mode="before")
     @classmethod
