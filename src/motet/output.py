@@ -43,6 +43,7 @@ from motet.server.record import write_record
 from motet.store import PARTIAL, read_json, save_model, write_json
 from motet.supervise import only_writer
 from motet.training.log import LOG, write_log
+from motet.training.options import TrainedParams
 
 
 @dataclass(frozen=True)
@@ -64,20 +65,34 @@ class OutputFolder:
         """The BIDS derivative of one site."""
         return self.site(site) / "harmonized"
 
+    @property
+    def _finished(self) -> Path:
+        """Of which plan and data the training is complete."""
+        return self.path / ".finished.json"
+
     @contextmanager
-    def claimed(self, study: Study, schema: Schema) -> Iterator[None]:
+    def claimed(self, study: Study, schema: Schema, data: Mapping[str, str]) -> Iterator[None]:
         """Make the folder this study's for a run; leave nothing behind that says otherwise.
 
         When the study turns out to be impossible, what was begun is taken away. What an
-        interrupted run has done stays, for the next to go on with.
+        interrupted run has done stays, for the next to go on with. When it comes to its end, the
+        folder is complete.
+
+        Parameters
+        ----------
+        study : Study
+        schema : Schema
+        data : mapping of str to str
+            Site -> fingerprint of its data.
 
         Raises
         ------
         OutputFolderError
-            When it holds another study, files that are not Motet's, or a run that is going on.
+            When it holds another study, files that are not Motet's, a run that is going on, or
+            networks that were trained for this study on these data: hours would be lost.
         """
-        for site, data in study.sites.items():
-            if self.path.resolve().is_relative_to(data.resolve()):
+        for site, home in study.sites.items():
+            if self.path.resolve().is_relative_to(home.resolve()):
                 raise OutputFolderError(
                     f"The folder lies within the data of site '{site}'.",
                     do="Name a folder outside of every site's data.",
@@ -87,11 +102,16 @@ class OutputFolder:
         existed = self.path.exists()
         with only_writer(self.path):
             fresh = not self._entries()
+            complete = {"plan": plan.hash, "data": dict(sorted(data.items()))}
             if not fresh:
                 self._check_owner(plan, study)
+                self._check_unfinished(complete)
             try:
                 self._prepare(plan, study, fresh)
                 yield
+                # What is not trained is soon made again, the same.
+                if isinstance(plan.params, TrainedParams):
+                    write_json(self._finished, complete)
             except (DataError, DesignError, OutputFolderError, PlanError, SchemaError) as error:
                 self._take_back(fresh, existed)
                 raise error from None
@@ -105,6 +125,7 @@ class OutputFolder:
                 partial.unlink()
             for partial in self.path.glob("sites/*/.harmonized.partial-*"):
                 shutil.rmtree(partial)
+            self._finished.unlink(missing_ok=True)
             for site in study.sites:
                 check_target(self.harmonized(site), may_replace=is_harmonized)
             if fresh:
@@ -159,6 +180,15 @@ class OutputFolder:
                 f"The folder holds another study ('{held.get('study')}', plan "
                 f"{str(asked.get('hash'))[:12]}; this is '{plan.study}', plan {plan.hash[:12]}).",
                 do="Name a new folder, or remove this one if it is no longer needed.",
+                file=self.path,
+            )
+
+    def _check_unfinished(self, complete: Mapping[str, Any]) -> None:
+        if self._finished.is_file() and read_json(self._finished) == complete:
+            raise OutputFolderError(
+                "The study is finished here: these networks were trained on these data.",
+                do=f"'motet report {self.path}' makes its pages again. To train again, name a new "
+                "folder, or remove this one if it is no longer needed.",
                 file=self.path,
             )
 

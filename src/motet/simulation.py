@@ -285,8 +285,9 @@ def simulate(
             result = _in_memory(read, tables, observe, device)
             return replace(result, warnings=(*said, *result.warnings))
         folder = OutputFolder(Path(out))
-        with folder.claimed(read, agreed(read, tables)):
-            return _into(folder, read, tables, observe, reports, said, engine, device)
+        data = {site: fingerprint(home) for site, home in read.sites.items()}
+        with folder.claimed(read, agreed(read, tables), data):
+            return _into(folder, read, tables, observe, reports, said, engine, device, data)
 
 
 def _in_memory(
@@ -336,6 +337,7 @@ def _into(
     said: Sequence[tuple[str, str]],
     engine: Engine,
     device: Device,
+    data: Mapping[str, str],
 ) -> Result:
     def sink_of(site: str) -> Sink:
         return lambda table, about: derivative_writer(
@@ -347,7 +349,7 @@ def _into(
         tables,
         sink_of=sink_of,
         folder_of=folder.site,
-        fingerprint_of=lambda site: fingerprint(study.sites[site]),
+        fingerprint_of=data.__getitem__,
         checkpoint=folder.checkpoint,
         store=folder.write_model,
         log=folder.write_log,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from e2e.consortium import consortium, succeeded
+from e2e.consortium import consortium, files, motet, refused, succeeded
 from motet.training.log import LOG, read_log
 
 TRAIN = {"preset": "tiny", "batch": 8, "steps": 63, "local_steps": 3, "validation": 0.2}
@@ -47,6 +48,21 @@ def test_progress_and_log(ran: tuple[Path, str]) -> None:
     assert "torch" in run["versions"]
     plan = json.loads((folder / "out/plan.json").read_text())
     assert {e["array"] for e in of_training} <= {a["name"] for a in plan["trained"]["cvae"]}
+
+
+def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
+    """Catches hours lost, and a result half replaced, by a command that was given twice; and data
+    that changed and are not looked at."""
+    train = {"preset": "tiny", "steps": 2, "local_steps": 2}
+    study = consortium(tmp_path, method="deepcombat", train=train, evaluation={"metrics": "none"})
+    out = tmp_path / "out"
+    succeeded("simulate", study, "--out", out, "--reports", "later")
+    before = files(out)
+    refused(motet("simulate", study, "--out", out), "is finished here", f"motet report {out}")
+    assert files(out) == before
+    table = next((tmp_path / "data").rglob("participants.tsv"))
+    os.utime(table, ns=(1, 1))
+    succeeded("simulate", study, "--out", out, "--reports", "later")
 
 
 def test_plan(ran: tuple[Path, str]) -> None:

@@ -157,8 +157,8 @@ def check_fits(
             raise place.error(
                 f"{one} of this brain has {said} voxels, more than the {size} x {size} "
                 "that the networks see.",
-                do=f"Set params.pixels to {-(-max(edges) // 16) * 16} or more, a multiple of 16, or "
-                "params.spacing, to resample all images to larger voxels.",
+                do=f"Set params.pixels to {-(-max(edges) // 16) * 16} or more, a multiple of 16; "
+                "or params.spacing, to resample all images to larger voxels.",
                 person=person,
             )
         if min(edges) < SMALLEST * size:
