@@ -84,7 +84,10 @@ class SitePolicy(BaseModel):
         read = [p.name for p in sums if not plan.masks(p) or of_batches(p)]
         if self.plain_sums or not read:
             return ""
-        return f"the coordinator would read this site's own sums ({listed(read)})"
+        return (
+            f"the coordinator would read this site's own sums ({listed(read)}), and its policy "
+            "does not say plain_sums: true"
+        )
 
     def against(self, behind: Counts, *, alone: bool = False) -> Iterator[str]:
         """Sentences, one for each count of a group that is too small.
