@@ -28,7 +28,7 @@ from motet.site import draw
 
 if TYPE_CHECKING:
     from motet.evaluation.battery import Permuted
-    from motet.evaluation.images import ImageBattery
+    from motet.evaluation.images import ImageBatteries
 
 Float = NDArray[np.float64]
 Values = Mapping[str, Float]
@@ -79,7 +79,7 @@ def full_judgement(
             do="Ask for 'evaluation: {metrics: summed}'.",
         )
     fit = masks(tables, plan)
-    looked = None if images is None else _image_battery(study, plan, tables, fit)
+    looked = None if images is None else _image_batteries(study, plan, tables, fit)
     if looked is not None and images is not None:
         looked.raw()
         for site in tables:
@@ -121,20 +121,20 @@ def _are_images(tables: Mapping[str, Table]) -> bool:
     return all(isinstance(table, Images) for table in tables.values())
 
 
-def _image_battery(
+def _image_batteries(
     study: Study, plan: Plan, tables: Mapping[str, Table], fit: Masks
-) -> ImageBattery | None:
+) -> ImageBatteries | None:
     """What judges the images themselves; None where the data are tables."""
     from motet.evaluation.battery.judge import sample_of
     from motet.evaluation.battery.splits import split
-    from motet.evaluation.images import ImageBattery, TrueImages
+    from motet.evaluation.images import ImageBatteries, TrueImages
 
     own = {site: table for site, table in tables.items() if isinstance(table, Images)}
     if len(own) < len(tables):
         return None
     sample = sample_of(tables, fit, plan)
     truth = study.evaluation.truth
-    return ImageBattery(
+    return ImageBatteries(
         own,
         sample,
         split(sample, held_out=plan.held_out, seed=plan.seed),
@@ -160,7 +160,7 @@ def local_only(
     plan: Plan,
     *,
     failed: Callable[[str], None],
-    images: ImageBattery | None = None,
+    images: ImageBatteries | None = None,
 ) -> dict[str, Float]:
     """Every site harmonizes its own batches alone: the floor.
 
@@ -188,7 +188,7 @@ def local_only(
 
 
 def pooled(
-    tables: Mapping[str, Table], fit: Masks, plan: Plan, images: ImageBattery | None = None
+    tables: Mapping[str, Table], fit: Masks, plan: Plan, images: ImageBatteries | None = None
 ) -> dict[str, Float]:
     """The same method with all people of the fit in one table: the ceiling.
 

@@ -232,8 +232,10 @@ class OutputFolder:
         def of(site: str) -> Blocks:
             table, folder = tables[site], self.harmonized(site)
             assert isinstance(table, Images)
+            parts = table.each_contrast()
             for row in range(len(table)):
-                yield slice(row, row + 1), written(folder, table, row, method)[None]
+                own = [written(folder, part, row, method) for part in parts]
+                yield slice(row, row + 1), (np.stack(own) if len(own) > 1 else own[0])[None]
 
         return of
 

@@ -16,7 +16,7 @@ from motet.evaluation.declared import V
 from motet.evaluation.probes import LONGEST, Projection
 from motet.evaluation.readings import FARTHEST
 from motet.evaluation.rows import targets
-from motet.images.measures import contrast_of
+from motet.images.measures import contrasts_of
 from motet.releases import Arrays
 from motet.scale import UNITS, Bounds, Magnitudes
 from motet.schema import Schema
@@ -30,7 +30,7 @@ GROWTH = 4.0
 def of_values(size: Magnitudes, schema: Schema) -> Float:
     """Of features in every version, (p,). What is made of images may be in units of its own."""
     own = GROWTH * size.features
-    return np.maximum(own, UNITS) if contrast_of(schema.features) else own
+    return np.maximum(own, UNITS) if contrasts_of(schema.features) else own
 
 
 def of_people(size: Magnitudes, schema: Schema) -> Bounds:

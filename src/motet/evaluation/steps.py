@@ -24,7 +24,7 @@ from motet.evaluation.probes import dimensions, send_probes
 from motet.evaluation.readings import send_readings
 from motet.evaluation.rows import Rows, rows, targets
 from motet.evaluation.variance import Moments, Variance, brown_forsythe, variance
-from motet.images.measures import contrast_of
+from motet.images.measures import contrasts_of
 from motet.phases import Step, Sum
 from motet.releases import Arrays, Size
 from motet.scale import Bounds, Magnitudes
@@ -269,7 +269,7 @@ class Sums:
 
     def _intensities(self, sums: Arrays, shared: Arrays, n: NDArray[np.float64]) -> Arrays:
         """Of images, the batches' mean measures: their distributions of intensities."""
-        if not contrast_of(self.schema.features):
+        if not contrasts_of(self.schema.features):
             return {}
         sd = np.where(
             shared["per_sd"] > 0, 1.0 / np.where(shared["per_sd"] > 0, shared["per_sd"], 1.0), 0.0

@@ -15,7 +15,7 @@ from motet.bids.checks import Place
 from motet.bids.derivatives import DerivativeWriter
 from motet.bids.description import SOURCE
 from motet.bids.table import Table
-from motet.images.images import Image, Images, Scan, measured, replace_data
+from motet.images.images import Image, Images, Scan, each_of, measured, replace_data
 from motet.images.mask import RULE
 from motet.images.measures import meaning
 from motet.images.volume import read_volume, write_volume
@@ -116,18 +116,21 @@ class ImageWriter(DerivativeWriter):
         block : (r, x, y, z) float
             Canonical axes; of two contrasts (r, 2, x, y, z).
         """
-        both = block if block.ndim == 5 else block[:, None]
-        for row, (data, *second) in zip(
-            np.arange(len(self.like))[rows].tolist(), both, strict=True
-        ):
-            scan, pair = self.like.scan(row), self.like.pair(row)
-            made = self._checked(row, scan, pair[0], data)
-            for other, beside in zip(pair[1:], second, strict=True):
-                assert scan.second is not None
-                self._write_image(scan.second, self._checked(row, scan.second, other, beside))
-            self._write_image(scan, made)
-            found = measured(made, contrast=self.like.contrast)
-            super().write(slice(row, row + 1), found[None])
+        for row, own in zip(np.arange(len(self.like))[rows].tolist(), each_of(block), strict=True):
+            scans = self._scans(row)
+            made = [
+                self._checked(row, scan, image, data)
+                for scan, image, data in zip(scans, self.like.pair(row), own, strict=True)
+            ]
+            # The first last: its mask is that of both.
+            for scan, image in reversed(list(zip(scans, made, strict=True))):
+                self._write_image(scan, image)
+            super().write(slice(row, row + 1), measured(made, self.like.contrasts)[None])
+
+    def _scans(self, row: int) -> tuple[Scan, ...]:
+        """Where the image of a row lies, and its second."""
+        scan = self.like.scan(row)
+        return (scan, scan.second) if scan.second is not None else (scan,)
 
     def _checked(self, row: int, scan: Scan, image: Image, data: NDArray[Any]) -> Image:
         """The harmonized image, once it is known to be one."""
@@ -211,8 +214,9 @@ class ImageWriter(DerivativeWriter):
     def _sources(self) -> list[str]:
         """What the table of measures was made from."""
         return [
-            f"bids:{SOURCE}:{self.like.scan(row).found.file.relative_to(self.like.source).as_posix()}"
+            f"bids:{SOURCE}:{scan.found.file.relative_to(self.like.source).as_posix()}"
             for row in range(len(self.like))
+            for scan in self._scans(row)
             if self.like.source is not None
         ]
 

@@ -15,7 +15,7 @@ from motet.bids.table import Table
 from motet.errors import nearest
 from motet.images.find import Found
 from motet.images.mask import mask_of
-from motet.images.measures import measures
+from motet.images.measures import EACH, measures
 from motet.images.volume import Volume, read_labels, read_volume
 from motet.releases import Arrays
 
@@ -34,6 +34,9 @@ class Scan:
         Its mask; None where the rule of :mod:`motet.images.mask` stands for it.
     prepared, prepared_mask : Path or None
         The image after N4 or resampling, and its mask, where the study asks for that.
+    mask_from : Path or None
+        The image that the rule is applied to; None: this one. Of a second contrast it is the first,
+        since a pair has one mask.
     second : Scan, optional
         The same person's image of the study's second contrast, on the same grid.
     """
@@ -42,6 +45,7 @@ class Scan:
     mask: Path | None
     prepared: Path | None = None
     prepared_mask: Path | None = None
+    mask_from: Path | None = None
     second: Scan | None = None
 
 
@@ -82,6 +86,8 @@ class Image:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Images(Table):
     """Images of the people of one site. As a table, it holds one row of measures an image.
+
+    Of two contrasts a row has the measures of both, the first's and then the second's.
 
     Attributes
     ----------
@@ -136,6 +142,30 @@ class Images(Table):
         """The contrast, and the second where there is one."""
         return (self.contrast, self.second) if self.second else (self.contrast,)
 
+    def each_contrast(self) -> tuple[Images, ...]:
+        """The images of every contrast with their measures, as where a study has it alone.
+
+        What the site has said of itself (``described``) stays.
+        """
+        if not self.second:
+            return (self,)
+        seconds = [scan.second for scan in self.scans if scan.second is not None]
+        scans = ([replace(scan, second=None) for scan in self.scans], seconds)
+        parts = (slice(None, EACH), slice(EACH, None))
+        return tuple(
+            replace(
+                self,
+                scans=tuple(own),
+                contrast=contrast,
+                second="",
+                values=self.values[:, part],
+                features=self.features[part],
+                units=self.units[part],
+                read={},
+            )
+            for contrast, own, part in zip(self.contrasts, scans, parts, strict=True)
+        )
+
     def pair(self, row: int) -> tuple[Image, ...]:
         """The image of a row and, where there is a second contrast, that; with one mask."""
         first = self.image(row)
@@ -157,14 +187,15 @@ class Images(Table):
     def measured(self, rows: slice | NDArray[np.intp], block: NDArray[Any]) -> Float:
         """Measures, (r, p), of harmonized images of these rows, (r, x, y, z): as written.
 
-        Of two contrasts, (r, 2, x, y, z), those of the first.
+        Of two contrasts, (r, 2, x, y, z), those of both.
         """
         found = []
-        block = block[:, 0] if block.ndim == 5 else block
-        for row, data in zip(np.arange(len(self))[rows].tolist(), block, strict=True):
-            image = self.image(row)
-            made = replace_data(image, data.astype(image.data.dtype, copy=False))
-            found.append(measured(made, contrast=self.contrast))
+        for row, own in zip(np.arange(len(self))[rows].tolist(), each_of(block), strict=True):
+            made = [
+                replace_data(image, data.astype(image.data.dtype, copy=False))
+                for image, data in zip(self.pair(row), own, strict=True)
+            ]
+            found.append(measured(made, self.contrasts))
         return np.stack(found)
 
     @property
@@ -216,16 +247,29 @@ def replace_data(image: Image, data: NDArray[Any]) -> Image:
     return replace(image, volume=replace(image.volume, data=data))
 
 
+def each_of(block: NDArray[Any]) -> NDArray[Any]:
+    """Images of some rows, (r, x, y, z) or (r, 2, x, y, z), as (r, contrasts, x, y, z)."""
+    return block if block.ndim == 5 else block[:, None]
+
+
 def read_image(scan: Scan, *, site: str, person: str) -> Image:
     """Read an image and its mask; what was prepared stands for what the site has."""
     file = scan.prepared or scan.found.file
     place = Place(site=site, file=file)
-    volume = read_volume(file, place=place)
-    mask = mask_of(volume, scan.prepared_mask if scan.prepared else scan.mask, place=place)
-    return Image(volume=volume, mask=mask.inside)
+    volume = masked = read_volume(file, place=place)
+    own = scan.prepared_mask if scan.prepared else scan.mask
+    if own is None and scan.mask_from is not None:
+        masked = read_volume(scan.mask_from, place=Place(site=site, file=scan.mask_from))
+    return Image(volume=volume, mask=mask_of(masked, own, place=place).inside)
 
 
-def measured(image: Image, *, contrast: str) -> Float:
-    """The measures of an image, (p,)."""
-    voxel = float(np.prod(image.volume.grid.spacing))
-    return measures(image.brain, contrast=contrast, voxel=voxel)
+def measured(pair: Sequence[Image], contrasts: Sequence[str]) -> Float:
+    """The measures of a person's images, one contrast's after another's, (p,)."""
+    return np.concatenate(
+        [
+            measures(
+                image.brain, contrast=contrast, voxel=float(np.prod(image.volume.grid.spacing))
+            )
+            for image, contrast in zip(pair, contrasts, strict=True)
+        ]
+    )

@@ -21,12 +21,16 @@ TISSUES = ("csf", "gm", "wm")
 Float = NDArray[np.float64]
 
 
-def names(contrast: str) -> tuple[str, ...]:
-    """The measures of an image, by name; they begin with the contrast."""
+def names(*contrasts: str) -> tuple[str, ...]:
+    """The measures of a person's images, by name; they begin with the contrast, one by one."""
     found = [f"q{q:02d}" for q in QUANTILES]
     for tissue in TISSUES:
         found += [f"{tissue}_median", f"{tissue}_spread", f"{tissue}_volume"]
-    return tuple(f"{contrast}_{name}" for name in found)
+    return tuple(f"{contrast}_{name}" for contrast in contrasts for name in found)
+
+
+EACH = len(names(""))
+"""Measures of an image."""
 
 
 def meaning(name: str) -> str:
@@ -42,18 +46,19 @@ def meaning(name: str) -> str:
     }.get(what[-1], "")
 
 
-def contrast_of(features: Sequence[str]) -> str:
-    """The contrast whose measures these are; empty where they are other features."""
+def contrasts_of(features: Sequence[str]) -> tuple[str, ...]:
+    """The contrasts whose measures these are, in order; none where they are other features."""
     first = f"_q{QUANTILES[0]:02d}"
-    if not features or not features[0].endswith(first):
-        return ""
-    contrast = features[0].removesuffix(first)
-    return contrast if tuple(features) == names(contrast) else ""
+    begins = features[::EACH]
+    if not all(name.endswith(first) for name in begins):
+        return ()
+    contrasts = tuple(name.removesuffix(first) for name in begins)
+    return contrasts if tuple(features) == names(*contrasts) else ()
 
 
-def units(contrast: str) -> tuple[str, ...]:
+def units(*contrasts: str) -> tuple[str, ...]:
     """Their units; intensities have none of their own."""
-    return tuple("ml" if name.endswith("volume") else "" for name in names(contrast))
+    return tuple("ml" if name.endswith("volume") else "" for name in names(*contrasts))
 
 
 def measures(values: Float, *, contrast: str, voxel: float) -> Float:

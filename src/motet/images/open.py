@@ -77,6 +77,7 @@ def open_images(
     if isinstance(params, RegisteredParams):
         _refuse_unregistered(found, params)
     second = params.second if isinstance(params, PairedParams) else ""
+    contrasts = (params.contrast, second) if second else (params.contrast,)
     seconds: list[Found] = []
     if isinstance(params, PairedParams) and second:
         wanted = Pick(suffix=second, entities=params.second_entities)
@@ -115,8 +116,8 @@ def open_images(
         people=people,
         sessions=sessions if any(sessions) else None,
         values=np.stack(rows),
-        features=names(params.contrast),
-        units=units(params.contrast),
+        features=names(*contrasts),
+        units=units(*contrasts),
         kinds=here.kinds,
         source=folder,
         participants=here.participants,
@@ -168,23 +169,28 @@ def _look(
     scratch: _Scratch,
     site: str,
 ) -> tuple[Scan, Grid, NDArray[np.float64], float]:
-    """Prepare, check and measure an image; and its largest intensity."""
+    """Prepare, check and measure an image, or a pair; and the largest intensity."""
     mask = find_mask(folder, one)
     scan = prepared(Scan(found=one, mask=mask), params, into=scratch.path, site=site)
     image = read_image(scan, site=site, person=one.person)
     params.check(image, place=Place(site=site, file=one.file), person=one.person)
+    pair, contrasts = [image], [params.contrast]
     if second is not None:
         beside = prepared(Scan(found=second, mask=mask), params, into=scratch.path, site=site)
+        # A pair has one mask: where there is none, a threshold of the first image.
+        beside = replace(beside, prepared_mask=scan.prepared_mask, mask_from=one.file)
         scan = replace(scan, second=beside)
-        _check_second(image, beside, params, site)
+        pair.append(_second(image, beside, params, site))
+        contrasts.append(second.name.suffix)
     if scan.mask is not None and not params.unusual_contrast:
         check_contrast(image, params.contrast, place=Place(site=site, file=one.file))
-    size = float(np.abs(image.data).max())
-    return scan, image.volume.grid, measured(image, contrast=params.contrast), size
+    # Bounds of declared sums are those of all intensities that a method sees.
+    size = max(float(np.abs(image.data).max()) for image in pair)
+    return scan, image.volume.grid, measured(pair, contrasts), size
 
 
-def _check_second(first: Image, scan: Scan, params: ImageParams, site: str) -> None:
-    """Refuse a second contrast that lies elsewhere, or is none."""
+def _second(first: Image, scan: Scan, params: ImageParams, site: str) -> Image:
+    """Read a second contrast; refuse one that lies elsewhere, or is none."""
     file = scan.prepared or scan.found.file
     own, its = first.volume.grid, read_grid(file, place=Place(site=site, file=file))
     place = Place(site=site, file=scan.found.file)
@@ -199,6 +205,7 @@ def _check_second(first: Image, scan: Scan, params: ImageParams, site: str) -> N
     image = read_image(scan, site=site, person=scan.found.person)
     if scan.mask is not None and not params.unusual_contrast:
         check_contrast(image, scan.found.name.suffix, place=place)
+    return image
 
 
 def described(grid: Grid) -> tuple[float, ...]:

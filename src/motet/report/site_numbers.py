@@ -40,7 +40,7 @@ class Changes:
 
 
 def in_units_of(raw: Table, harmonized: Float) -> Table:
-    """Raw measures of images in the units of the harmonized: one line for all intensities here.
+    """Raw measures of images in the units of the harmonized: one line for a contrast's intensities.
 
     Methods for images end in units of their own, and a change of units moves nobody. Other tables
     stay as they are.
@@ -48,13 +48,19 @@ def in_units_of(raw: Table, harmonized: Float) -> Table:
     if not isinstance(raw, Images):
         return raw
     values, after = np.array(raw.block(slice(None))), np.asarray(harmonized, dtype=np.float64)
-    of_intensity = np.array([not unit for unit in raw.units])
-    x, y = values[:, of_intensity], after[:, of_intensity]
-    about = x - x.mean()
-    spread = float((about**2).sum())
-    if spread > 0:
-        slope = float((about * (y - y.mean())).sum()) / spread
-        values[:, of_intensity] = y.mean() + slope * about
+    for contrast in raw.contrasts:
+        of_intensity = np.array(
+            [
+                name.startswith(f"{contrast}_") and not unit
+                for name, unit in zip(raw.features, raw.units, strict=True)
+            ]
+        )
+        x, y = values[:, of_intensity], after[:, of_intensity]
+        about = x - x.mean()
+        spread = float((about**2).sum())
+        if spread > 0:
+            slope = float((about * (y - y.mean())).sum()) / spread
+            values[:, of_intensity] = y.mean() + slope * about
     return replace(raw, values=values, rows=None)
 
 

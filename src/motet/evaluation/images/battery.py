@@ -36,7 +36,7 @@ from motet.images.volume import Grid, read_grid
 
 Rows = slice | NDArray[np.intp]
 See = Callable[[Rows, NDArray[Any]], None]
-"""Takes images of some rows of a site, (r, x, y, z); of pairs, (r, 2, x, y, z), the first."""
+"""Takes images of some rows of a site, (r, x, y, z); of pairs, (r, 2, x, y, z)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class _Version:
 
 
 class ImageBattery:
-    """Judges the images of a simulated study; give it every version, raw first.
+    """Judges the images of one contrast of a simulated study; give it every version, raw first.
 
     Parameters
     ----------
@@ -102,9 +102,7 @@ class ImageBattery:
         table, own = self._tables[site], self._version(version)
 
         def see(rows: Rows, block: NDArray[Any]) -> None:
-            # Truth, travelers and raw images are of the study's contrast, the first of a pair.
-            images = block[:, 0] if block.ndim == 5 else block
-            for i, data in zip(np.arange(len(table))[rows].tolist(), images, strict=True):
+            for i, data in zip(np.arange(len(table))[rows].tolist(), block, strict=True):
                 self._look(own, int(self._row[site][i]), table.image(i), data)
 
         return see

@@ -21,6 +21,8 @@ from motet.images.volume import read_grid, read_volume
 class TrueImages:
     """A BIDS folder with the true image of everybody, called as at the sites.
 
+    Of two contrasts, those of both or of the first alone.
+
     Parameters
     ----------
     folder : Path
@@ -56,26 +58,35 @@ class TrueImages:
         DataError
             Names the file.
         """
-        for site, table in tables.items():
+        for table in tables.values():
             if not isinstance(table, Images):
                 raise StudyFileError(
                     "A truth is compared with images; this method's data are tables.",
                     do="Take evaluation.truth out.",
                     key="evaluation.truth",
                 )
-            for row in range(len(table)):
-                place = Place(site=site, file=self._file(table, row))
-                grid = read_grid(self._file(table, row), place=place)
-                scan = table.scan(row)
-                own = scan.prepared or scan.found.file
-                if not grid.canonical.same_as(
-                    read_grid(own, place=Place(site=site, file=own)).canonical
-                ):
-                    raise place.error(
-                        "The true image lies on another grid than the image that is harmonized.",
-                        do="Give it on the same grid, or take evaluation.truth out.",
-                        person=table.who(row),
-                    )
+            first, *others = table.each_contrast()
+            for own in (first, *(other for other in others if self.has(other.contrast))):
+                self._check_grids(own)
+
+    def has(self, contrast: str) -> bool:
+        """Whether there is any image of a contrast: a truth may be known of the first alone."""
+        return any(True for _ in self.folder.rglob(f"*_{contrast}.nii*"))
+
+    def _check_grids(self, table: Images) -> None:
+        for row in range(len(table)):
+            place = Place(site=table.site, file=self._file(table, row))
+            grid = read_grid(self._file(table, row), place=place)
+            scan = table.scan(row)
+            own = scan.prepared or scan.found.file
+            if not grid.canonical.same_as(
+                read_grid(own, place=Place(site=table.site, file=own)).canonical
+            ):
+                raise place.error(
+                    "The true image lies on another grid than the image that is harmonized.",
+                    do="Give it on the same grid, or take evaluation.truth out.",
+                    person=table.who(row),
+                )
 
     def read(self, table: Images, row: int) -> NDArray[Any]:
         """The true image of a row, (x, y, z), canonical axes."""
