@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from motet.evaluation.result import Judgement
 from motet.harmonizer import Card
+from motet.images.measures import EACH
 from motet.report.installed import installed
 from motet.report.leaving import leaving, read_by_holders
 from motet.report.methods_training import torch_version, trained
@@ -106,7 +107,7 @@ def _harmonized(study: StudyFiles, card: Card | None, cited: Citations) -> Itera
     said = options(study)
     measures = count(len(study.features), "measure")
     yield (
-        f"{f'{study.contrast} images' if study.contrast else measures} of "
+        f"{f'{joined(study.contrasts)} images' if study.contrasts else measures} of "
         f"{count(scanners(study), 'batch', 'batches')} (scanners or protocols) at "
         f"{count(len(sites), 'hospital')}{of_whom} were harmonized with {title}"
         f"{f' ({said})' if said else ''}, as implemented in Motet {study.run['motet']}."
@@ -175,9 +176,10 @@ def _judged(study: StudyFiles, cited: Citations) -> Iterator[str]:
     judged = study.judgement
     if judged is None:
         return
-    if study.contrast:
+    if study.contrasts:
+        which = f"{joined(study.contrasts)} images" if len(study.contrasts) > 1 else "Images"
         yield (
-            f"Images were judged by {count(len(study.features), 'measure')} of each: quantiles of "
+            f"{which} were judged by {count(EACH, 'measure')} of each: quantiles of "
             "the intensities within the brain mask, and intensities and volumes of CSF, GM and WM "
             "by three-class k-means."
         )

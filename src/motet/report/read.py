@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from motet.errors import ModelError
 from motet.evaluation.files import read_judgements
 from motet.evaluation.result import Judgement
+from motet.images.measures import contrasts_of
 from motet.schema import Batch
 from motet.store import load_model, read_json
 from motet.training.log import LOG, read_log
@@ -60,9 +61,9 @@ class StudyFiles:
         return tuple(str(Batch(str(s), str(b))) for s, b in self.plan["schema"]["batches"])
 
     @property
-    def contrast(self) -> str:
-        """Of the images that were harmonized; empty in a study of tables."""
-        return str(self.plan.get("params", {}).get("contrast", ""))
+    def contrasts(self) -> tuple[str, ...]:
+        """Of the images that were harmonized and judged; none in a study of tables."""
+        return contrasts_of(self.features)
 
     @property
     def trained(self) -> bool:

@@ -42,8 +42,9 @@ RGB = NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """What a site's page shows of its images."""
+    """What a site's page shows of its images, of `contrasts`, one after another."""
 
+    contrasts: tuple[str, ...] = ()
     slices: tuple[tuple[str, Markup], ...] = ()
     tissues: tuple[Markup, ...] = ()
 
@@ -57,7 +58,7 @@ class _Pair:
 
 
 def pictures(raw: Images, folder: Path, method: str) -> Pictures:
-    """Slices of some people, and histograms of tissues, before and after.
+    """Slices of some people, and histograms of tissues, before and after; of every contrast.
 
     Parameters
     ----------
@@ -66,6 +67,20 @@ def pictures(raw: Images, folder: Path, method: str) -> Pictures:
         The derivative with the harmonized images.
     method : str
     """
+    several = len(raw.contrasts) > 1
+    each = [
+        _of_contrast(own, folder, method, said=f" ({own.contrast})" if several else "")
+        for own in raw.each_contrast()
+    ]
+    return Pictures(
+        contrasts=raw.contrasts,
+        slices=tuple(picture for own in each for picture in own.slices),
+        tissues=tuple(figure for own in each for figure in own.tissues),
+    )
+
+
+def _of_contrast(raw: Images, folder: Path, method: str, *, said: str) -> Pictures:
+    """Pictures of one contrast; `said` tells it from another, and is empty where there is none."""
     by_batch = {
         batch: np.flatnonzero(raw.batch == batch)[:PEOPLE].tolist() for batch in raw.batches
     }
@@ -81,11 +96,12 @@ def pictures(raw: Images, folder: Path, method: str) -> Pictures:
             chosen.append(pair)
     windows = _window([p.before for p in chosen]), _window([p.after for p in chosen])
     slices = tuple(
-        (f"{pair.person}, {pair.batch}", png(_mosaic(pair, *windows), _alt(pair)))
+        (f"{pair.person}, {pair.batch}{said}", png(_mosaic(pair, *windows), _alt(pair, said)))
         for pair in chosen
     )
+    end = f"-{raw.contrast}" if said else ""
     figures = tuple(
-        _histograms(of, raw.batches, which, name=f"{raw.site}/tissues-{which}")
+        _histograms(of, raw.batches, which, said=said, name=f"{raw.site}/tissues-{which}{end}")
         for which, of in tissues.items()
     )
     return Pictures(slices=slices, tissues=figures)
@@ -211,8 +227,8 @@ def padded(picture: RGB, width: int) -> RGB:
     return np.pad(picture, room)
 
 
-def _alt(pair: _Pair) -> str:
-    return f"Slices of {pair.person}: as measured, harmonized, and the difference."
+def _alt(pair: _Pair, said: str) -> str:
+    return f"Slices of {pair.person}{said}: as measured, harmonized, and the difference."
 
 
 def png(pixels: RGB, alt: str) -> Markup:
@@ -228,15 +244,17 @@ def png(pixels: RGB, alt: str) -> Markup:
     )
 
 
-def _histograms(tissues: _Tissues, batches: Sequence[str], which: str, *, name: str) -> Markup:
+def _histograms(
+    tissues: _Tissues, batches: Sequence[str], which: str, *, said: str, name: str
+) -> Markup:
     """Intensities of each tissue, a line a batch."""
     order = order_of(tissues.contrast)
     joined = {key: np.concatenate(parts) for key, parts in tissues.values.items()}
     everything = np.concatenate(list(joined.values()))
     low, high = np.quantile(everything, (0.001, 0.999))
     edges = np.linspace(low, max(high, np.nextafter(low, np.inf)), BINS + 1)
-    said = {"before": "As measured", "after": "Harmonized"}[which]
-    alt = f"{said}: histograms of the intensities of CSF, GM and WM by batch."
+    title = {"before": "As measured", "after": "Harmonized"}[which] + said
+    alt = f"{title}: histograms of the intensities of CSF, GM and WM by batch."
     with drawn(name, alt, height=1.9, margins=Margins(left=0.3)) as canvas:
         axes = canvas.figure.add_subplot()
         for (batch, k), brain in joined.items():
@@ -254,6 +272,6 @@ def _histograms(tissues: _Tissues, batches: Sequence[str], which: str, *, name: 
         axes.spines["left"].set_visible(False)
         axes.set_xlim(edges[0], edges[-1])
         axes.set_ylim(0)
-        axes.set_title(said)
+        axes.set_title(title)
         axes.set_xlabel("intensity")
     return canvas.svg

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from motet.evaluation.result import Metric, Reading
-from motet.images.measures import QUANTILES
+from motet.images.measures import EACH, QUANTILES
 from motet.report.figures.canvas import shown
 from motet.report.figures.distributions import estimate, histogram, p_values
 from motet.report.figures.effects import effects
@@ -64,21 +64,26 @@ def study_figures(study: StudyFiles) -> StudyFigures:
 def _intensities(study: StudyFiles) -> Iterator[Markup]:
     """Of images: the batches' mean quantiles, which the evaluation's sums hold."""
     sums = study.judgements.get("sums")
-    if sums is None or not study.contrast:
+    if sums is None:
         return
     fitted = study.axis
-    for version, title in (("raw", "As measured"), ("harmonized", "Harmonized")):
-        found = sums.arrays.get(f"{version}/batch_mean")
-        if found is not None:
-            quantiles = found[: len(fitted), : len(QUANTILES)]
-            yield distributions(
-                quantiles, QUANTILES, batches=fitted, title=title, name=f"intensities-{version}"
-            )
+    for k, contrast in enumerate(study.contrasts):
+        of = f" ({contrast})" if len(study.contrasts) > 1 else ""
+        for version, title in (("raw", "As measured"), ("harmonized", "Harmonized")):
+            found = sums.arrays.get(f"{version}/batch_mean")
+            if found is not None:
+                yield distributions(
+                    found[: len(fitted), k * EACH :][:, : len(QUANTILES)],
+                    QUANTILES,
+                    batches=fitted,
+                    title=f"{title}{of}",
+                    name=f"intensities-{version}{f'-{contrast}' if k else ''}",
+                )
 
 
 def _scales(study: StudyFiles) -> tuple[Markup, ...]:
     """Distributions that methods of images share."""
-    if not study.contrast:
+    if not study.contrasts:
         return ()
     known = {"standard_scale": "The standard scale", "target": "The target distribution"}
     found = []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from motet.evaluation.result import Judgement, Metric
+from motet.images.measures import EACH
 from motet.report.comparison import best_probe, figure, value_of
 from motet.report.leaving import kinds
 from motet.report.participation import covariates_in_words, scanners
@@ -56,7 +57,7 @@ def _sentences(study: StudyFiles, title: str) -> Iterator[str]:
         why = f"{joined(lost)} took no part to the end" if lost else NOT_ASKED
         yield f"How well this went was not judged: {why}."
         return
-    yield from _site_effect(judged)
+    yield from _site_effect(judged, study.contrasts)
     yield from _biology(judged)
     if below := [m for m in judged.metrics if verdict(m, "harmonized").words == "below chance"]:
         names = joined([metric.title[:1].lower() + metric.title[1:] for metric in below[:3]])
@@ -95,15 +96,18 @@ def _left(study: StudyFiles) -> str:
 
 def _what(study: StudyFiles) -> str:
     """What was harmonized; images are judged by measures of theirs."""
-    measures = count(len(study.features), "measure" if study.contrast else "feature")
-    return f"{study.contrast} images (judged by {measures})" if study.contrast else measures
+    if not study.contrasts:
+        return count(len(study.features), "feature")
+    measures = count(EACH, "measure")
+    each = " each" if len(study.contrasts) > 1 else ""
+    return f"{joined(study.contrasts)} images (judged by {measures}{each})"
 
 
-def _site_effect(judged: Judgement) -> Iterator[str]:
+def _site_effect(judged: Judgement, contrasts: Sequence[str]) -> Iterator[str]:
     probe = best_probe(judged)
     if probe is not None:
         yield _probe_sentence(probe, judged)
-        yield from _strongest(judged, probe)
+        yield from _strongest(judged, probe, contrasts)
     if judged.has("anova_share"):
         metric = judged.metric("anova_share")
         before, after = value_of(metric, "raw"), value_of(metric, "harmonized")
@@ -130,12 +134,25 @@ def _outcome(metric: Metric) -> str:
     return OUTCOMES.get(words, "")
 
 
-def _strongest(judged: Judgement, than: Metric) -> Iterator[str]:
+def _probes(contrasts: Sequence[str]) -> Mapping[str, str]:
+    """Probes in words; of two contrasts, those of images of each."""
+    if len(contrasts) < 2:
+        return PROBES
+    first, *others = contrasts
+    images = {name: words for name, words in PROBES.items() if "images" in words}
+    return {
+        **PROBES,
+        **{name: f"{words} ({first})" for name, words in images.items()},
+        **{f"{name}_{c}": f"{words} ({c})" for c in others for name, words in images.items()},
+    }
+
+
+def _strongest(judged: Judgement, than: Metric, contrasts: Sequence[str]) -> Iterator[str]:
     """Another probe that still tells the site, where it does clearly better than the first."""
-    first = value_of(than, "harmonized")
+    first, probes = value_of(than, "harmonized"), _probes(contrasts)
     found = [
         (value, name)
-        for name in PROBES
+        for name in probes
         if judged.has(f"site_accuracy_{name}")
         and (value := value_of(judged.metric(f"site_accuracy_{name}"), "harmonized")) is not None
         and verdict(judged.metric(f"site_accuracy_{name}"), "harmonized").words == "above chance"
@@ -143,7 +160,7 @@ def _strongest(judged: Judgement, than: Metric) -> Iterator[str]:
     if found and first is not None and max(found)[0] > first + CLEARLY:
         value, name = max(found)
         yield (
-            f"The strongest probe, {PROBES[name][:1].lower()}{PROBES[name][1:]}, tells it from "
+            f"The strongest probe, {probes[name][:1].lower()}{probes[name][1:]}, tells it from "
             f"harmonized values in {percent(value)}."
         )
 

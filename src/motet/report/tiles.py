@@ -26,7 +26,8 @@ SITE_EFFECT = ("anova_share", "batch_eta2")
 OF_IMAGES = tuple(
     f"image_{kind}_{of}" for of in ("travelers", "to_truth") for kind in ("ssim", "ssim_in_plane")
 )
-"""Of images the first of these that there is: measures of them can be better, and images worse."""
+"""Of images the first of these that there is, of every contrast: measures of them can be better,
+and images worse."""
 AT_MOST = 6
 
 
@@ -54,8 +55,11 @@ def _chosen(judged: Judgement) -> Iterator[Metric]:
         if judged.has(name) and value_of(judged.metric(name), "harmonized") is not None:
             yield judged.metric(name)
     images = (name for name in OF_IMAGES if judged.has(name))
-    if (name := next(images, "")) and value_of(judged.metric(name), "harmonized") is not None:
-        yield judged.metric(name)
+    if name := next(images, ""):
+        for metric in judged.metrics:
+            of_it = metric.name == name or metric.name.startswith(f"{name}_")
+            if of_it and value_of(metric, "harmonized") is not None:
+                yield metric
     for metric in judged.metrics:
         strong = metric.name.startswith(("r2_", "auc_")) or metric.name == "icc_travelers"
         if strong and value_of(metric, "harmonized") is not None:

@@ -66,7 +66,7 @@ def verdict(metric: Metric, version: str) -> Verdict:
     raw = metric.readings.get("raw")
     if metric.better == "lower" and metric.aim == "site_effect" and reading.band is not None:
         return _size(reading, raw, version)
-    if version == "raw" or metric.name == "tissue_dice":
+    if version == "raw" or metric.name.startswith("tissue_dice"):
         return NOTHING  # a repaired contrast changes tissues, too
     if metric.name.startswith("effect_kept_"):
         good = reading.value >= KEPT
