@@ -14,6 +14,7 @@ from conformance.brains import AFFINE, brain, opened, study_of, write_brains
 from motet.images.derivatives import derivative_writer, written
 from motet.images.find import Name
 from motet.images.images import Images
+from motet.images.measures import EACH, measures
 
 
 @pytest.fixture
@@ -85,3 +86,34 @@ def test_common_voxels_are_in_the_axes_of_the_file(images: Images, tmp_path: Pat
     inside = nib.as_closest_canonical(mask).get_fdata()
     assert np.array_equal(np.flatnonzero(inside), some)
     assert brain(np.random.default_rng(0), age=50, gain=1, shift=0)[0].shape == mask.shape
+
+
+def test_measures_of_both_contrasts_are_those_of_the_files(tmp_path: Path) -> None:
+    """Catches a table that judges T2w by what it was before, or by T1w, and one that keeps quiet
+    about where its columns are from."""
+    folder = write_brains(tmp_path / "ash", batches={"b": 2}, contrasts=("T1w", "T2w"))
+    images = opened(folder, study_of("calamiti", {"planes": ["axial"]}))
+    out = tmp_path / "out"
+    found = []
+    with derivative_writer(out, images, description={"method": "calamiti"}) as writer:
+        for row in range(len(images)):
+            first, second = images.pair(row)
+            block = np.stack([2.0 * first.data, np.sqrt(np.abs(second.data))])[None]
+            writer.write(slice(row, row + 1), block)
+            found.append(images.measured(slice(row, row + 1), block)[0])
+    lines = [line.split("\t") for line in (out / "features.tsv").read_text().splitlines()]
+    assert lines[0][1:] == list(images.features)
+    table = np.array([line[1:] for line in lines[1:]], dtype=float)
+    assert np.array_equal(table, np.stack(found))
+    for row, line in enumerate(lines[1:]):
+        anat = out / line[0] / "anat"
+        inside = nib.load(anat / f"{line[0]}_desc-brain_mask.nii.gz").get_fdata() > 0
+        for contrast, part in (("T1w", slice(None, EACH)), ("T2w", slice(EACH, None))):
+            file = nib.load(anat / f"{line[0]}_desc-calamiti_{contrast}.nii.gz")
+            of_file = measures(file.get_fdata()[inside], contrast=contrast, voxel=512.0)
+            np.testing.assert_allclose(table[row, part], of_file, rtol=1e-5)
+    columns = json.loads((out / "features.json").read_text())
+    assert columns["T2w_wm_volume"]["Units"] == "ml"
+    assert "bids:source:sub-b00/anat/sub-b00_T2w.nii.gz" in json.dumps(columns)
+    again = [written(out, own, 1, "calamiti") for own in images.each_contrast()]
+    assert np.array_equal(again[1], np.sqrt(np.abs(images.pair(1)[1].data)))

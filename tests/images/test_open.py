@@ -13,9 +13,9 @@ import pytest
 from conformance.brains import AFFINE, SHAPE, write_brains
 from motet.client.opening import open_site
 from motet.errors import DataError, StudyFileError
-from motet.images.images import Images
-from motet.images.measures import names
-from motet.images.params import ImageParams, RegisteredParams
+from motet.images.images import Images, measured
+from motet.images.measures import EACH, contrasts_of, names
+from motet.images.params import ImageParams, PairedParams, RegisteredParams
 from motet.images.voxels import Matrix, voxels_of
 
 PLAIN, REGISTERED = ImageParams(), RegisteredParams(registered=True)
@@ -209,3 +209,47 @@ def test_a_slab_of_four_slices_keeps_them_for_n4(folder: Path) -> None:
     images = opened(folder, ImageParams(n4=True))
     assert images.image(1).data.shape == (*SHAPE[:2], 4)
     assert np.isfinite(images.image(1).brain).all()
+
+
+def test_a_pair_has_the_measures_of_both(tmp_path: Path) -> None:
+    """Catches T2w of which nothing is measured, measures of T1w under its names, and bounds of sums
+    that a brighter T2w exceeds."""
+    folder = write_brains(tmp_path, batches={"b0": 3}, contrasts=("T1w", "T2w"))
+    file = file_of(folder, "sub-b001", "T2w")
+    save(file, 1000 * nib.load(file).get_fdata())
+    images, alone = opened(folder, PairedParams()), opened(folder, ImageParams(contrast="T2w"))
+    assert images.features == names("T1w", "T2w")
+    assert len(images.features) == 44
+    assert contrasts_of(images.features) == ("T1w", "T2w")
+    assert contrasts_of((*images.features[:-1], "other")) == ()
+    assert np.array_equal(images.values[:, EACH:], alone.values)
+    assert np.array_equal(images.values[:, :EACH], opened(folder).values)
+    assert images.units[EACH:] == alone.units
+    scale = images.described.scale
+    assert scale.voxels == alone.described.scale.voxels
+    assert 4.0**scale.voxels >= np.abs(nib.load(file).get_fdata()).max()
+    first, second = images.each_contrast()
+    assert (first.contrasts, second.contrasts) == (("T1w",), ("T2w",))
+    assert np.array_equal(second.where(np.arange(3) == 1).image(0).data, alone.image(1).data)
+    assert np.array_equal(images.where(np.arange(3) == 1).each_contrast()[1].values, alone.values)
+    (same,) = alone.each_contrast()
+    assert same is alone
+
+
+def test_a_pair_without_a_mask_has_that_of_its_first(tmp_path: Path) -> None:
+    """Catches the brain of T2w where it is brighter than its mean: its CSF, or noise around."""
+    folder = write_brains(tmp_path, batches={"b0": 2}, contrasts=("T1w", "T2w"))
+    for mask in folder.rglob("*_mask.nii.gz"):
+        mask.unlink()
+    file = file_of(folder, "sub-b000", "T2w")
+    half = nib.load(file).get_fdata()
+    half[:8] *= 0.1
+    save(file, half)
+    images = opened(folder, PairedParams())
+    assert images.scan(0).mask is None
+    pair, second = images.pair(0), images.each_contrast()[1].image(0)
+    assert np.array_equal(second.mask, images.image(0).mask)
+    alone = opened(folder, ImageParams(contrast="T2w", unusual_contrast=True)).image(0)
+    assert not np.array_equal(second.mask, alone.mask)
+    assert np.array_equal(images.values[0], measured(pair, ("T1w", "T2w")))
+    assert np.array_equal(second.brain, pair[1].brain)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from motet.evaluation.result import Judgement, Metric, Reading
@@ -111,6 +113,13 @@ def test_sites_that_differ_in_age(
     assert f"{found.mark}: {found.words}" == said
 
 
+@pytest.mark.parametrize("name", ["tissue_dice", "tissue_dice_T2w"])
+def test_tissues_before_and_after_have_no_verdict(name: str) -> None:
+    """Catches a repaired contrast that counts as lost biology, in one of two contrasts."""
+    reading = Reading(value=0.8, n=30)
+    assert judged(name, "higher", "biology", reading, 1.0) == "none: "
+
+
 def test_one_way_to_shuffle_says_nothing() -> None:
     """Catches 'at chance' where too few people were there for chance to give anything else."""
     reading = Reading(value=0.83, band=(0.83, 0.83))
@@ -132,3 +141,7 @@ def test_a_headline_of_images_says_how_alike_images_are(kind: str) -> None:
     shown = list(_chosen(judged))
     assert [m.name for m in shown] == ["anova_share", f"image_{kind}_travelers", "icc_travelers"]
     assert verdict(shown[1], "harmonized").mark == "bad"
+    both = tuple(replace(m, name=f"{m.name}_T2w") for m in metrics if m.name.startswith("image_"))
+    shown = list(_chosen(replace(judged, metrics=(*metrics, *both))))
+    headline = f"image_{kind}_travelers"
+    assert [m.name for m in shown[1:3]] == [headline, f"{headline}_T2w"]

@@ -82,6 +82,20 @@ def test_a_site_sees_one_person_at_every_target(out: Path) -> None:
     assert "sub-b0" not in page
 
 
+def test_a_site_sees_both_contrasts_before_and_after(out: Path) -> None:
+    """Catches T2w that nobody looks at, pictures of T1w under its name, and a caption that leaves
+    open which of them is shown."""
+    page = (out / "sites" / "birch" / "report.html").read_text()
+    shown = re.findall(r'alt="Slices of sub-b10(\d) \((T\dw)\):[^"]*" src="([^"]+)"', page)
+    assert [one[:2] for one in shown] == [("0", "T1w"), ("1", "T1w"), ("0", "T2w"), ("1", "T2w")]
+    assert len({picture for *_, picture in shown}) == 4
+    assert "<figcaption>sub-b100, b1 (T2w)</figcaption>" in page
+    assert "one window before and one after in each contrast" in page
+    for contrast in ("T1w", "T2w"):
+        for version in ("As measured", "Harmonized"):
+            assert f"{version} ({contrast}): histograms of the intensities" in page
+
+
 def test_the_page_can_be_made_again(out: Path) -> None:
     """Catches pictures that are there the first time only."""
     page = out / "sites" / "ash" / "report.html"
