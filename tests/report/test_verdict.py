@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from motet.evaluation.result import Judgement, Metric, Reading
+from motet.report.summary import _strongest
 from motet.report.tiles import _chosen
 from motet.report.verdict import verdict
 
@@ -145,3 +146,31 @@ def test_a_headline_of_images_says_how_alike_images_are(kind: str) -> None:
     shown = list(_chosen(replace(judged, metrics=(*metrics, *both))))
     headline = f"image_{kind}_travelers"
     assert [m.name for m in shown[1:3]] == [headline, f"{headline}_T2w"]
+
+
+@pytest.mark.parametrize(
+    ("name", "contrasts", "said"),
+    [
+        ("distributions", ("T1w",), "distributions of intensities, tells"),
+        ("distributions", ("T1w", "T2w"), "distributions of intensities (T1w), tells"),
+        ("slices_T2w", ("T1w", "T2w"), "on slices of the images (T2w), tells"),
+    ],
+)
+def test_the_strongest_probe_is_named(name: str, contrasts: tuple[str, ...], said: str) -> None:
+    """Catches a site that T2w still tells and nobody hears of, or not of which contrast."""
+    weak, strong = (
+        Metric(
+            name=f"site_accuracy_{probe}",
+            title=probe,
+            aim="site_effect",
+            better="chance",
+            chance=0.5,
+            readings={"harmonized": Reading(value=value, band=(0.4, 0.6), n=30)},
+        )
+        for probe, value in (("random_forest", 0.5), (name, 0.9))
+    )
+    judged = Judgement(
+        source="simulation", people="held out", n=30, features=22, metrics=(weak, strong)
+    )
+    (sentence,) = _strongest(judged, weak, contrasts)
+    assert said in sentence
