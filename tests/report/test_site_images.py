@@ -117,3 +117,19 @@ def test_a_change_of_units_moves_nobody(tmp_path: Path) -> None:
     volume = images.features.index("T1w_wm_volume")
     scaled[:, volume] *= 2
     assert changes(in_units_of(images, scaled), scaled).of_feature[volume] > 1
+
+
+def test_each_contrast_has_units_of_its_own(tmp_path: Path) -> None:
+    """Catches one line for T1w and T2w, beyond which units of one of them count as changes."""
+    from motet.report.site_numbers import changes, in_units_of
+
+    folder = write_brains(tmp_path, batches={"b0": 4, "b1": 4}, contrasts=("T1w", "T2w"))
+    images = opened(folder, study_of("calamiti", {"planes": ["axial"]}))
+    scaled = images.block(slice(None)).copy()
+    for contrast, gain, shift in (("T1w", 40.0, 3.0), ("T2w", 0.1, -5.0)):
+        own = [
+            not unit and name.startswith(contrast)
+            for name, unit in zip(images.features, images.units, strict=True)
+        ]
+        scaled[:, own] = gain * scaled[:, own] + shift
+    assert np.nanmax(changes(in_units_of(images, scaled), scaled).of_person) < 1e-9
