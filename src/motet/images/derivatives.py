@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -124,7 +124,7 @@ class ImageWriter(DerivativeWriter):
             ]
             # The first last: its mask is that of both.
             for scan, image in reversed(list(zip(scans, made, strict=True))):
-                self._write_image(scan, image)
+                self._write_image(scan, image, scans)
             super().write(slice(row, row + 1), measured(made, self.like.contrasts)[None])
 
     def _scans(self, row: int) -> tuple[Scan, ...]:
@@ -145,7 +145,8 @@ class ImageWriter(DerivativeWriter):
             )
         return replace_data(image, data.astype(image.data.dtype, copy=False))
 
-    def _write_image(self, scan: Scan, made: Image) -> None:
+    def _write_image(self, scan: Scan, made: Image, scans: Sequence[Scan]) -> None:
+        """Write one image of a person, made of all of the person's scans."""
         source = scan.found.file
         assert self.like.source is not None
         inside = source.relative_to(self.like.source)
@@ -160,7 +161,10 @@ class ImageWriter(DerivativeWriter):
         document = {
             **scan_metadata(source),
             **self.description,
-            "Sources": sources,
+            "Sources": [
+                *sources,
+                *(_uri(s.found.file, self.like.source) for s in scans if s is not scan),
+            ],
             "Mask": _here(inside.parent / mask),
             "SkullStripped": not made.data[~made.mask].any(),
         }
