@@ -56,6 +56,7 @@ def _facts(params: CalamitiParams) -> Iterator[tuple[str, str]]:
     )
     yield "anatomy code", f"{sizes.anatomy} channels, {code}; no anatomy code leaves a hospital"
     shading = f", and {sizes.shading**2} of its shading" if sizes.shading else ""
+    yield "everybody is brought to", params.to or EVERYBODY
     yield "style code", f"{sizes.style} numbers a contrast{shading}"
     if params.style_steps and params.targets:
         yield (

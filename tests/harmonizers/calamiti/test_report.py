@@ -49,6 +49,7 @@ def test_the_study_tells_of_styles_and_shows_nobody(out: Path) -> None:
     said = words(page)
     assert "differences of neighbouring pixels (L1) stand for its features" in said
     assert "4 channels, one-hot; no anatomy code leaves a hospital" in said
+    assert re.search(r"everybody is brought to\s*b0\b", said)
     assert (
         "fitted to about 16 slices of their own people where that is nearer than the mean" in said
     )

@@ -11,6 +11,7 @@ from motet.evaluation.result import VERSIONS, Metric, Reading
 from motet.report.comparison import NAMES, figure, is_share, pair
 from motet.report.figures.canvas import BAND, INK, OF_VERSION, Margins, brief, drawn, soft_grid
 
+PROBE = "Site balanced accuracy, "
 MARGINS = Margins(left=0.95, right=0.5, bottom=0.28)
 
 
@@ -52,7 +53,8 @@ def forest(metric: Metric, *, name: str, limits: tuple[float, float] | None = No
         axes.margins(x=0.08)
         if limits is not None:
             axes.set_xlim(limits)
-        axes.set_title(brief(metric.title))
+        # The caption says what probes are read for; the title begins with which.
+        axes.set_title(brief(metric.title.removeprefix(PROBE), at_most=36))
     return canvas.svg
 
 
