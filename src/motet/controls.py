@@ -127,20 +127,20 @@ def _image_batteries(
     """What judges the images themselves; None where the data are tables."""
     from motet.evaluation.battery.judge import sample_of
     from motet.evaluation.battery.splits import split
-    from motet.evaluation.images import ImageBatteries, TrueImages
+    from motet.evaluation.images import ImageBatteries, ImageBattery, TrueImages
 
     own = {site: table for site, table in tables.items() if isinstance(table, Images)}
     if len(own) < len(tables):
         return None
     sample = sample_of(tables, fit, plan)
+    splits = split(sample, held_out=plan.held_out, seed=plan.seed)
     truth = study.evaluation.truth
     return ImageBatteries(
         own,
-        sample,
-        split(sample, held_out=plan.held_out, seed=plan.seed),
-        settings=study.evaluation,
-        seed=plan.seed,
-        truth=None if truth is None else TrueImages(truth),
+        None if truth is None else TrueImages(truth),
+        lambda tables, truth: ImageBattery(
+            tables, sample, splits, settings=study.evaluation, seed=plan.seed, truth=truth
+        ),
     )
 
 

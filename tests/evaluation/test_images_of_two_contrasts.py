@@ -57,7 +57,8 @@ def tables_of(folder: Path, **params: str) -> dict[str, Images]:
 def battery_of(
     tables: Mapping[str, Images],
     truth: Path | None,
-    kind: type[ImageBatteries] | type[ImageBattery] = ImageBatteries,
+    *,
+    by_contrast: bool = True,
 ) -> Any:
     """A battery of these images; every third person is held out."""
     whole: Mapping[str, Table] = tables
@@ -66,14 +67,13 @@ def battery_of(
     batches = tuple(Batch(site, name) for name, site in SITE_OF.items())
     schema = Schema(features=first.features, units=first.units, covariates=(), batches=batches)
     sample: Any = sample_of(whole, fit, SimpleNamespace(schema=schema))  # type: ignore[arg-type]
-    return kind(
-        tables,
-        sample,
-        split(sample, held_out=0.3, seed=1),
-        settings=Evaluation(permutations=20),
-        seed=1,
-        truth=None if truth is None else TrueImages(truth),
-    )
+    splits, settings = split(sample, held_out=0.3, seed=1), Evaluation(permutations=20)
+
+    def of_one(tables: Mapping[str, Images], truth: TrueImages | None) -> ImageBattery:
+        return ImageBattery(tables, sample, splits, settings=settings, seed=1, truth=truth)
+
+    known = None if truth is None else TrueImages(truth)
+    return ImageBatteries(tables, known, of_one) if by_contrast else of_one(tables, known)
 
 
 def spoilt(image: np.ndarray, row: int) -> np.ndarray:
@@ -84,10 +84,11 @@ def spoilt(image: np.ndarray, row: int) -> np.ndarray:
 def judged(
     tables: Mapping[str, Images],
     truth: Path | None,
-    kind: type[ImageBatteries] | type[ImageBattery] = ImageBatteries,
+    *,
+    by_contrast: bool = True,
 ) -> tuple[dict[str, Metric], list[str]]:
     """T1w as measured, T2w harmonized badly on purpose."""
-    battery = battery_of(tables, truth, kind)
+    battery = battery_of(tables, truth, by_contrast=by_contrast)
     battery.raw()
     for site, table in tables.items():
         for row in range(len(table)):
@@ -115,8 +116,8 @@ def test_each_contrast_is_judged_as_where_it_is_alone(
     alone = tables_of(folder, contrast=contrast, second="")
     end = "_T2w" if contrast == "T2w" else ""
     found = {n: m for n, m in of_both[0].items() if n.endswith("_T2w") == bool(end)}
-    for kind in (ImageBattery, ImageBatteries):
-        expected, notes = judged(alone, folder, kind)
+    for by_contrast in (False, True):
+        expected, notes = judged(alone, folder, by_contrast=by_contrast)
         assert {f"{name}{end}" for name in expected} == set(found)
         assert any("travelers" in name for name in expected)
         for name, metric in expected.items():

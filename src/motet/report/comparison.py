@@ -132,8 +132,6 @@ def wanted(metric: Metric) -> str:
         return f"{ALPHA} or more"
     if metric.aim == "biology" and metric.better in ("higher", "lower"):
         return "no lower than raw" if metric.better == "higher" else "no higher than raw"
-    if metric.name.startswith("tissue_dice"):
-        return "near 1 where contrasts were alike"
     return {"chance": "at chance", "lower": "low", "higher": "high", "raw": "as raw"}[metric.better]
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
 
-from motet.config import Evaluation
-from motet.evaluation.battery.sample import Sample
-from motet.evaluation.battery.splits import Splits
 from motet.evaluation.images.battery import ImageBattery, Rows, See
 from motet.evaluation.images.true_images import TrueImages
 from motet.evaluation.result import Metric
@@ -27,19 +24,17 @@ class ImageBatteries:
     ----------
     tables : mapping of str to Images
         Of the same contrasts.
-    sample, splits, settings, seed, truth
-        As of :class:`ImageBattery`. A contrast of which the truth has nothing is judged without.
+    truth : TrueImages, optional
+        A contrast of which it has nothing is judged without.
+    battery : callable
+        ``(tables, truth) -> ImageBattery``, of one contrast.
     """
 
     def __init__(
         self,
         tables: Mapping[str, Images],
-        sample: Sample,
-        splits: Splits,
-        *,
-        settings: Evaluation,
-        seed: int,
-        truth: TrueImages | None = None,
+        truth: TrueImages | None,
+        battery: Callable[[Mapping[str, Images], TrueImages | None], ImageBattery],
     ) -> None:
         self._contrasts = next(iter(tables.values())).contrasts
         of_site = {site: table.each_contrast() for site, table in tables.items()}
@@ -49,13 +44,9 @@ class ImageBatteries:
             if truth is not None and not truth.has(contrast)
         ]
         self._of = [
-            ImageBattery(
+            battery(
                 {site: parts[k] for site, parts in of_site.items()},
-                sample,
-                splits,
-                settings=settings,
-                seed=seed,
-                truth=None if contrast in self._untrue else truth,
+                None if contrast in self._untrue else truth,
             )
             for k, contrast in enumerate(self._contrasts)
         ]
