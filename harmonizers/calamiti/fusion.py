@@ -50,8 +50,11 @@ class Fusion:
     def step(self) -> Train:
         """The phase, after the networks and the styles: volumes are counted there."""
         params = self.params
-        # It has no critic to warm up with. Its volumes are few: a step is one, as published.
-        how = {"batch": 1, "epochs": params.fusion_epochs, "warm_up": 0}
+        # It has no critic to warm up with. Its volumes are few: a step is one, as published, and
+        # most sites have none behind an exchange, where control variates want some of each.
+        train = params.train
+        server = "fedavg" if train.server == "scaffold" else train.server
+        how = {"batch": 1, "epochs": params.fusion_epochs, "warm_up": 0, "server": server}
         return Train(
             name=NAME,
             build=self.build,
@@ -66,7 +69,7 @@ class Fusion:
                     weights={"reconstruction": 1.0},
                 ),
             ),
-            options=params.train.model_copy(update=how),
+            options=train.model_copy(update=how),
             validate=self.error,
             counted=VOLUMES,
         )

@@ -104,7 +104,7 @@ class CalamitiParams(TrainedParams, PairedParams):
             "pixels": 288,
         },
         "small": {
-            "train": {"batch": 4, "steps": 3000, "local_steps": 10},
+            "train": {"batch": 4, "steps": 3000, "local_steps": 10, "server": "scaffold"},
             "pixels": 96,
             "learning_rate": 4e-3,
             "augment": 0.07,

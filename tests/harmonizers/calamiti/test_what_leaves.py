@@ -21,7 +21,7 @@ PEOPLE = {"b0": 4, "b1": 3, "b2": 5}
 MODES: dict[str, dict[str, Any]] = {
     "exact": {"mode": "exact"},
     # Volumes are decoded at the sites between the two trainings, which end with a validation.
-    "local, fusion": {"mode": "local", "validation": 0.3},
+    "local, fusion": {"mode": "local", "validation": 0.3, "server": "scaffold"},
 }
 
 
@@ -93,7 +93,8 @@ def test_updates_counts_and_styles_leave_and_nothing_else(read: Read) -> None:
     for train in trainings:
         local = train.options.mode == "local"
         for group in train.groups:
-            for name in (group.name, *(f"{group.name}.{m}" for m in MOMENTS if local)):
+            more = (*MOMENTS, "control") if train.controls(group) else MOMENTS
+            for name in (group.name, *(f"{group.name}.{m}" for m in more if local)):
                 allowed[name] = {(group.size,)}
         terms = [len(update.weights) for update in train.updates]
         shapes = {(sum(terms),)} if local else {(n,) for n in terms}
@@ -106,6 +107,9 @@ def test_updates_counts_and_styles_leave_and_nothing_else(read: Read) -> None:
     allowed |= {"slices": {(3,)}, "images": {()}, "white": {(2,)}, "theta": {(2, style)}}
     arrays = read.arrays()
     assert {name for name, _ in arrays} == set(allowed)
+    # Mean gradients where sites' steps are corrected by them: of the networks, not of fusion.
+    controlled = {"decoder", "critic"} if trainings[0].options.server == "scaffold" else set()
+    assert {g for g in ("decoder", "critic", "fusion") if f"{g}.control" in allowed} == controlled
     for name, array in arrays:
         assert array.shape in allowed[name], name
     # Style codes and white matter: of everybody in a sum, and of the target's people once more.
