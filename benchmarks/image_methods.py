@@ -75,6 +75,7 @@ METHODS: dict[str, dict[str, Any]] = {
 CALAMITI = {"to": "ash", "second": "T2w", "planes": ["axial"], "pixels": 112}
 MURD = {"to": "ash", "planes": ["axial"], "pixels": 112}
 MISPEL = {"registered": True}
+LOCAL = {"preset": "small", "mode": "local", "steps": 800, "local_steps": 20}
 TRAINED: dict[str, dict[str, Any]] = {
     "calamiti, exact": {
         **CALAMITI,
@@ -82,7 +83,7 @@ TRAINED: dict[str, dict[str, Any]] = {
     },
     "calamiti, local": {
         **CALAMITI,
-        "train": {"preset": "small", "mode": "local", "steps": 800, "local_steps": 20},
+        "train": {**LOCAL, "server": "fedavg"},
     },
     "murd, exact": {
         **MURD,
@@ -90,7 +91,7 @@ TRAINED: dict[str, dict[str, Any]] = {
     },
     "murd, local": {
         **MURD,
-        "train": {"preset": "small", "mode": "local", "steps": 800, "local_steps": 20},
+        "train": LOCAL,
     },
     "mispel, hub": {**MISPEL, "mode": "hub", "hub": "hub", "train": {"preset": "small"}},
     "mispel, sites": {

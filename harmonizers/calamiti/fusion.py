@@ -50,8 +50,9 @@ class Fusion:
     def step(self) -> Train:
         """The phase, after the networks and the styles: volumes are counted there."""
         params = self.params
-        # It has no critic to warm up with. Its volumes are few: a step is one, as published, and
-        # most sites have none behind an exchange, where control variates want some of each.
+        # It has no critic to warm up with. Its volumes are few: a step is one, as published. So
+        # short a training loses by control variates, whose networks still change from one exchange
+        # to the next (docs/decisions/0024-calamiti.md).
         train = params.train
         server = "fedavg" if train.server == "scaffold" else train.server
         how = {"batch": 1, "epochs": params.fusion_epochs, "warm_up": 0, "server": server}

@@ -103,6 +103,20 @@ def test_parameters_are_as_many_as_published() -> None:
     assert (paper.options.batch, paper.options.epochs) == (1, 20.0)
 
 
+@pytest.mark.parametrize(
+    ("asked", "done"),
+    [
+        ({}, "fedavg"),
+        ({"server": "scaffold"}, "fedavg"),
+        ({"server": "fedprox"}, "fedprox"),
+        ({"server": "fedadam"}, "fedadam"),
+    ],
+)
+def test_how_its_networks_are_combined(asked: dict[str, str], done: str) -> None:
+    """Catches control variates in so short a training, and an option that does not reach it."""
+    assert phase("small", **asked).options.server == done
+
+
 @pytest.mark.parametrize("preset", ["tiny", "small"])
 @pytest.mark.parametrize("where", [(0, 1, 2, 3, 4), (2, 0, 1, 0, 2)], ids=str)
 def test_exact_mode_is_training_in_one_place(where: Sequence[int], preset: str) -> None:

@@ -251,3 +251,13 @@ def test_how_often_critic_and_all_else_are_updated(preset: str, periods: list[in
     updates = train_phase(of_preset(preset)).updates
     assert [update.period for update in updates] == periods
     assert [update.offset for update in updates] == [0, periods[1] - 1]
+
+
+def test_local_steps_of_small_are_corrected_and_gradients_of_exact_mode_are_not() -> None:
+    """Catches a preset in whose local mode the source's contrast shows in what is brought to
+    scanners unlike it (decision 24), and control variates where nobody has steps of their own."""
+    train = train_phase(of_preset("small"))
+    assert (train.options.mode, train.options.server) == ("local", "scaffold")
+    assert all(train.controls(group) for group in train.groups)
+    exact = train_phase(of_preset("small", train={"preset": "small", "mode": "exact"}))
+    assert not any(exact.controls(group) for group in exact.groups)
