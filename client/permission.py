@@ -24,7 +24,7 @@ from motet.plan import Plan
 from motet.releases import Arrays, Leaves, bind
 from motet.store import canonical_json
 from motet.training.exchange import Exchange
-from motet.training.phase import SAMPLES, VALIDATED
+from motet.training.phase import SAMPLES, VALIDATED, WEIGHT
 
 Bool = NDArray[np.bool_]
 INCOMPLETE = ("incomplete", "judged_incomplete")
@@ -117,6 +117,8 @@ class Permission:
         """Refuse an exchange of a training behind which too few samples stand.
 
         Masks hide a site's part of a sum, but not rows of single batches, which are one site's.
+        Of local steps every group counts by itself: behind that of an update with an interval of
+        its own stand fewer.
 
         Raises
         ------
@@ -125,8 +127,10 @@ class Permission:
         owned = any(group.keeper == "owned" for group in phase.train.groups)
         if self.plan.masks(phase) and not owned:
             return
+        behind = arrays.get(WEIGHT, arrays.get(SAMPLES, np.zeros(1)))
         counted = {
-            "are trained on": int(max(arrays.get(SAMPLES, np.zeros(1)))),
+            # A group without samples changes nothing.
+            "are trained on": int(min(behind[behind > 0], default=0)),
             "validate": int(arrays.get(VALIDATED, 0)),
         }
         self.gate.check_samples(counted, plan=self.plan, path=path, cohort=self.cohort)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from conformance.cases import case
 from conformance.federation import Federation
+from motet.client.permission import Permission
 from motet.client.policy import SitePolicy
 from motet.errors import QuorumError
 from motet.flower.records import decode
@@ -54,3 +57,29 @@ def test_few_people_who_validate_are_refused() -> None:
     with pytest.raises(QuorumError):
         sites.run()
     assert any("validate, fewer than 10" in str(error) for _, error in sites.errors)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "fewest"),
+    [
+        ({"samples": [3, 12], "weight": [3.0, 12.0, 12.0]}, 3),
+        # Of a group that left at every other exchange twice as many stand behind it.
+        ({"samples": [6, 6], "weight": [6.0, 12.0]}, 6),
+        ({"samples": [0, 12], "weight": [0.0, 12.0]}, 12),
+        ({"samples": [4]}, 4),
+        ({"samples": [0]}, 0),
+    ],
+    ids=["critic", "seldom", "no sample", "exact", "exact, no sample"],
+)
+def test_every_group_counts_by_itself(arrays: dict[str, list[float]], fewest: int) -> None:
+    """Catches the samples of all other networks that stand for a critic's, which is updated every
+    fourth step, and a group that changed nothing taken for one of few samples."""
+    said: dict[str, int] = {}
+    site: Any = SimpleNamespace(
+        plan=SimpleNamespace(masks=lambda phase: False),
+        gate=SimpleNamespace(check_samples=lambda counted, **_: said.update(counted)),
+        cohort="",
+    )
+    phase: Any = SimpleNamespace(train=SimpleNamespace(groups=()))
+    Permission.check_step(site, phase, "@1", {n: np.array(a) for n, a in arrays.items()})
+    assert said == {"are trained on": fewest, "validate": 0}

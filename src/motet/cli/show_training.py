@@ -101,9 +101,15 @@ def _trained_on(
     people = train.counted == "people"
     if not (how.batch or people):
         return 0.0, 0.0  # all slices at once, however many these are
-    # Of steps in which no update runs, no samples count.
-    often = min(update.period for update in train.updates)
-    steps = 1.0 if how.mode == "exact" or how.warm_up else train.interval / often
+    # Of steps in which a group's update does not run, no samples count.
+    steps = min(
+        train.every(train.group(name)) / update.period
+        for update in train.updates
+        for name in update.groups
+        if train.group(name) in train.leaving
+    )
+    if how.mode == "exact" or how.warm_up:
+        steps = 1.0
     step = train.samples_a_step(train.trained_of(total)) if people else float(how.batch)
     if train.strata:
         # Scanners take turns, all of them in every round: of a round that is cut, none may count.
