@@ -50,9 +50,8 @@ class Fusion:
     def step(self) -> Train:
         """The phase, after the networks and the styles: volumes are counted there."""
         params = self.params
-        # It has no critic to warm up with. Its volumes are few: a step is one, as published. So
-        # short a training loses by control variates, whose networks still change from one exchange
-        # to the next (docs/decisions/0024-calamiti.md).
+        # It has no critic to warm up with. Its volumes are few: a step is one, as published. Short
+        # trainings lose by control variates (docs/decisions/0024-calamiti.md).
         train = params.train
         server = "fedavg" if train.server == "scaffold" else train.server
         how = {"batch": 1, "epochs": params.fusion_epochs, "warm_up": 0, "server": server}

@@ -101,15 +101,7 @@ def _trained_on(
     people = train.counted == "people"
     if not (how.batch or people):
         return 0.0, 0.0  # all slices at once, however many these are
-    # Of steps in which a group's update does not run, no samples count.
-    steps = min(
-        train.every(train.group(name)) / update.period
-        for update in train.updates
-        for name in update.groups
-        if train.group(name) in train.leaving
-    )
-    if how.mode == "exact" or how.warm_up:
-        steps = 1.0
+    steps = 1.0 if how.mode == "exact" or how.warm_up else _fewest_steps(train)
     step = train.samples_a_step(train.trained_of(total)) if people else float(how.batch)
     if train.strata:
         # Scanners take turns, all of them in every round: of a round that is cut, none may count.
@@ -123,6 +115,12 @@ def _trained_on(
 
     # Who is due is drawn, and one exchange of a training is enough to be stopped.
     return mean, float(poisson.ppf(0.05 / train.exchanges(train.longest_training), mean))
+
+
+def _fewest_steps(train: Train) -> float:
+    """Steps of a group's own update between its exchanges, of the group with the fewest."""
+    periods = {name: update.period for update in train.updates for name in update.groups}
+    return min(train.every(group) / periods[group.name] for group in train.leaving)
 
 
 def check_trainings(plan: Plan, rows: int) -> None:

@@ -15,7 +15,7 @@ from motet.flower.inprocess import InProcessGrid
 from motet.flower.records import decode
 from motet.harmonizers.calamiti.slices import level
 from motet.training.phase import Train
-from motet.training.vocabulary import MOMENTS
+from motet.training.vocabulary import CONTROL, MOMENTS
 
 PEOPLE = {"b0": 4, "b1": 3, "b2": 5}
 MODES: dict[str, dict[str, Any]] = {
@@ -93,7 +93,7 @@ def test_updates_counts_and_styles_leave_and_nothing_else(read: Read) -> None:
     for train in trainings:
         local = train.options.mode == "local"
         for group in train.groups:
-            more = (*MOMENTS, "control") if train.controls(group) else MOMENTS
+            more = (*MOMENTS, CONTROL) if train.controls(group) else MOMENTS
             for name in (group.name, *(f"{group.name}.{m}" for m in more if local)):
                 allowed[name] = {(group.size,)}
         terms = [len(update.weights) for update in train.updates]
@@ -109,7 +109,7 @@ def test_updates_counts_and_styles_leave_and_nothing_else(read: Read) -> None:
     assert {name for name, _ in arrays} == set(allowed)
     # Mean gradients where sites' steps are corrected by them: of the networks, not of fusion.
     controlled = {"decoder", "critic"} if trainings[0].options.server == "scaffold" else set()
-    assert {g for g in ("decoder", "critic", "fusion") if f"{g}.control" in allowed} == controlled
+    assert {g for g in ("decoder", "critic", "fusion") if f"{g}.{CONTROL}" in allowed} == controlled
     for name, array in arrays:
         assert array.shape in allowed[name], name
     # Style codes and white matter: of everybody in a sum, and of the target's people once more.
