@@ -186,7 +186,10 @@ class DeepComBat:
         return ()
 
     def site_model(self, params: Any, site: Site, shared: Arrays) -> SiteModel:
-        """ComBat's gamma_star and delta_star of latents and residuals of the site's batches."""
+        """ComBat's gamma_star and delta_star of latents and residuals of the site's batches.
+
+        ``latent_scale`` is a power of the latents' delta_star.
+        """
         stages = Stages(Fit(params, site.schema, reference_batch(params, site.schema)), params)
         latents = stages.latents_of(site, shared)
         residuals = stages.residuals_of(site, shared)
@@ -199,6 +202,7 @@ class DeepComBat:
             batches=site.batches,
             arrays={
                 **{f"{LATENT}{name}": array for name, array in of_latents.arrays.items()},
+                f"{LATENT}delta_star": of_latents.arrays["delta_star"] ** params.latent_scale,
                 **of_residuals.arrays,
             },
         )

@@ -41,6 +41,11 @@ class DeepComBatParams(TrainedParams):
     prior : {"parametric", "none"}
         Of ComBat on latents and on residuals.
     adjust : {"location_scale", "location"}
+    latent_scale : float
+        How much of the spread that a batch's people have in latent space is adjusted: the power of
+        ComBat's delta_star there. 1, as published, scales every batch to the spread of all; 0 moves
+        batches and leaves their spread alone. The preset says how much: spread in latent space is
+        scanners' in part, and in part that of whom a site has scanned.
     reference : str, optional
         A batch to which the others are brought. Without one they are brought to the mean of all
         batches.
@@ -58,6 +63,7 @@ class DeepComBatParams(TrainedParams):
             "learning_rate": 0.0003,
             "columns_rate": 0.003,
             "start": "moments",
+            "latent_scale": 0.5,
         },
         "tiny": {
             "train": {
@@ -79,6 +85,7 @@ class DeepComBatParams(TrainedParams):
     columns_rate: float | None = Field(default=None, gt=0.0)
     prior: Literal["parametric", "none"] = "parametric"
     adjust: Adjust = "location_scale"
+    latent_scale: float = Field(default=1.0, ge=0.0, le=1.0)
     reference: str | None = None
 
     @model_validator(mode="before")

@@ -28,7 +28,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "location": {"adjust": "location"},
         "groups": {"feature_groups": {"first": ["f0*", "f1*"]}},
     },
-    "deepcombat": {"default": {}, "reference": {"reference": "b1"}},
+    "deepcombat": {"default": {}, "reference": {"reference": "b1", "latent_scale": 0.5}},
     "fed_combat": {"default": {}, "linear": {"phi": "linear"}},
 }
 MISSING_CELLS = {"combat", "deepcombat", "fed_combat"}  # methods that take them
