@@ -35,10 +35,19 @@ def feed(*, at_once: int = 4096, held: int = 2**28) -> Feed:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=8))
-@settings(max_examples=25)
-def test_draws_of_several_steps_have_each_steps_bits(dtype: torch.dtype, counts: list[int]) -> None:
-    """Catches a salt of another step, and a numerical function that sees its neighbours."""
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=8), st.sampled_from([50, 200, 2**16]))
+@settings(max_examples=40)
+def test_draws_of_several_steps_have_each_steps_bits(
+    dtype: torch.dtype, counts: list[int], most: int
+) -> None:
+    """Catches a salt of another step, a numerical function that sees its neighbours, and steps that
+    are counted from another than those that are drawn together begin with."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DrawsAhead, "MOST", {"cpu": most})
+        _same_bits(dtype, counts)
+
+
+def _same_bits(dtype: torch.dtype, counts: list[int]) -> None:
     of_all = torch.from_numpy(keys(sum(counts)))
     steps = [7 * k + 3 for k in range(len(counts))]
     together = DrawsAhead(of_all, steps, counts, dtype).of_steps()
@@ -52,9 +61,30 @@ def test_draws_of_several_steps_have_each_steps_bits(dtype: torch.dtype, counts:
         assert torch.equal(ahead.integers("i", 9), alone.integers("i", 9))
 
 
+def test_no_more_is_drawn_together_than_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches images' noise of thirty steps in memory at once, and small steps drawn one by one."""
+    monkeypatch.setattr(DrawsAhead, "MOST", {"cpu": 30})
+    made: list[int] = []
+    uniform = Draws._uniform64
+
+    def counted(self: Draws, purpose: str, count: int) -> torch.Tensor:
+        made.append(len(self) * count)
+        return uniform(self, purpose, count)
+
+    monkeypatch.setattr(Draws, "_uniform64", counted)
+    steps = DrawsAhead(torch.from_numpy(keys(15)), range(5), [3] * 5, torch.float64).of_steps()
+    for draws in steps:
+        draws.uniform("u", 4)
+    assert made == [24, 24, 12], "three people, four numbers: two steps together, one is left"
+    made.clear()
+    for draws in steps:
+        draws.integers("i", 1000)
+    assert made == [15]
+
+
 def test_draws_that_are_too_many_are_made_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches images' noise of thirty steps in memory at once."""
-    monkeypatch.setattr(DrawsAhead, "MOST", 20)
+    """Catches a step that is refused, or cut, because it is large."""
+    monkeypatch.setattr(DrawsAhead, "MOST", {"cpu": 20})
     of_all = torch.from_numpy(keys(6))
     ahead = DrawsAhead(of_all, [0, 1], [4, 2], torch.float64)
     first, second = ahead.of_steps()
@@ -95,7 +125,7 @@ def test_what_is_gathered_together_is_no_larger_than_is_said(
 ) -> None:
     """Catches thirty steps of images in memory at once."""
     here = feed()
-    monkeypatch.setattr(Feed, "AHEAD", 4 * 6 * 4)  # bytes of four samples of 6 numbers
+    monkeypatch.setattr(Feed, "AHEAD", {"cpu": 4 * 6 * 4})  # bytes of four samples of 6 numbers
     seen: list[int] = []
     batch = here.batch
     monkeypatch.setattr(

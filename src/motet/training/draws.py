@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -148,15 +148,16 @@ class DrawsAhead(Draws):
     dtype : torch.dtype
     """
 
-    MOST = 2**20
-    """Numbers of one purpose that are made at once; more are made when their step is there."""
+    MOST: Mapping[str, int] = {"cpu": 2**16, "cuda": 2**23}
+    """Numbers of one purpose that are made at once, for as many steps as they are enough for. On a
+    GPU a kernel of fewer takes as long to start as to run."""
 
     def __init__(
         self, keys: Tensor, steps: Sequence[int], counts: Sequence[int], dtype: torch.dtype
     ) -> None:
         super().__init__(keys, -1, dtype)
         self._steps, self._counts = list(steps), list(counts)
-        self._found: dict[tuple[str, str, tuple[int, ...]], Sequence[Tensor]] = {}
+        self._found: dict[tuple[str, str, tuple[int, ...]], tuple[int, Sequence[Tensor]]] = {}
 
     def _salts(self, purpose: str) -> NDArray[np.int64]:
         return np.repeat([_salt(purpose, step) for step in self._steps], self._counts)
@@ -166,15 +167,29 @@ class DrawsAhead(Draws):
         parts = self._keys.split_with_sizes(self._counts)
         return [_Step(self, k, part, self._steps[k], self._dtype) for k, part in enumerate(parts)]
 
-    def found(self, kind: str, purpose: str, shape: tuple[int, ...], which: int) -> Tensor | None:
-        """What one step has of it; None where it is too much to be made for all."""
-        if len(self) * math.prod(shape) > self.MOST:
+    def found(
+        self, kind: str, purpose: str, shape: tuple[int, ...], which: int, *, numbers: int
+    ) -> Tensor | None:
+        """What one step has of it, `numbers` a sample; None where it is too much for several."""
+        most = self.MOST[self._keys.device.type]
+        together = most // max(1, max(self._counts) * numbers)
+        if together < 2:
             return None
-        at = kind, purpose, shape
-        if at not in self._found:
-            made: Callable[..., Tensor] = getattr(self, kind)
-            self._found[at] = made(purpose, *shape).split_with_sizes(self._counts)
-        return self._found[at][which]
+        at, first = (kind, purpose, shape), which - which % together
+        if at not in self._found or self._found[at][0] != first:
+            some = self._some(slice(first, first + together))
+            made: Callable[..., Tensor] = getattr(some, kind)
+            counts = self._counts[first : first + together]
+            self._found[at] = first, made(purpose, *shape).split_with_sizes(counts)
+        return self._found[at][1][which - first]
+
+    def _some(self, which: slice) -> DrawsAhead:
+        """The same of some of the steps."""
+        steps, counts = self._steps[which], self._counts[which]
+        if len(steps) == len(self._steps):
+            return self
+        begin = sum(self._counts[: which.start])
+        return DrawsAhead(self._keys[begin : begin + sum(counts)], steps, counts, self._dtype)
 
 
 class _Step(Draws):
@@ -186,20 +201,23 @@ class _Step(Draws):
         super().__init__(keys, step, dtype)
         self._ahead, self._which = ahead, which
 
+    def _made(self, kind: str, purpose: str, shape: tuple[int, ...], numbers: int) -> Tensor | None:
+        return self._ahead.found(kind, purpose, shape, self._which, numbers=numbers)
+
     def uniform(self, purpose: str, *shape: int) -> Tensor:
-        found = self._ahead.found("uniform", purpose, shape, self._which)
+        found = self._made("uniform", purpose, shape, math.prod(shape))
         return super().uniform(purpose, *shape) if found is None else found
 
     def normal(self, purpose: str, *shape: int) -> Tensor:
-        found = self._ahead.found("normal", purpose, shape, self._which)
+        found = self._made("normal", purpose, shape, math.prod(shape))
         return super().normal(purpose, *shape) if found is None else found
 
     def gumbel(self, purpose: str, *shape: int) -> Tensor:
-        found = self._ahead.found("gumbel", purpose, shape, self._which)
+        found = self._made("gumbel", purpose, shape, math.prod(shape))
         return super().gumbel(purpose, *shape) if found is None else found
 
     def integers(self, purpose: str, below: int | Tensor) -> Tensor:
         if isinstance(below, Tensor):
             return super().integers(purpose, below)
-        found = self._ahead.found("integers", purpose, (below,), self._which)
+        found = self._made("integers", purpose, (below,), 1)
         return super().integers(purpose, below) if found is None else found

@@ -76,8 +76,9 @@ class Feed:
 
     HELD = 2**28
     """Bytes of an array that is kept on the device."""
-    AHEAD = 2**22
-    """Bytes of steps that are gathered together, ahead of their time: a cache holds them."""
+    AHEAD: Mapping[str, int] = {"cpu": 2**22, "cuda": 2**27}
+    """Bytes of steps that are gathered together, ahead of their time. A CPU's cache holds them; a
+    GPU, which has no such limit, waits for the machine at each gathering."""
     STEPS = 32
     """The most steps that are."""
 
@@ -170,9 +171,10 @@ class Feed:
             Step -> its samples.
         """
         block: dict[int, Int] = {}
+        most = self.AHEAD[self.device.type]
         for step, found in rows.items():
             held = sum(map(len, block.values())) + len(found)
-            if block and (len(block) == self.STEPS or held * self._each > self.AHEAD):
+            if block and (len(block) == self.STEPS or held * self._each > most):
                 yield from self._gathered(block)
                 block = {}
             block[step] = found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -77,8 +79,7 @@ def summed_gradients(
         if set(losses) != set(weights):
             raise PlanError(f"Update '{update.name}' has the losses {sorted(losses)}.")
         sums = {name: loss.sum() for name, loss in losses.items()}
-        total = sum(share * weights[name] * value for name, value in sums.items())
-        assert isinstance(total, Tensor)
+        total = reduce(add, (share * weights[name] * value for name, value in sums.items()))
         for name, value in sums.items():
             found.losses[name].append(value.detach())
         for name, parts in networks.gradients(total, update.groups).items():

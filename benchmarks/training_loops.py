@@ -1,0 +1,212 @@
+"""The same training twice: by the engine, and by the loop that a PyTorch user would write.
+
+DeepComBat's autoencoder at the size that ``small`` has for so many features, on made-up people of
+ten scanners at one site. What the two cost is measured by ``training_overhead.py``; how many
+kernels they start is held by ``tests/training/test_kernels.py``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from motet.harmonizers.deepcombat.networks import CVAE
+from motet.harmonizers.deepcombat.params import DeepComBatParams
+from motet.harmonizers.deepcombat.training import train_phase
+from motet.schema import Batch, Covariate, Schema
+from motet.training.at_site import train_at_site
+from motet.training.coordinator import Trainer
+from motet.training.draws import Draws, DrawsAhead
+from motet.training.feed import Feed
+from motet.training.gradients import losses_of, weights_at
+from motet.training.moment import Moment
+from motet.training.optimizer import Optimizer
+from motet.training.samples import Samples
+from motet.training.workshop import workshop
+
+SCANNERS, COLUMNS = 10, 3
+VIEWS = {
+    *("t", "view", "_unsafe_view", "transpose", "slice", "expand", "detach", "alias", "select"),
+    *("split", "split_with_sizes", "unsqueeze", "squeeze", "as_strided", "permute", "unbind"),
+    *("reshape", "lift_fresh", "is_same_size", "_record_function_enter_new"),
+    *("_record_function_exit", "profiler", "empty", "empty_like"),
+}
+"""Operations that start no kernel."""
+
+
+class Kernels(TorchDispatchMode):
+    """Counts operations that start a kernel, by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.__name__.split(".")[0]
+        if name not in VIEWS:
+            self.of[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def as_on_a_gpu() -> Iterator[None]:
+    """Draw and gather on the CPU as on a GPU: by torch's kernels, as many steps at once.
+
+    The order of samples is the host's everywhere.
+    """
+    on_host, on_device = (vars(Draws)[name] for name in ("_uniform64", "_by_torch"))
+
+    def drawn(self: Draws, purpose: str, count: int) -> torch.Tensor:
+        where = on_host if purpose in ("order", "turns") else on_device
+        found: torch.Tensor = where(self, purpose, count)
+        return found
+
+    with (
+        mock.patch.object(Draws, "_uniform64", drawn),
+        mock.patch.object(DrawsAhead, "MOST", {"cpu": DrawsAhead.MOST["cuda"]}),
+        mock.patch.object(Feed, "AHEAD", {"cpu": Feed.AHEAD["cuda"]}),
+    ):
+        yield
+
+
+@dataclass
+class Site:
+    """What a training reads of a site."""
+
+    name: str
+    schema: Schema
+    device: str
+    seed: int = 1
+    keep: dict[str, Any] = field(default_factory=dict)
+    scratch: dict[str, Any] = field(default_factory=dict)
+
+
+def made_up(people: int, features: int) -> Samples:
+    """People of ten scanners with twelve latent dimensions."""
+    rng = np.random.default_rng(0)
+    batch = rng.integers(0, SCANNERS, people)
+    latent = rng.standard_normal((people, 12))
+    x = latent @ rng.standard_normal((12, features)) / 3 + rng.standard_normal((people, features))
+    return Samples(
+        arrays={
+            "x": x,
+            "w": rng.random((people, COLUMNS)),
+            "member": np.eye(SCANNERS)[batch],
+        },
+        constants={"used": np.ones(features)},
+        people=np.array([f"sub-{i}" for i in range(people)]),
+        batch=batch.astype(np.intp),
+    )
+
+
+class Loops:
+    """Three ways through the same steps of the same networks.
+
+    Parameters
+    ----------
+    features, people, batch, steps : int
+    width : int
+        Times as wide as ``small``.
+    device : str
+    compiled : bool
+    """
+
+    def __init__(
+        self,
+        *,
+        features: int = 150,
+        people: int = 900,
+        batch: int = 64,
+        steps: int = 100,
+        width: int = 1,
+        device: str = "cpu",
+        compiled: bool = False,
+    ) -> None:
+        self.batch, self.steps, self.people = batch, steps, people
+        self.device = torch.device(device)
+        schema = Schema(
+            features=tuple(f"f{j}" for j in range(features)),
+            units=("",) * features,
+            covariates=tuple(Covariate(name=f"c{i}", kind="continuous") for i in range(COLUMNS)),
+            batches=tuple(Batch("here", f"b{k}") for k in range(SCANNERS)),
+        )
+        options = {
+            "preset": "small",
+            "steps": steps,
+            "epochs": 0,
+            "local_steps": steps,
+            "batch": batch,
+            "compile": compiled,
+        }
+        params = DeepComBatParams.model_validate({"train": options})
+        widths = tuple(width * w for w in params.widths(features))
+        params = params.model_copy(update={"dims": widths})
+        samples = made_up(people, features)
+        self._train = replace(
+            train_phase(params, schema), first=None, samples=lambda site, shared: samples
+        )
+        shared = {"people": np.asarray(people)}
+        self._turn = self._train.turn(0)
+        trainer = Trainer(self._train, sizes=schema.sizes, seed=1, samples=people)
+        self._told = {**shared, **trainer.told(self._turn)}
+        self._site: Any = Site(name="here", schema=schema, device=device)
+        self._update = self._train.updates[0]
+        self.engine()
+        self._shop = workshop(self._train, self._site, self._told)
+        leaves = self._shop.networks.leaves
+        self._still = {name: [torch.zeros_like(leaf) for leaf in of] for name, of in leaves.items()}
+        self._moved = Optimizer(self._shop.networks, self._update)
+        self._rows = {step: self._shop.due(step) for step in range(steps)}
+        self.seen = sum(map(len, self._rows.values()))
+        self._tensors = {
+            k: torch.from_numpy(v).float().to(self.device) for k, v in samples.arrays.items()
+        }
+        self._net = CVAE(features, COLUMNS, SCANNERS, widths).to(self.device)
+        self._optimizer = torch.optim.Adam(self._net.parameters(), lr=0.001, fused=True)
+        self.parameters = sum(p.numel() for p in self._net.parameters())
+
+    def engine(self) -> None:
+        """Steps of local mode, as a site takes them between two exchanges."""
+        train_at_site(self._train, self._turn, self._site, self._told)
+
+    def passes(self, *, moves: bool = False) -> None:
+        """Forward and backward passes of the engine's steps, alone or with the optimizer's."""
+        networks = self._shop.networks
+        computed = self._shop.feed.made(self._update.losses)
+        for due in self._shop.feed.ahead(self._rows):
+            moment = Moment(step=due.step, steps=self.steps, per_epoch=14.0)
+            weights = weights_at(self._update, moment)
+            (portion,) = due.portions()
+            found = losses_of(computed, networks, portion)
+            total = torch.stack([weights[n] * v.sum() for n, v in found.items()]).sum()
+            leaves = [p for name in self._update.groups for p in networks.leaves[name]]
+            torch.autograd.grad(total, leaves)
+            if moves:
+                self._moved.step(self._still, moment)
+
+    def plain(self) -> None:
+        """Shuffled indices, ``randn``, mean losses, ``backward``, torch's fused Adam."""
+        done, net = 0, self._net
+        while done < self.seen:
+            order = torch.randperm(self.people)
+            for start in range(0, self.people, self.batch):
+                index = order[start : start + self.batch].to(self.device)
+                x, w, m = (self._tensors[k][index] for k in ("x", "w", "member"))
+                mu, log_var = net.encode(x, w, m)
+                z = mu + torch.exp(0.5 * log_var) * torch.randn_like(mu)
+                error = (net.decode(z, w, m) - x).square().sum(dim=1).mean()
+                kl = 0.5 * (mu.square() + log_var.exp() - 1 - log_var).sum(dim=1).mean()
+                self._optimizer.zero_grad(set_to_none=True)
+                (error + 0.1 * kl).backward()
+                self._optimizer.step()
+                done += len(index)
+                if done >= self.seen:
+                    break
