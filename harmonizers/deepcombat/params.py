@@ -12,7 +12,7 @@ from motet.harmonizers._linear.options import Adjust
 from motet.training.options import TrainedParams
 
 EPOCHS = 40.0
-"""5 without the Kullback-Leibler term, 30 with it in cycles, 5 with all of it."""
+"""As published: 5 without the Kullback-Leibler term, 30 with it in cycles, 5 with all of it."""
 
 FROM_RANDOM = 0.001
 """Learning rate of preset ``small`` where it is told to begin with random weights."""
@@ -59,7 +59,7 @@ class DeepComBatParams(TrainedParams):
             "start": "random",
         },
         "small": {
-            "train": {"batch": 64, "epochs": EPOCHS, "steps": 20_000, "local_steps": 60},
+            "train": {"batch": 64, "epochs": 60.0, "steps": 20_000, "local_steps": 60},
             "learning_rate": 0.0003,
             "columns_rate": 0.003,
             "start": "moments",
