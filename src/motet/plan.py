@@ -254,7 +254,7 @@ class Plan:
                 if isinstance(phase, Train)
             },
             "trainings": {
-                phase.name: phase.options.model_dump(mode="json")
+                phase.name: {**phase.options.model_dump(mode="json"), "warm_up": phase.warm_up}
                 for phase in self.phases
                 if isinstance(phase, Train)
             },

@@ -15,6 +15,7 @@ from motet.config import Privacy
 from motet.errors import StudyFileError, TrainingError
 from motet.plan import Plan, build_plan
 from motet.schema import Batch
+from training.toy import options, toy
 
 
 def planned(*, secure: bool = True, method: str = "deepcombat", **train: Any) -> Plan:
@@ -120,6 +121,16 @@ def test_what_masks_do_not_hide_is_said(
     assert said in told
     assert ("masks do not hide" in told) == bool(said)
     assert ("mean gradient of these steps" in told) == (method == "murd" and bool(said))
+
+
+def test_a_warm_up_is_told_as_long_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches three steps in plan and report where four are taken: rounds of updates are whole."""
+    train = replace(toy(options(mode="local", steps=8, warm_up=3)), name="cvae")
+    plan = planned()
+    plan = replace(plan, steps=tuple(train if s.name == "cvae" else s for s in plan.steps))
+    assert plan.to_json()["trainings"]["cvae"]["warm_up"] == train.warm_up == 4
+    trainings(plan)
+    assert "before that, for 4 steps" in " ".join(capsys.readouterr().out.split())
 
 
 def test_who_validates_counts_too() -> None:

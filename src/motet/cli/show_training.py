@@ -176,7 +176,7 @@ def _sentences(train: Train, plan: Plan, rows: int | None) -> Iterator[str]:
         leaving = "What leaves in every exchange is what a site's own steps changed in the networks"
         leaving += " and in their optimizer's moments" if how.moments == "averaged" else ""
         leaving += ", and the mean gradient of these steps" if how.server == "scaffold" else ""
-        leaving += f"; before that, for {how.warm_up:,} steps, {gradients}" if how.warm_up else ""
+        leaving += f"; before that, for {train.warm_up:,} steps, {gradients}" if how.warm_up else ""
     yield f"{leaving}, with sums of losses. Such numbers can reflect single people."
     if plan.masks(train):
         yield "They are masked: the coordinator reads what they come to over all sites."
