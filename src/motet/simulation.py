@@ -26,7 +26,7 @@ from motet.client.apply import Blocks
 from motet.client.finishing import Sink, Writer
 from motet.config import Study, load_study, naming, parse_study
 from motet.controls import full_judgement
-from motet.engine import Engine, Settled, in_process
+from motet.engine import Account, Engine, Settled, in_process
 from motet.errors import EngineError, MotetError, QuorumError
 from motet.evaluation.images.true_images import TrueImages
 from motet.evaluation.result import Judgement
@@ -115,6 +115,11 @@ def array_sink(table: Table, values: NDArray[np.float64]) -> Iterator[Writer]:
     yield ArrayWriter(table, values)
 
 
+def as_it_is(result: Result) -> Result:
+    """Do nothing more with a result."""
+    return result
+
+
 def run_sites(
     study: Study,
     tables: Mapping[str, Table],
@@ -128,6 +133,7 @@ def run_sites(
     device: Device = "cpu",
     observe: Observer = unobserved,
     engine: Engine = in_process,
+    conclude: Callable[[Result], Result] = as_it_is,
 ) -> Result:
     """Run a study over tables that are open.
 
@@ -150,6 +156,9 @@ def run_sites(
     observe : Observer
     engine : Engine
         Where the sites work.
+    conclude : callable
+        What is still to be done with the result before progress is forgotten: a run that is stopped
+        meanwhile goes on from there.
 
     Raises
     ------
@@ -170,7 +179,7 @@ def run_sites(
         )
         for site, table in tables.items()
     }
-    outcomes: list[Outcome] = []
+    results: list[Result] = []
     context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={})
     # One thread of linear algebra, whatever the machine, keeps the last bits of a result from
     # depending on its cores.
@@ -195,15 +204,22 @@ def run_sites(
                 exchange=exchange,
             )
 
+        def concluded(outcome: Outcome) -> None:
+            accounts = {site: running.account(site) for site in sorted(tables)}
+            results.append(conclude(_result(outcome, accounts)))
+
         try:
-            server_app(coordinator, outcomes.append)(running.grid, context)
+            server_app(coordinator, concluded)(running.grid, context)
         except QuorumError as error:
             for site in sorted(tables):
                 if (own := running.account(site).error) is not None:
                     raise own from error
             raise
-        accounts = {site: running.account(site) for site in sorted(tables)}
-    outcome = outcomes[0]
+    return results[0]
+
+
+def _result(outcome: Outcome, accounts: Mapping[str, Account]) -> Result:
+    """What the coordinator and the sites have to say."""
     return Result(
         plan=outcome.plan,
         shared=outcome.shared,
@@ -344,7 +360,27 @@ def _into(
             folder.harmonized(site), table, description=about
         )
 
-    result = run_sites(
+    def conclude(result: Result) -> Result:
+        # Controls are trained as the study was: who stops them has the study's own networks still.
+        result = replace(result, warnings=(*said, *result.warnings))
+        folder.drop(result.missing)
+        present = {site: table for site, table in tables.items() if site not in result.missing}
+        folder.write_cohort(present, result.plan)
+        values = folder.harmonized_values(present)
+        images = folder.harmonized_images(present, result.plan.method)
+        result = _judged(study, result, present, values, images)
+        if result.outcome is not None and result.site_effect is not None:
+            folder.write_evaluation(
+                result.outcome, result.site_effect, result.judgements, warnings=result.warnings
+            )
+        unreported: tuple[tuple[str, str], ...] = ()
+        if reports == "now":
+            unreported = folder.write_reports(
+                present, values, result.plan, warnings=result.warnings
+            )
+        return replace(result, out=folder.path, warnings=(*unreported, *result.warnings))
+
+    return run_sites(
         study,
         tables,
         sink_of=sink_of,
@@ -356,19 +392,5 @@ def _into(
         device=device,
         observe=observe,
         engine=engine,
+        conclude=conclude,
     )
-    result = replace(result, warnings=(*said, *result.warnings))
-    folder.drop(result.missing)
-    present = {site: table for site, table in tables.items() if site not in result.missing}
-    folder.write_cohort(present, result.plan)
-    values = folder.harmonized_values(present)
-    images = folder.harmonized_images(present, result.plan.method)
-    result = _judged(study, result, present, values, images)
-    if result.outcome is not None and result.site_effect is not None:
-        folder.write_evaluation(
-            result.outcome, result.site_effect, result.judgements, warnings=result.warnings
-        )
-    unreported: tuple[tuple[str, str], ...] = ()
-    if reports == "now":
-        unreported = folder.write_reports(present, values, result.plan, warnings=result.warnings)
-    return replace(result, out=folder.path, warnings=(*unreported, *result.warnings))

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from e2e.consortium import consortium, files, motet, refused, succeeded
+from motet import simulation
+from motet.server.events import Event, Kind
+from motet.simulation import simulate
 from motet.training.log import LOG, read_log
 
 TRAIN = {"preset": "tiny", "batch": 8, "steps": 63, "local_steps": 3, "validation": 0.2}
@@ -63,6 +67,36 @@ def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
     table = next((tmp_path / "data").rglob("participants.tsv"))
     os.utime(table, ns=(1, 1))
     succeeded("simulate", study, "--out", out, "--reports", "later")
+
+
+def test_who_is_stopped_while_a_study_is_judged_has_its_networks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches progress that is forgotten before controls are trained, which takes as long again."""
+    study = consortium(
+        tmp_path,
+        method="deepcombat",
+        train={"preset": "tiny", "steps": 4},
+        evaluation={"metrics": "uncontrolled", "permutations": 20},
+    )
+    out, seen = tmp_path / "out", list[Event]()
+
+    def stopped(*args: Any, **kwargs: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(simulation, "full_judgement", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            simulate(study, out=out, reports="later", observe=seen.append)
+    assert [e for e in seen if e.kind is Kind.TRAINED]
+    seen.clear()
+    shared = files(out / "shared")
+    again = simulate(study, out=out, reports="later", observe=seen.append)
+    assert [e.phase for e in seen if e.kind is Kind.RESUMED] == ["residuals"]
+    assert not [e for e in seen if e.kind is Kind.TRAINED]
+    assert files(out / "shared") == shared
+    assert "simulation" in again.judgements
+    assert not (out / ".progress.npz").exists()
 
 
 def test_plan(ran: tuple[Path, str]) -> None:
