@@ -22,6 +22,7 @@ class Kind(StrEnum):
     RESTARTED = "restarted"
     HARMONIZING = "harmonizing"
     EVALUATING = "evaluating"
+    JUDGING = "judging"
     UNJUDGED = "unjudged"
 
 

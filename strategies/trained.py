@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.errors import TrainingError
+from motet.plan import Plan
 from motet.releases import Arrays
 from motet.strategies.plain_sum import add
 from motet.strategies.rounds import Ask
@@ -55,6 +56,18 @@ def of_noise(train: Train, samples: int) -> dict[str, NDArray[Any]]:
     how = mechanism(train, samples)
     said = {"noise_multiplier": how.noise_multiplier, "rate": how.rate, "steps": how.steps}
     return {f"{train.name}.{name}": np.asarray(float(value)) for name, value in said.items()}
+
+
+def check_trainings(plan: Plan, rows: int) -> None:
+    """Refuse a step of more people than there are in the fit, before anything is agreed to.
+
+    Raises
+    ------
+    TrainingError
+    """
+    for train in plan.phases:
+        if isinstance(train, Train) and train.counted == "people":
+            check_counted(train, rows)
 
 
 def check_counted(train: Train, samples: int) -> None:

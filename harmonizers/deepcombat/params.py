@@ -42,10 +42,10 @@ class DeepComBatParams(TrainedParams):
         Of ComBat on latents and on residuals.
     adjust : {"location_scale", "location"}
     latent_scale : float
-        How much of the spread that a batch's people have in latent space is adjusted: the power of
-        ComBat's delta_star there. 1, as published, scales every batch to the spread of all; 0 moves
-        batches and leaves their spread alone. The preset says how much: spread in latent space is
-        scanners' in part, and in part that of whom a site has scanned.
+        From 0 to 1: how much of the spread that a batch's people have in latent space is adjusted,
+        as a power of ComBat's delta_star there. 1, as published, scales every batch to the spread
+        of all; 0 moves batches and leaves their spread alone. The preset says how much: spread in
+        latent space is scanners' in part, and in part that of whom a site has scanned.
     reference : str, optional
         A batch to which the others are brought. Without one they are brought to the mean of all
         batches.

@@ -25,7 +25,7 @@ from motet.bids.table import Table, as_slice
 from motet.client.apply import Blocks
 from motet.client.finishing import Sink, Writer
 from motet.config import Study, load_study, naming, parse_study
-from motet.controls import full_judgement
+from motet.controls import full_judgement, masks
 from motet.engine import Account, Engine, Settled, in_process
 from motet.errors import EngineError, MotetError, QuorumError
 from motet.evaluation.images.true_images import TrueImages
@@ -35,17 +35,18 @@ from motet.harmonizer import SiteModel
 from motet.images.derivatives import derivative_writer
 from motet.output import OutputFolder
 from motet.params import parse_params
-from motet.plan import Plan, model_document
+from motet.plan import Plan, build_plan, model_document
 from motet.releases import Arrays
 from motet.schema import Schema
 from motet.server import Coordinator, Observer, Outcome
 from motet.server.app import server_app
 from motet.server.coordinator import unstored
-from motet.server.events import unobserved
+from motet.server.events import Event, Kind, unobserved
 from motet.server.exchange import Exchange
 from motet.server.runner import Rows, unwritten
 from motet.sites import agreed, open_sites
 from motet.store import content_hash, json_hash
+from motet.strategies.trained import check_trainings
 from motet.training.log import got_worse
 from motet.training.where import Device, check_device
 
@@ -115,11 +116,6 @@ def array_sink(table: Table, values: NDArray[np.float64]) -> Iterator[Writer]:
     yield ArrayWriter(table, values)
 
 
-def as_it_is(result: Result) -> Result:
-    """Do nothing more with a result."""
-    return result
-
-
 def run_sites(
     study: Study,
     tables: Mapping[str, Table],
@@ -133,7 +129,7 @@ def run_sites(
     device: Device = "cpu",
     observe: Observer = unobserved,
     engine: Engine = in_process,
-    conclude: Callable[[Result], Result] = as_it_is,
+    conclude: Callable[[Result], Result] = lambda result: result,
 ) -> Result:
     """Run a study over tables that are open.
 
@@ -297,12 +293,15 @@ def simulate(
         tables = open_sites(read, lambda site, sentence: said.append((site, sentence)))
         if read.evaluation.truth is not None:
             TrueImages(read.evaluation.truth).check(tables)
+        schema = agreed(read, tables)
+        fit = masks(tables, plan := build_plan(read, schema))
+        check_trainings(plan, sum(int(seen.sum()) for seen in fit.values()))
         if out is None:
             result = _in_memory(read, tables, observe, device)
             return replace(result, warnings=(*said, *result.warnings))
         folder = OutputFolder(Path(out))
         data = {site: fingerprint(home) for site, home in read.sites.items()}
-        with folder.claimed(read, agreed(read, tables), data):
+        with folder.claimed(read, schema, data):
             return _into(folder, read, tables, observe, reports, said, engine, device, data)
 
 
@@ -319,7 +318,7 @@ def _in_memory(
     )
     present = {site: table for site, table in tables.items() if site not in result.missing}
     values = {site: values[site] for site in present}
-    return replace(_judged(study, result, present, values), values=values)
+    return replace(_judged(study, result, present, values, observe), values=values)
 
 
 def _judged(
@@ -327,6 +326,7 @@ def _judged(
     result: Result,
     tables: Mapping[str, Table],
     values: Mapping[str, Any],
+    observe: Observer,
     images: Callable[[str], Blocks] | None = None,
 ) -> Result:
     """Add what only a simulation can say: it has everybody in one place."""
@@ -334,6 +334,7 @@ def _judged(
     effect = site_effect(fitting, values, result.plan)
     judgements, warnings = dict(result.judgements), list(result.warnings)
     if study.evaluation.metrics in ("full", "uncontrolled"):
+        observe(Event(kind=Kind.JUDGING))
         try:
             with threadpool_limits(1, user_api="blas"):
                 judgements["simulation"] = full_judgement(
@@ -368,7 +369,7 @@ def _into(
         folder.write_cohort(present, result.plan)
         values = folder.harmonized_values(present)
         images = folder.harmonized_images(present, result.plan.method)
-        result = _judged(study, result, present, values, images)
+        result = _judged(study, result, present, values, observe, images)
         if result.outcome is not None and result.site_effect is not None:
             folder.write_evaluation(
                 result.outcome, result.site_effect, result.judgements, warnings=result.warnings

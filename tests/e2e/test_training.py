@@ -69,6 +69,14 @@ def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
     succeeded("simulate", study, "--out", out, "--reports", "later")
 
 
+def test_a_step_of_more_people_than_there_are_leaves_no_folder(tmp_path: Path) -> None:
+    """Catches sums that leave before somebody is told, and a folder that refuses what is mended."""
+    study = consortium(tmp_path, method="deepcombat", train={"preset": "tiny", "batch": 5000})
+    out = tmp_path / "out"
+    refused(motet("simulate", study, "--out", out), "takes 5000 samples", "batch: 0")
+    assert not out.exists()
+
+
 def test_who_is_stopped_while_a_study_is_judged_has_its_networks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,11 +10,12 @@ import pytest
 from conformance.brains import study_of
 from conformance.cases import case
 from motet.agreement import agree
-from motet.cli.show_training import check_trainings, few_behind, trainings
+from motet.cli.show_training import few_behind, trainings
 from motet.config import Privacy
 from motet.errors import StudyFileError, TrainingError
 from motet.plan import Plan, build_plan
 from motet.schema import Batch
+from motet.strategies.trained import check_trainings
 from training.toy import options, toy
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from motet.cli.show import console, released, size, table
-from motet.cli.show_training import check_trainings, few_behind, most_exchanges, trainings
+from motet.cli.show_training import few_behind, most_exchanges, trainings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +29,7 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
     from motet.plan import Release, build_plan
     from motet.secure.circle import FEWEST
     from motet.sites import agreed, open_sites
+    from motet.strategies.trained import check_trainings
     from motet.training.privacy import sentences
 
     with naming(study):
@@ -36,6 +37,8 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
         tables = open_sites(described)
         schema = agreed(described, tables)
         made = build_plan(described, schema)
+    fit = {site: int(_in_fit(table, made).sum()) for site, table in tables.items()}
+    check_trainings(made, sum(fit.values()))
     console.print(
         f"{made.study}: {made.method}, {len(schema.features)} features (p), "
         f"{len(schema.columns)} covariate columns (q), {len(schema.batches)} batches at "
@@ -86,8 +89,6 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
             [released(r) for r in releases],
             title=f"\n{title}",
         )
-    fit = {site: int(_in_fit(table, made).sum()) for site, table in tables.items()}
-    check_trainings(made, sum(fit.values()))
     trainings(made, rows=sum(fit.values()))
     for sentence in _most(made):
         console.print(f"\n{sentence}", markup=False)

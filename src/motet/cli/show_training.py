@@ -123,21 +123,6 @@ def _fewest_steps(train: Train) -> float:
     return min(train.every(group) / periods[group.name] for group in train.leaving)
 
 
-def check_trainings(plan: Plan, rows: int) -> None:
-    """Refuse a step of more people than there are, before anything is agreed to.
-
-    Raises
-    ------
-    TrainingError
-    """
-    from motet.strategies.trained import check_counted
-    from motet.training.phase import Train
-
-    for train in plan.phases:
-        if isinstance(train, Train) and train.counted == "people":
-            check_counted(train, rows)
-
-
 def most_exchanges(train: Train) -> int:
     """The most exchanges that consent is given to, the closing validation among them."""
     return train.exchanges(train.longest_training) + bool(train.options.validation)
