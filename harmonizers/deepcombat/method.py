@@ -118,13 +118,14 @@ class DeepComBat:
         "autoencoder with ComBat on its latent space and on its residuals.",
         data="table",
         papers=("Hu et al. 2024, Human Brain Mapping 45:e26708, doi:10.1002/hbm.26708",),
-        leaves="two sums of means and spreads; with preset small products of features and of "
-        "covariates, which the coordinator alone reads; in training summed gradients, or changes "
-        "of the networks; then ComBat's sums over latents and residuals",
+        leaves="two sums of means and spreads; with start: moments (preset small's) products of "
+        "features and covariates, which the coordinator alone reads; in training summed gradients, "
+        "or changes of the networks; then ComBat's sums over latents and residuals",
         limits=(
             "a decoder that sees covariates can invent their effects: look at the report's rate",
-            "preset small is not as published: networks begin with the covariances of features, "
-            "and half of the spread of batches in latent space is adjusted; preset paper is",
+            "preset small is not as published: with start: moments networks begin with the "
+            "covariances of features, and latent_scale adjusts batches' spread in latent space by "
+            "half; preset paper trains and adjusts as published",
             "features with missing values are harmonized by ComBat alone",
             "fewer than some hundred people teach a network little: compare with ComBat",
         ),

@@ -44,8 +44,10 @@ class DeepComBatParams(TrainedParams):
     latent_scale : float
         From 0 to 1: how much of the spread that a batch's people have in latent space is adjusted,
         as a power of ComBat's delta_star there. 1, as published, scales every batch to the spread
-        of all; 0 moves batches and leaves their spread alone. The preset says how much: spread in
-        latent space is scanners' in part, and in part that of whom a site has scanned.
+        of all; 0 moves batches and leaves their spread alone; with 0.5 a batch four times as wide
+        as others stays twice as wide. With ``adjust: location`` nothing is scaled. The preset says
+        how much: spread in latent space is scanners' in part, and in part that of whom a site has
+        scanned.
     reference : str, optional
         A batch to which the others are brought. Without one they are brought to the mean of all
         batches.
@@ -107,6 +109,11 @@ class DeepComBatParams(TrainedParams):
         if self.dims and (min(self.dims) < 1 or any(a <= b for a, b in pairs)):
             raise ValueError("dims are positive and decrease from layer to layer")
         return self
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Where batches are moved alone, no spread is adjusted."""
+        return ("latent_scale",) if self.adjust == "location" else ()
 
     def widths(self, features: int) -> tuple[int, ...]:
         """Widths of the hidden layers and, last, of the latent space.

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from training_loops import as_on_a_gpu
 
 from motet.training.draws import Draws, DrawsAhead, sample_keys
 from motet.training.feed import Due, Feed
@@ -44,6 +45,15 @@ def test_draws_of_several_steps_have_each_steps_bits(
     are counted from another than those that are drawn together begin with."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DrawsAhead, "MOST", {"cpu": most})
+        _same_bits(dtype, counts)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=8))
+@settings(max_examples=15)
+def test_the_same_as_a_gpu_draws(dtype: torch.dtype, counts: list[int]) -> None:
+    """Catches salts of samples that torch's kernels take for those of others."""
+    with as_on_a_gpu():
         _same_bits(dtype, counts)
 
 

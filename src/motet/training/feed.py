@@ -76,9 +76,10 @@ class Feed:
 
     HELD = 2**28
     """Bytes of an array that is kept on the device."""
-    AHEAD: Mapping[str, int] = {"cpu": 2**22, "cuda": 2**27}
-    """Bytes of steps that are gathered together, ahead of their time. A CPU's cache holds them; a
-    GPU, which has no such limit, waits for the machine at each gathering."""
+    AHEAD: Mapping[str, int] = {"cpu": 2**22, "cuda": 2**25}
+    """Bytes of steps that are gathered together, ahead of their time; while the next are gathered
+    the last are still there. A CPU's cache holds them; a GPU waits for the machine at each
+    gathering, so that it is worth more memory there, of which every site takes its own."""
     STEPS = 32
     """The most steps that are."""
 

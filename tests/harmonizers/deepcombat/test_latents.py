@@ -93,3 +93,9 @@ def test_as_published_all_of_it_is_adjusted() -> None:
         for preset in ("paper", "small", "tiny")
     }
     assert found == {"paper": 1.0, "small": 0.5, "tiny": 1.0}
+
+
+def test_reports_do_not_speak_of_a_scale_that_nothing_has() -> None:
+    """Catches Methods with a latent scale beside ``adjust: location``."""
+    assert DeepComBatParams.model_validate({"adjust": "location"}).unread == ("latent_scale",)
+    assert DeepComBatParams.model_validate({}).unread == ()
