@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import add
 from typing import Any
 from unittest import mock
 
@@ -186,7 +188,7 @@ class Loops:
             weights = weights_at(self._update, moment)
             (portion,) = due.portions()
             found = losses_of(computed, networks, portion)
-            total = torch.stack([weights[n] * v.sum() for n, v in found.items()]).sum()
+            total = reduce(add, (weights[n] * v.sum() for n, v in found.items()))
             leaves = [p for name in self._update.groups for p in networks.leaves[name]]
             torch.autograd.grad(total, leaves)
             if moves:

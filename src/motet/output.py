@@ -34,10 +34,9 @@ from motet.evaluation.result import Judgement
 from motet.evaluation.site_effect import SiteEffect
 from motet.images.derivatives import written
 from motet.images.images import Images
-from motet.plan import Plan, build_plan, model_document
+from motet.plan import Plan, model_document
 from motet.releases import Arrays
 from motet.report import ABOUT, ReportExtraError, write_site_report, write_study_report
-from motet.schema import Schema
 from motet.server import Outcome
 from motet.server.record import write_record
 from motet.store import PARTIAL, read_json, save_model, write_json
@@ -71,7 +70,7 @@ class OutputFolder:
         return self.path / ".finished.json"
 
     @contextmanager
-    def claimed(self, study: Study, schema: Schema, data: Mapping[str, str]) -> Iterator[None]:
+    def claimed(self, study: Study, plan: Plan, data: Mapping[str, str]) -> Iterator[None]:
         """Make the folder this study's for a run; leave nothing behind that says otherwise.
 
         When the study turns out to be impossible, what was begun is taken away. What an
@@ -81,7 +80,8 @@ class OutputFolder:
         Parameters
         ----------
         study : Study
-        schema : Schema
+        plan : Plan
+            The study's, over all its sites.
         data : mapping of str to str
             Site -> fingerprint of its data.
 
@@ -98,7 +98,6 @@ class OutputFolder:
                     do="Name a folder outside of every site's data.",
                     file=self.path,
                 )
-        plan = build_plan(study, schema)
         existed = self.path.exists()
         with only_writer(self.path):
             fresh = not self._entries()

@@ -293,15 +293,15 @@ def simulate(
         tables = open_sites(read, lambda site, sentence: said.append((site, sentence)))
         if read.evaluation.truth is not None:
             TrueImages(read.evaluation.truth).check(tables)
-        schema = agreed(read, tables)
-        fit = masks(tables, plan := build_plan(read, schema))
+        plan = build_plan(read, agreed(read, tables))
+        fit = masks(tables, plan)
         check_trainings(plan, sum(int(seen.sum()) for seen in fit.values()))
         if out is None:
             result = _in_memory(read, tables, observe, device)
             return replace(result, warnings=(*said, *result.warnings))
         folder = OutputFolder(Path(out))
         data = {site: fingerprint(home) for site, home in read.sites.items()}
-        with folder.claimed(read, schema, data):
+        with folder.claimed(read, plan, data):
             return _into(folder, read, tables, observe, reports, said, engine, device, data)
 
 
