@@ -183,14 +183,16 @@ class Loops:
         """Forward and backward passes of the engine's steps, alone or with the optimizer's."""
         networks = self._shop.networks
         computed = self._shop.feed.made(self._update.losses)
+        leaves = [leaf for name in self._update.groups for leaf in networks.leaves[name]]
         for due in self._shop.feed.ahead(self._rows):
             moment = Moment(step=due.step, steps=self.steps, per_epoch=14.0)
             weights = weights_at(self._update, moment)
             (portion,) = due.portions()
             found = losses_of(computed, networks, portion)
             total = reduce(add, (weights[n] * v.sum() for n, v in found.items()))
-            leaves = [p for name in self._update.groups for p in networks.leaves[name]]
-            torch.autograd.grad(total, leaves)
+            total.backward()
+            for leaf in leaves:
+                leaf.grad = None
             if moves:
                 self._moved.step(self._still, moment)
 

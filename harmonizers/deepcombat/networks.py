@@ -37,8 +37,9 @@ class Tower(nn.Module):
 
     def forward(self, x: Tensor, of_batch: Tensor) -> tuple[Tensor, ...]:
         """Outputs of the heads; `of_batch`, (B, first width), joins the first layer."""
-        h = torch.tanh(self.layers[0](x) + of_batch)
-        for layer in self.layers[1:]:
+        first, *layers = self.layers
+        h = torch.tanh(first(x) + of_batch)
+        for layer in layers:
             h = torch.tanh(layer(h))
         return tuple(head(h) for head in self.heads)
 

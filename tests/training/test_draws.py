@@ -55,6 +55,17 @@ def test_draws_have_their_distributions_and_do_not_hang_together() -> None:
         assert abs(np.corrcoef(normal.reshape(-1), one.reshape(-1))[0, 1]) < 0.03
 
 
+@given(
+    st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=20),
+    st.integers(1, 9),
+    st.integers(0, 1000),
+)
+def test_a_cpu_draws_what_a_gpu_draws(values: list[int], count: int, step: int) -> None:
+    """Catches a bit that NumPy's way through the bits of floating-point numbers rounds away."""
+    drawn = Draws(torch.tensor(values, dtype=torch.int64), step, torch.float64)
+    assert torch.equal(drawn._uniform64("u", count), drawn._by_torch("u", count))
+
+
 @given(st.permutations(range(12)), st.integers(1, 12), st.integers(0, 1000))
 def test_who_else_is_drawn_for_changes_nothing(order: list[int], count: int, step: int) -> None:
     """Catches a generator with a state, which a microbatch or another site would move."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from motet.training.coordinator import Trainer
 from motet.training.exchange import as_bfloat16, as_float, exchange
 from motet.training.moment import Moment
 from motet.training.networks import Networks
-from motet.training.optimizer import Optimizer
+from motet.training.optimizer import Optimizer, _counts
 from motet.training.phase import Group, Update
 from training.toy import BATCH, SHARED, options, sites_of, toy
 
@@ -79,6 +81,55 @@ def test_steps_are_torchs_whatever_a_gradients_strides(given: dict[str, Any], to
         other.step()
     for a, b in zip(mine.parameters(), theirs.parameters(), strict=True):
         assert torch.allclose(a, b, rtol=0, atol=1e-13)
+
+
+def test_moments_are_corrected_by_every_groups_own_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches one count for groups that were moved more or less often, which one kernel moves, and
+    a count that is wrong where the next ones are made (here 4 at once)."""
+    monkeypatch.setattr("motet.training.optimizer.COUNTS", 4)
+    _counts.cache_clear()
+    both = nn.ModuleDict({"often": nn.Linear(3, 2), "seldom": nn.Linear(2, 1)}).double()
+    theirs = deepcopy(both)
+    groups = [Group(name="often", size=8), Group(name="seldom", size=3)]
+    where = {"dtype": torch.float64, "device": torch.device("cpu")}
+    networks = Networks(both, groups, batches=1, **where)
+    update_of_both = replace(update(name="adam", lr=0.1), groups=("often", "seldom"))
+    optimizer = Optimizer(networks, update_of_both)
+    others = {name: torch.optim.Adam(part.parameters(), lr=0.1) for name, part in theirs.items()}
+    x = torch.randn(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def loss(of: nn.ModuleDict) -> Tensor:
+        return torch.tanh(of["seldom"](torch.tanh(of["often"](x)))).square().sum()
+
+    for step in range(11):
+        moved = ("often", "seldom") if step % 3 == 0 else ("often",)
+        found = networks.gradients(loss(both), ("often", "seldom"))
+        optimizer.step({name: found[name] for name in moved}, NOW)
+        theirs.zero_grad()
+        loss(theirs).backward()
+        for name in moved:
+            others[name].step()
+    _counts.cache_clear()
+    assert optimizer.ran == {"often": 11, "seldom": 4}
+    for a, b in zip(both.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(a, b, rtol=0, atol=1e-13)
+
+
+def test_gradients_of_one_group_leave_nothing_to_anothers() -> None:
+    """Catches what a loss left at a group that was not asked for, added to its next gradient."""
+    both = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Linear(2, 1)}).double()
+    groups = [Group(name="a", size=6), Group(name="b", size=3)]
+    where = {"dtype": torch.float64, "device": torch.device("cpu")}
+    networks = Networks(both, groups, batches=1, **where)
+    x = torch.ones(3, 2, dtype=torch.float64)
+
+    def found(*names: str) -> dict[str, list[Tensor]]:
+        return networks.gradients(both["b"](both["a"](x)).square().sum(), names)
+
+    alone = found("b")
+    assert set(found("a")) == {"a"}
+    for one, other in zip(alone["b"], found("b")["b"], strict=True):
+        assert torch.equal(one, other)
 
 
 def test_a_rate_of_an_unknown_group_is_refused() -> None:

@@ -150,6 +150,8 @@ def _stepped(
             counts[update.name] += found.samples
             for name, loss in found.losses.items():
                 sums[update.name, name] += loss
+            # The next pass has their memory again while it is in a CPU's cache, and a GPU's once.
+            found.of.clear()
     losses = [total_of(sums[key]) for key in train.names(turn)]
     _check_finite(site, turn, dict(zip(names, losses, strict=True)))
     return {

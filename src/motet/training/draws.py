@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 GAMMA, FIRST, SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+ONE = 0x3FF0000000000000
+"""The bits of 1.0: a number of 52 bits beside them is the fraction of one from 1 to 2."""
 
 
 def _signed(value: int) -> int:
@@ -38,12 +40,12 @@ def _mixed(x: Tensor) -> Tensor:
 
 
 def _mixed_here(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The same on the CPU, where NumPy needs fewer passes."""
-    x ^= x >> np.uint64(30)
-    x *= np.uint64(FIRST)
-    x ^= x >> np.uint64(27)
-    x *= np.uint64(SECOND)
-    x ^= x >> np.uint64(31)
+    """The same on the CPU, where NumPy needs fewer passes; `x` itself is mixed."""
+    shifted = np.empty_like(x)
+    for by, times in ((30, FIRST), (27, SECOND)):
+        x ^= np.right_shift(x, np.uint64(by), out=shifted)
+        x *= np.uint64(times)
+    x ^= np.right_shift(x, np.uint64(31), out=shifted)
     return x
 
 
@@ -97,7 +99,10 @@ class Draws:
             start = _mixed_here(keys ^ self._salts(purpose).view(np.uint64))
             here = _mixed_here(start[:, None] + _counter(count))
             here >>= np.uint64(12)
-            return torch.from_numpy((here.astype(np.float64) + 0.5) * 2.0**-52)
+            here |= np.uint64(ONE)
+            drawn = here.view(np.float64)  # 1 + k 2^-52, and in the end (k + 1/2) 2^-52: all exact
+            drawn -= 1.0 - 2.0**-53
+            return torch.from_numpy(drawn)
         return self._by_torch(purpose, count)
 
     def _by_torch(self, purpose: str, count: int) -> Tensor:
@@ -157,6 +162,7 @@ class DrawsAhead(Draws):
     ) -> None:
         super().__init__(keys, -1, dtype)
         self._steps, self._counts = list(steps), list(counts)
+        self._most, self._largest = self.MOST[keys.device.type], max(1, *counts)
         self._found: dict[tuple[str, str, tuple[int, ...]], tuple[int, Sequence[Tensor]]] = {}
 
     def _salts(self, purpose: str) -> NDArray[np.int64]:
@@ -171,8 +177,7 @@ class DrawsAhead(Draws):
         self, kind: str, purpose: str, shape: tuple[int, ...], which: int, *, numbers: int
     ) -> Tensor | None:
         """What one step has of it, `numbers` a sample; None where it is too much for several."""
-        most = self.MOST[self._keys.device.type]
-        together = most // max(1, max(self._counts) * numbers)
+        together = self._most // (self._largest * max(1, numbers))
         if together < 2:
             return None
         at, first = (kind, purpose, shape), which - which % together
