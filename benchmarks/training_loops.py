@@ -163,8 +163,6 @@ class Loops:
         self._update = self._train.updates[0]
         self.engine()
         self._shop = workshop(self._train, self._site, self._told)
-        leaves = self._shop.networks.leaves
-        self._still = {name: [torch.zeros_like(leaf) for leaf in of] for name, of in leaves.items()}
         self._moved = Optimizer(self._shop.networks, self._update)
         self._rows = {step: self._shop.due(step) for step in range(steps)}
         self.seen = sum(map(len, self._rows.values()))
@@ -183,7 +181,7 @@ class Loops:
         """Forward and backward passes of the engine's steps, alone or with the optimizer's."""
         networks = self._shop.networks
         computed = self._shop.feed.made(self._update.losses)
-        leaves = [leaf for name in self._update.groups for leaf in networks.leaves[name]]
+        leaves = networks.leaves
         for due in self._shop.feed.ahead(self._rows):
             moment = Moment(step=due.step, steps=self.steps, per_epoch=14.0)
             weights = weights_at(self._update, moment)
@@ -191,10 +189,12 @@ class Loops:
             found = losses_of(computed, networks, portion)
             total = reduce(add, (weights[n] * v.sum() for n, v in found.items()))
             total.backward()
-            for leaf in leaves:
-                leaf.grad = None
             if moves:
-                self._moved.step(self._still, moment)
+                found = {name: [leaf.grad for leaf in of] for name, of in leaves.items()}
+                self._moved.step(found, moment)
+                found.clear()
+            for leaf in (leaf for of in leaves.values() for leaf in of):
+                leaf.grad = None
 
     def plain(self) -> None:
         """Shuffled indices, ``randn``, mean losses, ``backward``, torch's fused Adam."""
