@@ -3,8 +3,9 @@
     python benchmarks/training_overhead.py [--device cpu|cuda] [--features 150] [--people 900]
                                            [--batch 64] [--steps 100] [--repeats 41] [--width 1]
 
-``training_loops.py`` says what is compared. In turns, in one process: the engine, the plain loop,
-and forward and backward passes alone and with the optimizer's steps, which every training has.
+``training_loops.py`` says what is compared. In one process, in an order drawn anew each time: the
+engine, the plain loop, and forward and backward passes alone and with the optimizer's steps, which
+every training has.
 
 Medians over the repeats of ratios within each, and how many kernels a step starts, which a GPU is
 bound by while networks are small; on a CPU it is counted with draws and gathering as on a GPU. On
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import statistics
 import subprocess
 import time
@@ -86,9 +88,11 @@ def main() -> None:
             kernels[name] = sum(counted.of.values()) / asked.steps
     times: dict[str, list[float]] = {name: [] for name in ways}
     used: list[float] = []
+    shuffled = random.Random(0)
     for _ in range(asked.repeats):
-        for name, way in ways.items():
-            times[name].append(timed(way))
+        # What ran before leaves the cache as it is: nothing always comes after the same.
+        for name in shuffled.sample(list(ways), len(ways)):
+            times[name].append(timed(ways[name]))
         if not on_cpu:
             used.append(busy())
     median = {name: statistics.median(found) for name, found in times.items()}

@@ -76,7 +76,7 @@ def summed_gradients(
     networks.ask_only(update.groups)
     for portion in due.portions():
         losses = losses_of(computed, networks, portion, mixed=mixed)
-        if set(losses) != set(weights):
+        if losses.keys() != weights.keys():
             raise PlanError(f"Update '{update.name}' has the losses {sorted(losses)}.")
         sums = {name: loss.sum() for name, loss in losses.items()}
         total = reduce(add, (share * weights[name] * value for name, value in sums.items()))
@@ -102,10 +102,11 @@ def losses_of(
             found = losses(networks.module, portion.seen, portion.draws)
     else:
         found = losses(networks.module, portion.seen, portion.draws)
+    samples = len(portion)
     for name, loss in found.items():
-        if loss.shape != (len(portion),):
+        if loss.ndim != 1 or len(loss) != samples:
             raise PlanError(
                 f"The loss '{name}' has the shape {tuple(loss.shape)}: it needs one value a "
-                f"sample, ({len(portion)},)."
+                f"sample, ({samples},)."
             )
     return found
