@@ -30,5 +30,5 @@ def test_the_engine_starts_as_many_kernels_as_a_plain_loop(features: int, batch:
     loops = Loops(features=features, people=4 * batch, batch=batch, steps=steps)
     plain, engine = (kernels(way) for way in (loops.plain, loops.engine))
     assert plain.total() > 90 * steps, "nothing was counted"
-    assert engine.total() < plain.total() + 3 * steps
+    assert engine.total() < plain.total() + steps
     assert engine["_local_scalar_dense"] == 2, "two losses, read once after all steps"

@@ -41,8 +41,7 @@ def _count(steps: int, device: torch.device) -> Tensor:
 class Optimizer:
     """torch's optimizer of one update.
 
-    torch's classes check the arguments; its functions move the vectors, which for a network of a
-    laptop takes half as long as a step of the classes.
+    torch's classes check the arguments; its kernels move the parameters.
 
     Parameters
     ----------
