@@ -171,6 +171,8 @@ def apply_model(
         workers=workers,
         only=_alone(data, site, participants, shared, own),
     )
+    if named != site and named in shared.schema.sites:
+        note(f"the folder has the name of another site, '{named}': are these people of '{site}'?")
     if found is None:
         sites = listed(shared.schema.sites)
         note(

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from motet import registry
+from motet.evaluation.result import Judgement, Metric, Reading
 from motet.report.figures.distributions import estimate
 from motet.report.figures.effects import effects
 from motet.report.methods_text import methods_text, options
 from motet.report.read import read_study
 from motet.report.references import Citations, of_paper
+from motet.report.summary import summary
 from motet.report.words import fixed, joined, number, percent, size
 from motet.schema import Covariate, Schema
 from motet.spline import Spline
@@ -54,6 +56,37 @@ def test_a_curve_is_in_the_methods_section(tmp_path: Path) -> None:
     said = "age (natural cubic spline, knots 40, linear below 20 and above 80)"
     assert said in text.paragraph
     assert "10.1007/978-0-387-84858-7" in text.bibtex
+
+
+@pytest.mark.parametrize(
+    ("people", "name", "why"),
+    [
+        (
+            "all (fitted on them)",
+            "site_accuracy_lda",
+            "as happens when people are judged that the fit has",
+        ),
+        ("held out", "site_accuracy_lda", "as happens when a probe learns from people that the"),
+        ("held out", "anova_share", "chance gives."),
+    ],
+)
+def test_less_than_chance_is_explained_by_what_was_judged(
+    tmp_path: Path, people: str, name: str, why: str
+) -> None:
+    """Catches people who were held out told to be of the fit."""
+    low = Reading(value=0.01, band=(0.02, 0.2), n=54)
+    metric = Metric(
+        name=name,
+        title="It",
+        aim="site_effect",
+        better="chance",
+        chance=0.1,
+        readings={"harmonized": low},
+    )
+    found = Judgement(source="sums", people=people, n=54, features=4, metrics=(metric,))
+    study = read_study(write_study(tmp_path, metrics={"judgements": {"sums": found.to_json()}}))
+    (sentence,) = (s for s in summary(study, "ComBat") if s.startswith("Below chance"))
+    assert why in sentence
 
 
 @pytest.mark.parametrize(

@@ -61,10 +61,13 @@ def _sentences(study: StudyFiles, title: str) -> Iterator[str]:
     yield from _biology(judged)
     if below := [m for m in judged.metrics if verdict(m, "harmonized").words == "below chance"]:
         names = joined([metric.title[:1].lower() + metric.title[1:] for metric in below[:3]])
-        yield (
-            f"Below chance is not success: {names} {'lies' if len(below) == 1 else 'lie'} lower "
-            "than chance gives, as happens when people are judged that the fit has seen."
-        )
+        lie = "lies" if len(below) == 1 else "lie"
+        who = "people are judged that the fit has seen"
+        if judged.held_out:
+            who = "a probe learns from people that the fit has seen"
+        probes = all(metric.name.startswith("site_accuracy") for metric in below)
+        why = f", as happens when {who}" if probes or not judged.held_out else ""
+        yield f"Below chance is not success: {names} {lie} lower than chance gives{why}."
     if not judged.held_out:
         yield (
             "These figures are of the people the fit saw, which makes a harmonization look better "

@@ -42,7 +42,7 @@ class TrainOptions(BaseModel):
         fewer samples; where gradients are noise for the most part, Adam takes steps that are
         smaller by up to the root of the number of sites, once they are averaged.
     warm_up : int
-        Steps of exact mode before local mode.
+        Steps of exact mode before local mode; more where that takes a round of all updates.
     moments : {"averaged", "kept", "forgotten"}
         In local mode the optimizer's moments are averaged with the networks, kept at each site, or
         begin anew after each exchange.
