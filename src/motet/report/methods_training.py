@@ -34,7 +34,7 @@ def trained(study: StudyFiles, cited: Citations) -> Iterator[str]:
         if not how:
             continue
         length = (
-            f"{count(int(rows[-1]['step']), 'step')} in "
+            f"preset {how.get('preset', 'paper')}, {count(int(rows[-1]['step']), 'step')} in "
             f"{count(int(rows[-1]['exchange']) + 1, 'exchange')}, batches of {how['batch']} over "
             f"all hospitals, {how['precision']} arithmetic"
         )
