@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import cached_property, reduce
 from operator import add
 from typing import Any
 from unittest import mock
@@ -27,7 +27,7 @@ from motet.schema import Batch, Covariate, Schema
 from motet.training.at_site import train_at_site
 from motet.training.coordinator import Trainer
 from motet.training.draws import Draws, DrawsAhead
-from motet.training.feed import Feed
+from motet.training.feed import Feed, Portion
 from motet.training.gradients import losses_of, weights_at
 from motet.training.moment import Moment
 from motet.training.optimizer import Optimizer
@@ -109,6 +109,19 @@ def made_up(people: int, features: int) -> Samples:
     )
 
 
+class AtHand(Draws):
+    """Draws of the latent space that were made before."""
+
+    def __init__(self, made: torch.Tensor) -> None:
+        self._made = made
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    def normal(self, purpose: str, *shape: int) -> torch.Tensor:
+        return self._made
+
+
 class Loops:
     """Three ways through the same steps of the same networks.
 
@@ -177,24 +190,35 @@ class Loops:
         """Steps of local mode, as a site takes them between two exchanges."""
         train_at_site(self._train, self._turn, self._site, self._told)
 
-    def passes(self, *, moves: bool = False) -> None:
-        """Forward and backward passes of the engine's steps, alone or with the optimizer's."""
+    def passes(self, *, moves: bool = False, at_hand: bool = False) -> None:
+        """Forward and backward passes of the engine's steps, alone or with the optimizer's.
+
+        With rows and draws that are made step after step, or were `at_hand` before.
+        """
         networks = self._shop.networks
         computed = self._shop.feed.made(self._update.losses)
-        leaves = networks.leaves
-        for due in self._shop.feed.ahead(self._rows):
-            moment = Moment(step=due.step, steps=self.steps, per_epoch=14.0)
+        for step, portion in self._at_hand if at_hand else self._portions():
+            moment = Moment(step=step, steps=self.steps, per_epoch=14.0)
             weights = weights_at(self._update, moment)
-            (portion,) = due.portions()
-            found = losses_of(computed, networks, portion)
-            total = reduce(add, (weights[n] * v.sum() for n, v in found.items()))
-            total.backward()
+            losses = losses_of(computed, networks, portion)
+            total = reduce(add, (weights[n] * v.sum() for n, v in losses.items()))
+            found = networks.gradients(total, self._update.groups)
             if moves:
-                found = {name: [leaf.grad for leaf in of] for name, of in leaves.items()}
                 self._moved.step(found, moment)
-                found.clear()
-            for leaf in (leaf for of in leaves.values() for leaf in of):
-                leaf.grad = None
+            found.clear()
+
+    def _portions(self) -> Iterator[tuple[int, Portion]]:
+        for due in self._shop.feed.ahead(self._rows):
+            (portion,) = due.portions()
+            yield due.step, portion
+
+    @cached_property
+    def _at_hand(self) -> list[tuple[int, Portion]]:
+        latent = self._net.encoder.heads[0].out_features
+        return [
+            (step, replace(part, draws=AtHand(part.draws.normal("latent", latent))))
+            for step, part in self._portions()
+        ]
 
     def plain(self) -> None:
         """Shuffled indices, ``randn``, mean losses, ``backward``, torch's fused Adam."""

@@ -5,7 +5,7 @@
 
 ``training_loops.py`` says what is compared. In one process, in an order drawn anew each time: the
 engine, the plain loop, and forward and backward passes alone and with the optimizer's steps, which
-every training has.
+every training has; last with rows and draws that were made before, which no training has.
 
 Medians over the repeats of ratios within each, and how many kernels a step starts, which a GPU is
 bound by while networks are small; on a CPU it is counted with draws and gathering as on a GPU. On
@@ -78,6 +78,7 @@ def main() -> None:
         "engine": loops.engine,
         "passes": loops.passes,
         "passes and steps": lambda: loops.passes(moves=True),
+        "at hand": lambda: loops.passes(moves=True, at_hand=True),
     }
     kernels = {}
     for name, way in ways.items():
@@ -107,6 +108,8 @@ def main() -> None:
     print(f"  engine / plain, samples a second: {ratio('plain', 'engine'):.3f}")
     outside = 1 - ratio("passes and steps", "engine")
     print(f"  outside of forward, backward and optimizer: {outside:.3f}")
+    bare = [1 - ratio("at hand", way) for way in ("engine", "plain")]
+    print(f"  the same with rows and draws: {bare[0]:.3f}, the plain loop's {bare[1]:.3f}")
     print(f"  outside of forward and backward: {1 - ratio('passes', 'engine'):.3f}")
     print(f"  the plain loop's: {1 - ratio('passes', 'plain'):.3f}")
     flops = 6.0 * loops.parameters * loops.seen

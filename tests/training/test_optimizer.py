@@ -18,7 +18,7 @@ from motet.training.coordinator import Trainer
 from motet.training.exchange import as_bfloat16, as_float, exchange
 from motet.training.moment import Moment
 from motet.training.networks import Networks
-from motet.training.optimizer import Optimizer, _counts
+from motet.training.optimizer import Optimizer
 from motet.training.phase import Group, Update
 from training.toy import BATCH, SHARED, options, sites_of, toy
 
@@ -60,6 +60,10 @@ def update(**optimizer: Any) -> Update:
     ("given", "torchs"),
     [
         ({"name": "adam", "lr": 0.1, "betas": (0.5, 0.9)}, torch.optim.Adam),
+        (
+            {"name": "adam", "lr": 0.1, "weight_decay": 0.2, "eps": 1e-3, "maximize": True},
+            torch.optim.Adam,
+        ),
         ({"name": "adamw", "lr": 0.1, "weight_decay": 0.2}, torch.optim.AdamW),
         ({"name": "sgd", "lr": 0.01}, torch.optim.SGD),
     ],
@@ -87,7 +91,6 @@ def test_moments_are_corrected_by_every_groups_own_steps(monkeypatch: pytest.Mon
     """Catches one count for groups that were moved more or less often, which one kernel moves, and
     a count that is wrong where the next ones are made (here 4 at once)."""
     monkeypatch.setattr("motet.training.optimizer.COUNTS", 4)
-    _counts.cache_clear()
     both = nn.ModuleDict({"often": nn.Linear(3, 2), "seldom": nn.Linear(2, 1)}).double()
     theirs = deepcopy(both)
     groups = [Group(name="often", size=8), Group(name="seldom", size=3)]
@@ -109,27 +112,25 @@ def test_moments_are_corrected_by_every_groups_own_steps(monkeypatch: pytest.Mon
         loss(theirs).backward()
         for name in moved:
             others[name].step()
-    _counts.cache_clear()
     assert optimizer.ran == {"often": 11, "seldom": 4}
     for a, b in zip(both.parameters(), theirs.parameters(), strict=True):
         assert torch.allclose(a, b, rtol=0, atol=1e-13)
 
 
-def test_gradients_of_one_group_leave_nothing_to_anothers() -> None:
-    """Catches what a loss left at a group that was not asked for, added to its next gradient."""
-    both = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Linear(2, 1)}).double()
-    groups = [Group(name="a", size=6), Group(name="b", size=3)]
+def test_a_group_of_buffers_alone_is_moved_by_nothing() -> None:
+    """Catches a kernel that is called with no tensors."""
+    both = nn.ModuleDict({"net": nn.Linear(2, 1), "fixed": nn.BatchNorm1d(2, affine=False)})
+    size = sum(b.numel() for b in both["fixed"].buffers())
+    groups = [Group(name="net", size=3), Group(name="fixed", size=size)]
     where = {"dtype": torch.float64, "device": torch.device("cpu")}
     networks = Networks(both, groups, batches=1, **where)
-    x = torch.ones(3, 2, dtype=torch.float64)
-
-    def found(*names: str) -> dict[str, list[Tensor]]:
-        return networks.gradients(both["b"](both["a"](x)).square().sum(), names)
-
-    alone = found("b")
-    assert set(found("a")) == {"a"}
-    for one, other in zip(alone["b"], found("b")["b"], strict=True):
-        assert torch.equal(one, other)
+    asked = update(name="adam", lr=0.1, lr_of={"fixed": 0.2})
+    optimizer = Optimizer(networks, replace(asked, groups=("net", "fixed")))
+    total = both["net"](torch.ones(1, 2, dtype=torch.float64)).sum()
+    before = networks.vector("net")
+    optimizer.step(networks.gradients(total, ("net", "fixed")), NOW)
+    assert not np.array_equal(networks.vector("net"), before)
+    assert optimizer.ran == {"net": 1, "fixed": 1}
 
 
 def test_a_rate_of_an_unknown_group_is_refused() -> None:

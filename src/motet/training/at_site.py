@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -131,7 +130,7 @@ def _stepped(
     for due in shop.feed.ahead(rows):
         if not due.samples:
             continue
-        moment = replace(begun, step=due.step)
+        moment = begun.at(due.step)
         for update in train.updates:
             if not update.runs(due.step):
                 continue
@@ -150,7 +149,7 @@ def _stepped(
             counts[update.name] += found.samples
             for name, loss in found.losses.items():
                 sums[update.name, name] += loss
-            # The next pass has their memory again while it is in a CPU's cache, and a GPU's once.
+            # The next pass has their memory while it is still in the processor's cache.
             found.of.clear()
     losses = [total_of(sums[key]) for key in train.names(turn)]
     _check_finite(site, turn, dict(zip(names, losses, strict=True)))

@@ -153,7 +153,7 @@ class DrawsAhead(Draws):
     dtype : torch.dtype
     """
 
-    MOST: Mapping[str, int] = {"cpu": 2**16, "cuda": 2**23}
+    MOST: Mapping[str, int] = {"cpu": 2**17, "cuda": 2**23}
     """Numbers of one purpose that are made at once, for as many steps as they are enough for. On a
     GPU a kernel of fewer takes as long to start as to run."""
 
@@ -162,7 +162,7 @@ class DrawsAhead(Draws):
     ) -> None:
         super().__init__(keys, -1, dtype)
         self._steps, self._counts = list(steps), list(counts)
-        self._most, self._largest = self.MOST[keys.device.type], max(1, *counts)
+        self._most, self._each = self.MOST[keys.device.type], len(keys) / max(1, len(steps))
         self._found: dict[tuple[str, str, tuple[int, ...]], tuple[int, Sequence[Tensor]]] = {}
 
     def _salts(self, purpose: str) -> NDArray[np.int64]:
@@ -177,7 +177,7 @@ class DrawsAhead(Draws):
         self, kind: str, purpose: str, shape: tuple[int, ...], which: int, *, numbers: int
     ) -> Tensor | None:
         """What one step has of it, `numbers` a sample; None where it is too much for several."""
-        together = self._most // (self._largest * max(1, numbers))
+        together = int(self._most / max(1.0, self._each * numbers))
         if together < 2:
             return None
         at, first = (kind, purpose, shape), which - which % together

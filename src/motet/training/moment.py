@@ -24,6 +24,10 @@ class Moment:
     steps: int
     per_epoch: float
 
+    def at(self, step: int) -> Moment:
+        """Another step of the same training."""
+        return Moment(step=step, steps=self.steps, per_epoch=self.per_epoch)
+
     @property
     def epoch(self) -> float:
         """Passes over the people before this step."""

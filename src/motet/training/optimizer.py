@@ -28,20 +28,23 @@ COUNTS = 1024
 """Step counts that are made at once: to change one in every step is a kernel of its own."""
 
 
-@lru_cache(maxsize=8)
-def _counts(first: int, device: torch.device) -> tuple[Tensor, ...]:
-    return torch.arange(first, first + COUNTS, dtype=torch.float32, device=device).unbind()
+@lru_cache(maxsize=64)
+def _block(number: int, size: int, device: torch.device) -> tuple[Tensor, ...]:
+    """Some counts in a row. Groups and trainings of a process may be in several; each is 4 KiB."""
+    first = number * size
+    return torch.arange(first, first + size, dtype=torch.float32, device=device).unbind()
 
 
 def _count(steps: int, device: torch.device) -> Tensor:
     """A number of steps as kernels read it."""
-    return _counts(steps - steps % COUNTS, device)[steps % COUNTS]
+    return _block(steps // COUNTS, COUNTS, device)[steps % COUNTS]
 
 
 class Optimizer:
     """torch's optimizer of one update.
 
-    torch's classes check the arguments; its kernels move the parameters.
+    torch's classes check the arguments. Its kernels move the parameters: Adam's are called here,
+    SGD's by torch's function, which has nothing to count.
 
     Parameters
     ----------
@@ -90,6 +93,7 @@ class Optimizer:
         Parameters
         ----------
         gradients : mapping of str to tensors
+            Without a history, contiguous, of their parameters' shapes: kernels do not look.
         moment : Moment
         times : mapping of str to float, optional
             Factors on groups' learning rates.
@@ -100,7 +104,6 @@ class Optimizer:
         for name, rate in self._rates.items():
             if name in gradients:
                 by_rate.setdefault(rate * own.get(name, 1.0), []).append(name)
-        # Neither gradients nor what is moved remember where they come from: nothing is recorded.
         for rate, names in by_rate.items():
             found = [g for name in names for g in gradients[name]]
             self._move(tuple(names), found, rate * factor)
@@ -114,6 +117,8 @@ class Optimizer:
             of = (self._leaves, *self._moments.values())
             self._together[names] = tuple([t for n in names for t in tensors[n]] for tensors in of)
         leaves, *moments = self._together[names]
+        if not leaves:  # groups of buffers alone
+            return
         how = self._how
         if not self._adam:
             sgd(
@@ -129,8 +134,8 @@ class Optimizer:
                 maximize=how["maximize"],
             )
             return
-        # What torch.optim.adam.adam() calls in the end. For a laptop's networks it takes as long
-        # to get there, sorting tensors by device and counting each one's steps, as the kernel does.
+        # What torch.optim.adam.adam() calls in the end. It sorts tensors by device first and counts
+        # each one's steps, which for a laptop's networks takes longer than to move them.
         move: Any = torch._fused_adamw_ if how["decoupled_weight_decay"] else torch._fused_adam_
         counts = [_count(self.ran[n] + 1, self._networks.device) for n in names]
         move(

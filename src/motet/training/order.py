@@ -44,7 +44,7 @@ class _Passes:
             steps, rows = self._pass(k)
             first, last = np.searchsorted(steps, (step, step + 1))
             found.append(rows[first:last])
-        return np.concatenate(found)
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
     @cached_property
     def _known(self) -> dict[int, tuple[NDArray[np.float64], Int]]:
@@ -141,6 +141,8 @@ class Order:
     def due(self, step: int) -> Int:
         """Samples of a step."""
         found = [rows[passes.due(step)] for passes, rows in self.parts]
+        if len(found) == 1:
+            return found[0]
         return np.concatenate([np.zeros(0, dtype=np.intp), *found])
 
 
