@@ -308,16 +308,20 @@ class Coordinator:
         self._observe(Event(kind=Kind.PLANNED, steps=len(plan.phases)))
         fitting = self._fitting(sites)
         progress = self._checkpoint.load(plan=plan.hash, sites=fitting)
-        if progress is not None and self._resumed(plan, sites, progress):
-            self._observe(_resumes(progress))
-            # What this object remembers of the time before is in there already.
-            self._received.only(progress.received, since=self._earlier)
-            return progress
+        if progress is not None:
+            unable = self._unable(plan, sites, progress)
+            if not unable:
+                self._observe(_resumes(progress))
+                # What this object remembers of the time before is in there already.
+                self._received.only(progress.received, since=self._earlier)
+                return progress
+            self._observe(Event(kind=Kind.ANEW, site=listed(unable)))
         fresh = Progress(plan=plan.hash, sites=fitting)
-        self._resumed(plan, sites, fresh)
+        self._unable(plan, sites, fresh)
         return fresh
 
-    def _resumed(self, plan: Plan, sites: tuple[str, ...], progress: Progress) -> bool:
+    def _unable(self, plan: Plan, sites: tuple[str, ...], progress: Progress) -> list[str]:
+        """Have the sites get ready; which of them cannot go on from there."""
         document = {
             "schema": plan.schema.without_features(),
             "done": phases_of(progress.done),
@@ -330,10 +334,11 @@ class Coordinator:
             raise SitesLostError(replies.failed)
         if plan.needs_keys:
             self._summed.told({site: body.document for site, body in replies.accepted.items()})
-        return all(
-            isinstance(body.document, dict) and body.document.get("resumed") is True
-            for body in replies.accepted.values()
-        )
+        return [
+            site
+            for site, body in sorted(replies.accepted.items())
+            if not (isinstance(body.document, dict) and body.document.get("resumed") is True)
+        ]
 
     def _back(self, lost: Mapping[str, str]) -> tuple[str, ...]:
         """Of sites that did not answer in time, those that do now: they join the next attempt."""

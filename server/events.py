@@ -12,6 +12,7 @@ class Kind(StrEnum):
 
     PLANNED = "planned"
     RESUMED = "resumed"
+    ANEW = "anew"
     PHASE = "phase"
     DONE = "done"
     TRAINED = "trained"

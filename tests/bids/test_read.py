@@ -350,4 +350,6 @@ def test_fingerprint_changes_with_the_data_only(folder: Path) -> None:
     (folder / "notes.txt").write_text("x")
     assert fingerprint(folder) == before
     os.utime(folder / "features.tsv", ns=(1, 1))
+    assert fingerprint(folder) == before, "a copy is the same data"
+    (folder / "features.tsv").write_text(FEATURES.replace("2.25", "2.26"))
     assert fingerprint(folder) != before

@@ -66,6 +66,8 @@ def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
     assert files(out) == before
     table = next((tmp_path / "data").rglob("participants.tsv"))
     os.utime(table, ns=(1, 1))
+    refused(motet("simulate", study, "--out", out), "is finished here")
+    table.write_bytes(table.read_bytes().replace(b"\n", b"\r\n"))
     succeeded("simulate", study, "--out", out, "--reports", "later")
 
 

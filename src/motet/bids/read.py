@@ -247,16 +247,20 @@ def _unsaid(place: Place, person: str, column: str) -> str:
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 over names, sizes and times of a site's input files, images among them.
+    """SHA-256 over a site's input files: tables as they are, images by size and time.
 
-    A resumed run compares it to see whether the site still has the data it started with; no file
-    is read.
+    A resumed run compares it to see whether the site still has the data it started with. A table
+    that was copied is the same one; to read all images takes as long as to harmonize them.
     """
     folder = Path(folder)
     digest = hashlib.sha256()
-    images = {path for pattern in (*IMAGES, *MASKS) for path in folder.glob(pattern)}
-    for path in [*(folder / name for name in INPUTS), *sorted(images)]:
+    others = {path for pattern in (*IMAGES, *MASKS) for path in folder.glob(pattern)}
+    for path in [*(folder / name for name in INPUTS), *sorted(others)]:
         if path.is_file():
             seen, name = path.stat(), path.relative_to(folder).as_posix()
-            digest.update(f"{name}\x1f{seen.st_size}\x1f{seen.st_mtime_ns}\x1e".encode())
+            said = str(seen.st_mtime_ns)
+            if not path.name.endswith((".nii", ".nii.gz")):
+                with path.open("rb") as file:
+                    said = hashlib.file_digest(file, "sha256").hexdigest()
+            digest.update(f"{name}\x1f{seen.st_size}\x1f{said}\x1e".encode())
     return digest.hexdigest()

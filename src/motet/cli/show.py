@@ -27,6 +27,8 @@ if not console.is_terminal:
 WORDS = {
     Kind.PLANNED: "The sites agree on features, covariates and batches.",
     Kind.RESUMED: "Going on after '{phase}', where an earlier run stopped.",
+    Kind.ANEW: "An earlier run was stopped and cannot be gone on with: {site} has other "
+    "data now, or lost what it kept. Everything begins anew.",
     Kind.PHASE: "Phase '{phase}' …",
     Kind.LOST: "Site {site} is left out ({code}).",
     Kind.SILENT: "Waiting for site {site} ({code}) …",
@@ -92,7 +94,7 @@ def progress() -> Iterator[Observer]:
                 bar.advance(task)
             if words := sentence(event):
                 bar.update(task, description=words)
-                if event.kind in (Kind.LOST, Kind.RESTARTED, Kind.RESUMED):
+                if event.kind in (Kind.LOST, Kind.RESTARTED, Kind.RESUMED, Kind.ANEW):
                     bar.console.print(words)
 
         yield observe
