@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.bids.table import Table
-from motet.harmonizer import Card, Params, SiteModel
+from motet.errors import listed
+from motet.harmonizer import Card, Findings, Params, SiteModel
+from motet.harmonizers._linear.design import design_matrix
 from motet.harmonizers._linear.fit import (
     MOMENTS,
     MOMENTS_OF_INCOMPLETE,
@@ -33,6 +35,8 @@ from motet.scale import Bounds, Magnitudes
 from motet.schema import Schema
 from motet.site import Site
 
+FAR = 4.0
+"""Standard deviations of a covariate beyond which a decoder knows nothing of people."""
 LATENT = "latent."
 """First part of the names of ComBat's estimates on latents; those on residuals have their own."""
 
@@ -210,6 +214,43 @@ class DeepComBat:
                 **of_residuals.arrays,
             },
         )
+
+    def findings(self, params: Any, schema: Schema, shared: Arrays) -> Findings:
+        """The networks, and which features they never saw."""
+        used, p = shared["used"].astype(bool), len(schema.features)
+        *hidden, latent = params.widths(p)
+        left = [name for name, seen in zip(schema.features, used, strict=True) if not seen]
+        remarks = (
+            f"{len(left)} of {p} features were harmonized by ComBat alone, not by the networks: "
+            f"values of them are missing, or do not vary ({listed(left, at_most=6)}).",
+        )
+        return Findings(
+            title="Networks",
+            facts=(
+                ("features they see", f"{int(used.sum())} of {p}"),
+                ("hidden layers of the encoder", ", ".join(map(str, hidden))),
+                ("latent dimensions", str(latent)),
+            ),
+            remarks=remarks if left else (),
+        )
+
+    def cautions(self, data: Table, shared: Arrays, schema: Schema) -> Sequence[str]:
+        """Of people whose covariates are far from those that the decoder was trained on."""
+        # From the mean of the fit, in its standard deviations: `range` is four of them.
+        away = 4.0 * np.abs((design_matrix(data, schema) - shared["low"]) / shared["range"] - 0.5)
+        names = [c.name for c in schema.covariates for _ in c.columns]
+        numbers = {c.name for c in schema.covariates if c.kind == "continuous"}
+        far: dict[str, int] = {}
+        for name, column in zip(names, away.T, strict=True):
+            if name in numbers:
+                far[name] = max(far.get(name, 0), int((column > FAR).sum()))
+        return [
+            f"{name} of {n} of {len(data)} rows lies more than {FAR:g} standard deviations from "
+            "the mean of the fit: what networks make of such people was never trained, and no "
+            "number here says how far it is off."
+            for name, n in far.items()
+            if n
+        ]
 
     def apply(
         self, params: Any, data: Table, model: SiteModel, shared: Arrays, schema: Schema

@@ -21,7 +21,7 @@ from motet.client.apply import Rows, harmonized
 from motet.client.opening import open_as
 from motet.config import checked
 from motet.errors import DataError, ModelError, is_plain_name, listed, nearest
-from motet.harmonizer import Harmonizer, Params, SiteModel
+from motet.harmonizer import Cautious, Harmonizer, Params, SiteModel
 from motet.images.derivatives import derivative_writer
 from motet.images.images import compared_in
 from motet.registry import methods
@@ -173,6 +173,9 @@ def apply_model(
     )
     if named != site and named in shared.schema.sites:
         note(f"the folder has the name of another site, '{named}': are these people of '{site}'?")
+    if isinstance(shared.method, Cautious):
+        for sentence in shared.method.cautions(table, shared.arrays, shared.schema):
+            note(sentence)
     if found is None:
         sites = listed(shared.schema.sites)
         note(

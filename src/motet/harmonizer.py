@@ -227,12 +227,15 @@ class Findings:
     facts : tuple of (str, str)
     curves, tables : tuple of Profile
         Curves are drawn, a line a target, beside their tables.
+    remarks : tuple of str
+        Sentences that a reader needs at once: they stand in the summary.
     """
 
     title: str
     facts: tuple[tuple[str, str], ...] = ()
     curves: tuple[Profile, ...] = ()
     tables: tuple[Profile, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -241,6 +244,15 @@ class Telling(Protocol):
 
     def findings(self, params: Any, schema: Schema, shared: Arrays) -> Findings:
         """What the study report says of a finished model."""
+        ...
+
+
+@runtime_checkable
+class Cautious(Protocol):
+    """A method that knows what kind of people its model was fitted on."""
+
+    def cautions(self, data: Any, shared: Arrays, schema: Schema) -> Sequence[str]:
+        """What has to be said of new people before a model of others is applied to them."""
         ...
 
 

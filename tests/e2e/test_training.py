@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from e2e.consortium import consortium, files, motet, refused, succeeded
 from motet import simulation
+from motet.report.read import read_study
+from motet.report.summary import summary
 from motet.server.events import Event, Kind
 from motet.simulation import simulate
 from motet.training.log import LOG, read_log
@@ -69,6 +74,40 @@ def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
     refused(motet("simulate", study, "--out", out), "is finished here")
     table.write_bytes(table.read_bytes().replace(b"\n", b"\r\n"))
     succeeded("simulate", study, "--out", out, "--reports", "later")
+
+
+def test_what_the_networks_never_saw_is_told(tmp_path: Path) -> None:
+    """Catches a report of DeepComBat on features that ComBat alone harmonized: one person's missing
+    value takes a feature from everybody's networks."""
+    train = {"preset": "tiny", "steps": 2}
+    study = consortium(tmp_path, method="deepcombat", train=train, evaluation={"metrics": "none"})
+    table = tmp_path / "data/birch/features.tsv"
+    rows = [line.split("\t") for line in table.read_text().splitlines()]
+    rows[1][rows[0].index("lh_insula")] = "n/a"
+    table.write_text("".join("\t".join(row) + "\n" for row in rows))
+    succeeded("simulate", study, "--out", tmp_path / "out", "--reports", "later")
+    said = summary(read_study(tmp_path / "out"), "DeepComBat")
+    assert (
+        "1 of 4 features were harmonized by ComBat alone, not by the networks: values of them are "
+        "missing, or do not vary (lh_insula)."
+    ) in said
+
+
+def test_people_unlike_those_of_the_fit_are_told_of(tmp_path: Path) -> None:
+    """Catches what a decoder makes of ages that it never saw, given out without a word."""
+    train = {"preset": "tiny", "steps": 2}
+    study = consortium(tmp_path, method="deepcombat", train=train, evaluation={"metrics": "none"})
+    succeeded("simulate", study, "--out", tmp_path / "out", "--reports", "later")
+    said = {}
+    for name, more in (("alike", 0.0), ("old", 400.0)):
+        shutil.copytree(tmp_path / "data/ash", tmp_path / name)
+        people = pd.read_csv(tmp_path / name / "participants.tsv", sep="\t")
+        people["age"] += more * (np.arange(len(people)) < 3)
+        people.to_csv(tmp_path / name / "participants.tsv", sep="\t", index=False)
+        words = (tmp_path / f"{name}-done", "participant", "--model", tmp_path / "out")
+        said[name] = " ".join(succeeded("apply", tmp_path / name, *words).split())
+    assert "standard deviations" not in said["alike"]
+    assert f"age of 3 of {len(people)} rows lies more than 4 standard deviations" in said["old"]
 
 
 def test_a_step_of_more_people_than_there_are_leaves_no_folder(tmp_path: Path) -> None:

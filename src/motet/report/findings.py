@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from motet.errors import MotetError
-from motet.harmonizer import Profile, Telling
+from motet.harmonizer import Findings, Profile, Telling
 from motet.report.figures.canvas import shown
 from motet.report.figures.profiles import profile
 from motet.report.installed import installed
@@ -35,14 +35,21 @@ class Section:
     tables: tuple[Table, ...]
 
 
-def findings(study: StudyFiles) -> Section | None:
-    """The section; None of a method that has no more to say, or is not installed here."""
+def told(study: StudyFiles) -> Findings | None:
+    """What the method says; None of one that has no more to say, or is not installed here."""
     here = installed(study)
     if here is None or not isinstance(here[0], Telling) or not study.shared:
         return None
     try:
-        found = here[0].findings(here[1], Schema.from_json(study.plan["schema"]), study.shared)
-    except MotetError:
+        return here[0].findings(here[1], Schema.from_json(study.plan["schema"]), study.shared)
+    except (MotetError, KeyError):  # or a model of another version, which lacks an array
+        return None
+
+
+def findings(study: StudyFiles) -> Section | None:
+    """The section; None where there is nothing to say."""
+    found = told(study)
+    if found is None:
         return None
     return Section(
         title=found.title,

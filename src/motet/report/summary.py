@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from motet.evaluation.result import Judgement, Metric
 from motet.images.measures import EACH
 from motet.report.comparison import best_probe, figure, value_of
+from motet.report.findings import told
 from motet.report.leaving import kinds
 from motet.report.participation import covariates_in_words, scanners
 from motet.report.read import StudyFiles
@@ -51,6 +52,8 @@ def summary(study: StudyFiles, title: str) -> tuple[str, ...]:
 
 def _sentences(study: StudyFiles, title: str) -> Iterator[str]:
     yield _who(study, title)
+    said = told(study)
+    yield from said.remarks if said is not None else ()
     judged = study.judgement
     if judged is None:
         lost = [f"{site} ({code})" for site, code in sorted(study.run.get("unjudged", {}).items())]
