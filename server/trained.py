@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from motet.server.events import Event
+from motet.training.vocabulary import VALIDATION
 
 LINES = 20
 """Lines of one training, at most, where nothing but lines can be shown."""
@@ -29,6 +30,9 @@ def _said(losses: Mapping[str, float]) -> str:
     """Losses without the name of their update where there is but one."""
     updates = {name.partition(".")[0] for name in losses if "." in name}
     short = {name: name.partition(".")[2] if len(updates) == 1 else name for name in losses}
+    if len(losses) > 1 and VALIDATION in short:
+        # Networks are judged as a site is told them, before it takes its steps.
+        short[VALIDATION] = f"{VALIDATION} before"
     return ", ".join(f"{short[name] or name} {value:.4g}" for name, value in losses.items())
 
 

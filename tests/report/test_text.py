@@ -18,6 +18,7 @@ from motet.report.figures.effects import effects
 from motet.report.methods_text import methods_text, options
 from motet.report.read import read_study
 from motet.report.references import Citations, of_paper
+from motet.report.site_figures import _effect
 from motet.report.summary import summary
 from motet.report.words import fixed, joined, number, percent, size
 from motet.schema import Covariate, Schema
@@ -121,6 +122,14 @@ def test_numbers() -> None:
     ]
     assert [size(n) for n in (12, 2740, 5_000_000)] == ["12\u202fB", "2.7\u202fkB", "5.0\u202fMB"]
     assert joined(["a", "b", "c"]) == "a, b and c"
+
+
+def test_effects_beside_a_latent_space_are_called_what_is_left() -> None:
+    """Catches residual shifts of a network's batches read as the whole effect of a scanner."""
+    own = {"gamma_star": np.ones((2, 4))}
+    latent = {"latent.gamma_star": np.ones((2, 3))}
+    titles = [str(_effect("s", "gamma_star", model, ("x", "y"))) for model in (own, own | latent)]
+    assert ["of what networks leave" in title for title in titles] == [False, True]
 
 
 def test_figures_leave_matplotlib_alone() -> None:

@@ -29,11 +29,14 @@ EVENT = Event(
 
 
 def test_a_line() -> None:
-    """Catches a line without the losses, the sites that can be read, or the time left."""
+    """Catches a line without the losses, the sites that can be read, or the time left, and a loss
+    of networks before a step told as of those after it."""
     assert trained(EVENT) == (
-        "Training 'cvae', step 120 of 1200, exchange 6: kl 0.5123, rec 12, validation 3; "
+        "Training 'cvae', step 120 of 1200, exchange 6: kl 0.5123, rec 12, validation before 3; "
         "about 3 min left."
     )
+    last = Event(kind=Kind.TRAINED, phase="c", losses={"validation": 3.0})
+    assert trained(last) == "Training 'c', step 0 of 0, exchange 1: validation 3."
     own = Event(kind=Kind.TRAINED, phase="c", losses={"a.x": 1.0}, sites={"hh": {"a.x": 2.0}})
     assert trained(own) == "Training 'c', step 0 of 0, exchange 1: x 1; hh: x 2."
     assert [time_left(s) for s in (5, 5000, 20000)] == [

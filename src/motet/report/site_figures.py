@@ -68,7 +68,7 @@ def site_figures(
             if pd.api.types.is_numeric_dtype(raw.covariates[column])
         ),
         effects=shown(
-            _effect(raw.site, name, model[name].astype(np.float64), batches)
+            _effect(raw.site, name, model, batches)
             for name in [*EFFECTS, *sorted(set(model) - set(EFFECTS))]
             if name in model
             and model[name].shape == (len(batches), len(raw.features))
@@ -77,10 +77,15 @@ def site_figures(
     )
 
 
-def _effect(site: str, name: str, values: NDArray[np.float64], batches: tuple[str, ...]) -> Markup:
+def _effect(
+    site: str, name: str, model: Mapping[str, NDArray[Any]], batches: tuple[str, ...]
+) -> Markup:
     title, label, neutral = EFFECTS.get(name, (name, "", None))
+    if any(other.endswith(f".{name}") for other in model):
+        # There are effects in a latent space, too: these are what is left of a batch's effect.
+        title += ", of what networks leave"
     return by_batch(
-        dict(zip(batches, values, strict=True)),
+        dict(zip(batches, model[name].astype(np.float64), strict=True)),
         title=title,
         label=label,
         of="features",
