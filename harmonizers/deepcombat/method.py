@@ -27,7 +27,7 @@ from motet.harmonizers._linear.options import reference_batch
 from motet.harmonizers.deepcombat.coding import Coder, over_latents, over_residuals, under
 from motet.harmonizers.deepcombat.gaussian import Gaussian
 from motet.harmonizers.deepcombat.params import DeepComBatParams
-from motet.harmonizers.deepcombat.scale import Scale
+from motet.harmonizers.deepcombat.scale import SPAN, Scale
 from motet.harmonizers.deepcombat.training import train_phase
 from motet.phases import Publish, Step, Sum, Who
 from motet.releases import Arrays, Size
@@ -236,19 +236,15 @@ class DeepComBat:
 
     def cautions(self, data: Table, shared: Arrays, schema: Schema) -> Sequence[str]:
         """Of people whose covariates are far from those that the decoder was trained on."""
-        # From the mean of the fit, in its standard deviations: `range` is four of them.
-        away = 4.0 * np.abs((design_matrix(data, schema) - shared["low"]) / shared["range"] - 0.5)
-        names = [c.name for c in schema.covariates for _ in c.columns]
-        numbers = {c.name for c in schema.covariates if c.kind == "continuous"}
-        far: dict[str, int] = {}
-        for name, column in zip(names, away.T, strict=True):
-            if name in numbers:
-                far[name] = max(far.get(name, 0), int((column > FAR).sum()))
+        scaled = (design_matrix(data, schema) - shared["low"]) / shared["range"]
+        far = (np.abs(scaled - 0.5) * SPAN > FAR).sum(axis=0)
+        # A covariate's first column is itself, a curve's too.
+        numbers = [c.name for c in schema.covariates if c.kind == "continuous"]
+        beyond = {name: int(far[schema.columns.index(name)]) for name in numbers}
         return [
             f"{name} of {n} of {len(data)} rows lies more than {FAR:g} standard deviations from "
-            "the mean of the fit: what networks make of such people was never trained, and no "
-            "number here says how far it is off."
-            for name, n in far.items()
+            "the mean of the fit: what networks make of such people was never trained."
+            for name, n in beyond.items()
             if n
         ]
 

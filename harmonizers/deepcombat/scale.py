@@ -17,6 +17,9 @@ from motet.scale import Bounds, Magnitudes
 from motet.schema import Schema
 from motet.site import Site
 
+SPAN = 4.0
+"""Standard deviations of a covariate that become 1, half of them on each side of its mean."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -133,7 +136,7 @@ class Scale:
         numbers = np.array(
             [c.kind == "continuous" for c in self.schema.covariates for _ in c.columns], dtype=bool
         )
-        span = np.where(numbers & varies, 4.0 * w_sd, 1.0)
+        span = np.where(numbers & varies, SPAN * w_sd, 1.0)
         return {
             "sd": np.where(used, sd, 1.0),
             "used": used,

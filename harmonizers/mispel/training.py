@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -219,7 +219,7 @@ class Training:
             for due in feed.ahead(rows):
                 if not due.samples:
                     continue
-                moment = replace(begun, step=due.step)
+                moment = begun.at(due.step)
                 found = summed_gradients(nets, update, feed, due, moment, mean=True)
                 optimizer.step(found.of, moment)
                 seen, ran = seen + due.samples, ran + 1

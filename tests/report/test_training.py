@@ -19,6 +19,7 @@ from motet.report.read import read_study
 from motet.report.summary import summary
 from motet.report.training import every, owned, trainings
 from motet.schema import Batch, Schema
+from motet.store import load_model, save_model
 from motet.training.log import LOG, write_log
 from motet.training.options import TrainOptions
 from report.made_up import SITES, SUMS_ALONE, write_study
@@ -57,6 +58,9 @@ def made(folder: Path, *, leaves: str = "update", **train: Any) -> Path:
             "received": [{"site": s, "array": "decoder", "times": 5, **sent} for s in SITES],
         },
     )
+    shared, document, _ = load_model(folder / "shared")
+    used = np.ones(len(shared["alpha"]), dtype=bool)
+    save_model(folder / "shared", {**shared, "used": used}, document)
     write_log(folder / LOG, ROWS)
     return folder
 
