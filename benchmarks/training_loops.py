@@ -11,8 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property, reduce
-from operator import add
+from functools import cached_property
 from typing import Any
 from unittest import mock
 
@@ -201,8 +200,8 @@ class Loops:
             moment = Moment(step=step, steps=self.steps, per_epoch=14.0)
             weights = weights_at(self._update, moment)
             losses = losses_of(computed, networks, portion)
-            total = reduce(add, (weights[n] * v.sum() for n, v in losses.items()))
-            found = networks.gradients(total, self._update.groups)
+            asked = [weights[n] / len(portion) for n in losses]
+            found = networks.gradients(list(losses.values()), self._update.groups, asked)
             if moves:
                 self._moved.step(found, moment)
             found.clear()

@@ -141,9 +141,9 @@ class Gaussian:
             moment = Moment(step=step, steps=STEPS, per_epoch=STEPS / EPOCHS)
             factors = {"kl": KL}
             losses = losses_apart(networks.module, batch, Draws(keys, step, networks.dtype))
-            weights = {n: w * factors.get(n, 1.0) for n, w in update.weights.items()}
-            total = torch.stack([weights[n] * loss.mean() for n, loss in losses.items()]).sum()
-            optimizer.step(networks.gradients(total, update.groups), moment)
+            weights = [update.weights[n] * factors.get(n, 1.0) / len(of) for n in losses]
+            found = networks.gradients(list(losses.values()), update.groups, weights)
+            optimizer.step(found, moment)
         with torch.no_grad():
             # They are those of drawn batches; a batch of the study begins as one without effects.
             for name in ("encoder_batch", "decoder_batch"):

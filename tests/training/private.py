@@ -117,7 +117,7 @@ def person(here: World, networks: Networks, feed: Feed, rows: Array) -> Array:
     losses = losses_of(update.losses, networks, portion)
     weights = weights_at(update, here.moment)
     total = torch.stack([weights[name] * loss.sum() for name, loss in losses.items()]).sum()
-    found = networks.gradients(total, update.groups)
+    found = networks.gradients([total], update.groups)
     return flat({name: joined(parts) for name, parts in found.items()}, update.groups)
 
 

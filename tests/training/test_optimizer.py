@@ -79,7 +79,7 @@ def test_steps_are_torchs_whatever_a_gradients_strides(given: dict[str, Any], to
     rng = torch.Generator().manual_seed(0)
     for _ in range(4):
         x = torch.randn(6, 4, generator=rng, dtype=torch.float64)
-        optimizer.step(networks.gradients(mine(x), ("net",)), NOW)
+        optimizer.step(networks.gradients([mine(x)], ("net",)), NOW)
         other.zero_grad()
         theirs(x).backward()
         other.step()
@@ -106,7 +106,7 @@ def test_moments_are_corrected_by_every_groups_own_steps(monkeypatch: pytest.Mon
 
     for step in range(11):
         moved = ("often", "seldom") if step % 3 == 0 else ("often",)
-        found = networks.gradients(loss(both), ("often", "seldom"))
+        found = networks.gradients([loss(both)], ("often", "seldom"))
         optimizer.step({name: found[name] for name in moved}, NOW)
         theirs.zero_grad()
         loss(theirs).backward()
@@ -128,7 +128,7 @@ def test_a_group_of_buffers_alone_is_moved_by_nothing() -> None:
     optimizer = Optimizer(networks, replace(asked, groups=("net", "fixed")))
     total = both["net"](torch.ones(1, 2, dtype=torch.float64)).sum()
     before = networks.vector("net")
-    optimizer.step(networks.gradients(total, ("net", "fixed")), NOW)
+    optimizer.step(networks.gradients([total], ("net", "fixed")), NOW)
     assert not np.array_equal(networks.vector("net"), before)
     assert optimizer.ran == {"net": 1, "fixed": 1}
 

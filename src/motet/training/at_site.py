@@ -123,7 +123,7 @@ def _stepped(
     controls = Controls(train=train, networks=shop.networks, site=site, shared=shared)
     begun = _moment(train, shop, turn.first)
     rows = {step: shop.due(step) for step in range(turn.first, turn.after)}
-    summed = {group.name for group in train.groups if group.summed}
+    summed = [group.name for group in train.groups if group.summed]
     # Steps are shorter where they are averaged; an owner's are not, and sums are not.
     faster = {g.name: train.options.local_rate for g in train.groups if g.keeper == "shared"}
     everywhere = train.samples_a_step(train.trained_of(shop.samples))
@@ -140,10 +140,11 @@ def _stepped(
             controls.correct(found.of)
             if near:
                 pull(shop.networks, found.of, base, near)
-            for name in summed & set(found.of):
+            for name in summed:
                 # What sites change these by is added up: a site's samples are a share of a step's.
                 share = found.samples / everywhere
-                found.of[name] = [share * part for part in found.of[name]]
+                if name in found.of:
+                    found.of[name] = [share * part for part in found.of[name]]
             optimizer = shop.optimizers[update.name]
             optimizer.step(found.of, moment, times=faster)
             counts[update.name] += found.samples

@@ -63,7 +63,9 @@ class Controls:
 
     def correct(self, gradients: MutableMapping[str, list[Tensor]]) -> None:
         """Count a step's gradients, and correct them."""
-        for name in set(self.names) & set(gradients):
+        for name in self.names:
+            if name not in gradients:
+                continue
             total, steps = self._seen.get(name, (0.0, 0))
             self._seen[name] = joined(gradients[name]) + total, steps + 1
             if name in self._corrections:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 
 import torch
 from torch import Tensor
@@ -26,8 +24,8 @@ class Gradients:
     of : dict of str to list of Tensor
         Group -> gradient of each of its parameters.
     losses : dict of str to list of Tensor
-        Sums of every loss, weighted by nothing, one a pass; they are read together, later, so
-        that no step waits for the device.
+        Every loss of every sample, weighted by nothing; they are summed together, later, so that
+        no step starts kernels for it or waits for the device.
     samples : int
     """
 
@@ -37,8 +35,8 @@ class Gradients:
 
 
 def total_of(parts: Sequence[Tensor]) -> float:
-    """The sum of numbers on a device, in float64."""
-    return float(torch.stack(list(parts)).to(torch.float64).sum()) if parts else 0.0
+    """The sum of vectors' numbers, in float64; they may be on a device."""
+    return float(torch.cat(list(parts)).to(torch.float64).sum()) if parts else 0.0
 
 
 def weights_at(update: Update, moment: Moment) -> dict[str, float]:
@@ -78,11 +76,11 @@ def summed_gradients(
         losses = losses_of(computed, networks, portion, mixed=mixed)
         if losses.keys() != weights.keys():
             raise PlanError(f"Update '{update.name}' has the losses {sorted(losses)}.")
-        sums = {name: loss.sum() for name, loss in losses.items()}
-        total = reduce(add, (share * weights[name] * value for name, value in sums.items()))
-        for name, value in sums.items():
-            found.losses[name].append(value.detach())
-        for name, parts in networks.gradients(total, update.groups).items():
+        for name, loss in losses.items():
+            found.losses[name].append(loss.detach())
+        weighing = [share * weights[name] for name in losses]
+        of = networks.gradients(list(losses.values()), update.groups, weighing)
+        for name, parts in of.items():
             so_far = found.of.get(name)
             found.of[name] = (
                 parts if so_far is None else [a + b for a, b in zip(so_far, parts, strict=True)]

@@ -49,6 +49,8 @@ class Networks:
         self.module = module.to(device=device, dtype=dtype)
         self.groups = {group.name: group for group in groups}
         self.batches, self.dtype, self.device = batches, dtype, device
+        self._host = np.float64 if dtype == torch.float64 else np.float32
+        self._asked: Sequence[str] | None = None
         children = dict(module.named_children())
         if set(children) != set(self.groups):
             raise PlanError(
@@ -58,7 +60,13 @@ class Networks:
         self.leaves: dict[str, list[nn.Parameter]] = {}
         self._refreshed: dict[str, list[Any]] = {}
         self.buffers: dict[str, Tensor] = {}
+        whose: dict[int, str] = {}
         for name, child in children.items():
+            for leaf in child.parameters():
+                if (other := whose.setdefault(id(leaf), name)) != name:
+                    raise PlanError(
+                        f"The groups '{other}' and '{name}' have a parameter in common."
+                    )
             self._take(name, child)
 
     def _take(self, name: str, child: nn.Module) -> None:
@@ -105,12 +113,17 @@ class Networks:
 
     def load(self, name: str, vector: NDArray[np.floating]) -> None:
         """Take a group's numbers."""
-        flat = self.flat(name, torch.from_numpy(np.array(vector)))
+        flat = self.taken(name, vector)
         count = self.count(name)
         with torch.no_grad():
             for leaf, part in zip(self.leaves[name], self.parts(name, flat[:count]), strict=True):
                 leaf.copy_(part)
             self.buffers[name].copy_(flat[count:])
+
+    def taken(self, name: str, shaped: NDArray[np.floating]) -> Tensor:
+        """A vector that was told or kept, flat, in the precision of the networks."""
+        # What is told may be read only, and torch's tensors never are.
+        return self.flat(name, torch.from_numpy(np.array(shaped, dtype=self._host)))
 
     def shaped(self, name: str, flat: Tensor) -> Tensor:
         """A flat vector as it leaves: of an owned group, a row a batch."""
@@ -135,22 +148,43 @@ class Networks:
 
         Other groups have no gradients until they are asked for.
         """
+        if names == self._asked:
+            return
         for name, leaves in self.leaves.items():
-            asked = name in names
             for leaf in leaves:
-                if leaf.requires_grad is not asked:  # to look is quicker than to set it
-                    leaf.requires_grad_(asked)
+                leaf.requires_grad_(name in names)
+        self._asked = names
 
-    def gradients(self, total: Tensor, names: Sequence[str]) -> dict[str, list[Tensor]]:
-        """Gradients of a number with respect to some groups; zero where it has nothing.
+    def gradients(
+        self, losses: Sequence[Tensor], names: Sequence[str], weights: Sequence[float] = (1.0,)
+    ) -> dict[str, list[Tensor]]:
+        """Gradients of a weighted sum of losses with respect to some groups.
 
-        One a parameter, as torch makes them: to join them costs memory traffic that only an
-        exchange needs.
+        Parameters
+        ----------
+        losses : sequence of tensors
+            Of any shape; all their numbers are summed.
+        names : sequence of str
+            Groups.
+        weights : sequence of float
+            Of each loss.
+
+        Returns
+        -------
+        dict of str to list of Tensor
+            One a parameter, as torch makes them: to join them costs memory traffic that only an
+            exchange needs. Zero where the losses have nothing of it.
         """
         leaves = [leaf for name in names for leaf in self.leaves[name]]
+        # The sum itself is nowhere needed: a backward pass begins with the weights.
+        of, along = [], []
+        for loss, weight in zip(losses, weights, strict=True):
+            if loss.requires_grad:
+                of.append(loss)
+                along.append(torch.full_like(loss, weight))
         # backward() would take two hundredths less, and leave its gradients at parameters: those of
         # a step that failed, and of whatever else a loss asks for gradients of.
-        parts = iter(torch.autograd.grad(total, leaves, allow_unused=True))
+        parts = iter(torch.autograd.grad(of, leaves, along, allow_unused=True))
         found: dict[str, list[Tensor]] = {}
         for name in names:
             pairs = zip(self.leaves[name], parts, strict=False)

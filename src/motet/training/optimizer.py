@@ -176,7 +176,7 @@ class Optimizer:
                     for part in moment:
                         part.zero_()
                     continue
-                flat = self._networks.flat(name, torch.from_numpy(np.array(array)))
+                flat = self._networks.taken(name, array)
                 found = self._networks.parts(name, flat[: self._networks.count(name)])
                 for part, new in zip(moment, found, strict=True):
                     part.copy_(new)

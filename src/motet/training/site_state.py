@@ -124,20 +124,24 @@ class SiteState:
                 self._site.keep[counted] = np.asarray(ran[name])
 
     def _changed(self, group: str, name: str, now: Tensor, weight: float) -> NDArray[Any]:
-        """What an array of a group changed by since the coordinator told it, as it leaves."""
+        """What an array of a group changed by since the coordinator told it, as it leaves.
+
+        `now` is a copy of its own: it is changed where it lies, which costs no memory.
+        """
         if self._train.masked:
             now = now.to(torch.float64)  # 64 bits leave; the product is not to be rounded to 24
         told = self._shared.get(self._kept(name))
         self._site.keep.pop(self._kept(name), None)
         if told is not None:
             # In the training's precision first: half as many bytes go to a device, and no copy.
-            now = now - torch.from_numpy(told.astype(_PRECISIONS[now.dtype])).to(now.device)
+            now -= torch.from_numpy(told.astype(_PRECISIONS[now.dtype])).to(now.device)
         spec = self._train.group(group)
         if spec.keeper != "owned":
-            return sent(self._train, now * weight)
+            now *= weight
+            return sent(self._train, now)
         # A batch's part is summed, not averaged; moments are its owner's in any case.
         if not (spec.summed and name == group):
-            now = now * torch.from_numpy(self._shop.owned).to(now.device, now.dtype)[:, None]
+            now *= torch.from_numpy(self._shop.owned).to(now.device, now.dtype)[:, None]
         return sent(self._train, now)
 
     def _keep(self, names: list[str], update: Update) -> None:
