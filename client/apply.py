@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from motet.agreement import grid_in_words, same_grid
 from motet.bids.table import Table, as_slice
+from motet.client.below_zero import BelowZero
 from motet.client.local_site import LocalSite, silent
 from motet.errors import DataError, ModelError, listed
 from motet.harmonizer import Harmonizer, Params, SiteModel
@@ -99,12 +100,14 @@ def harmonized(
         The buffer may be used again for the next rows.
     """
     check_features(table, schema)
+    below = BelowZero(table)
     known = np.isin(table.batch, model.batches if model else ())
     if model is not None and known.any():
         part = table if known.all() else table.where(known)
         index = np.flatnonzero(known)
         for rows, values in _applied(method, params, part, model, shared, schema, workers):
             _refuse_infinite(values, part, rows)
+            below.see(values)
             yield as_slice(index[rows]), values
     if not known.all():
         index, part = np.flatnonzero(~known), table.where(~known)
@@ -120,7 +123,10 @@ def harmonized(
         )
         for rows, values in _applied(method, params, part, own, shared, schema, workers):
             _refuse_infinite(values, part, rows)
+            below.see(values)
             yield as_slice(index[rows]), values
+    if sentence := below.said():
+        say(sentence)
 
 
 def _applied(

@@ -100,7 +100,8 @@ class SitePolicy(BaseModel):
         """
         whose = "" if behind.group == "fit" else f" {behind.group}"
         if behind.people < self.smallest_n:
-            yield f"{behind.people} people{whose}, fewer than {self.smallest_n}"
+            people = "person" if behind.people == 1 else "people"
+            yield f"{behind.people} {people}{whose}, fewer than {self.smallest_n}"
         for (covariate, level), count in behind.cells.items():
             least = self.smallest_n if alone and covariate == "batch" else self.smallest_cell
             if 0 < count < least:

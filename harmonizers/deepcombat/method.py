@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from motet.bids.table import Table
 from motet.errors import listed
 from motet.harmonizer import Card, Findings, Params, SiteModel
+from motet.harmonizers._linear.caution import far_from_fit
 from motet.harmonizers._linear.design import design_matrix
 from motet.harmonizers._linear.fit import (
     MOMENTS,
@@ -35,8 +36,6 @@ from motet.scale import Bounds, Magnitudes
 from motet.schema import Schema
 from motet.site import Site
 
-FAR = 4.0
-"""Standard deviations of a covariate beyond which a decoder knows nothing of people."""
 LATENT = "latent."
 """First part of the names of ComBat's estimates on latents; those on residuals have their own."""
 
@@ -234,19 +233,10 @@ class DeepComBat:
             remarks=remarks if left else (),
         )
 
-    def cautions(self, data: Table, shared: Arrays, schema: Schema) -> Sequence[str]:
+    def cautions(self, params: Any, data: Table, shared: Arrays, schema: Schema) -> Sequence[str]:
         """Of people whose covariates are far from those that the decoder was trained on."""
         scaled = (design_matrix(data, schema) - shared["low"]) / shared["range"]
-        far = (np.abs(scaled - 0.5) * SPAN > FAR).sum(axis=0)
-        # A covariate's first column is itself, a curve's too.
-        numbers = [c.name for c in schema.covariates if c.kind == "continuous"]
-        beyond = {name: int(far[schema.columns.index(name)]) for name in numbers}
-        return [
-            f"{name} of {n} of {len(data)} rows lies more than {FAR:g} standard deviations from "
-            "the mean of the fit: what networks make of such people was never trained."
-            for name, n in beyond.items()
-            if n
-        ]
+        return far_from_fit((scaled - 0.5) * SPAN, schema)
 
     def apply(
         self, params: Any, data: Table, model: SiteModel, shared: Arrays, schema: Schema

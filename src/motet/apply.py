@@ -174,7 +174,7 @@ def apply_model(
     if named != site and named in shared.schema.sites:
         note(f"the folder has the name of another site, '{named}': are these people of '{site}'?")
     if isinstance(shared.method, Cautious):
-        for sentence in shared.method.cautions(table, shared.arrays, shared.schema):
+        for sentence in shared.method.cautions(shared.params, table, shared.arrays, shared.schema):
             note(sentence)
     if found is None:
         sites = listed(shared.schema.sites)

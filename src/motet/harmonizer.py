@@ -251,7 +251,7 @@ class Telling(Protocol):
 class Cautious(Protocol):
     """A method that knows what kind of people its model was fitted on."""
 
-    def cautions(self, data: Any, shared: Arrays, schema: Schema) -> Sequence[str]:
+    def cautions(self, params: Any, data: Any, shared: Arrays, schema: Schema) -> Sequence[str]:
         """What has to be said of new people before a model of others is applied to them."""
         ...
 

@@ -219,6 +219,17 @@ def test_missing_and_surplus_files_are_named(folder: Path) -> None:
     assert "participants.tsv: The file is missing" in str(failing(folder))
 
 
+@pytest.mark.parametrize("name", ["participants.tsv", "features.tsv"])
+def test_commas_in_a_tsv_are_said(folder: Path, name: str) -> None:
+    """Catches a table of one column whose name is the whole header, quoted in the error."""
+    file = folder / name
+    file.write_text(file.read_text().replace("\t", ","))
+    said = str(failing(folder))
+    assert name in said
+    assert "one cell with commas in it" in said
+    assert len(said) < 400
+
+
 def test_a_file_that_is_not_utf8_is_a_sentence(folder: Path) -> None:
     """Catches a UnicodeDecodeError reaching the hospital."""
     (folder / "participants.tsv").write_bytes(PARTICIPANTS.replace("F", "é").encode("latin-1"))

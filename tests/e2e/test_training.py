@@ -85,7 +85,8 @@ def test_what_the_networks_never_saw_is_told(tmp_path: Path) -> None:
     rows = [line.split("\t") for line in table.read_text().splitlines()]
     rows[1][rows[0].index("lh_insula")] = "n/a"
     table.write_text("".join("\t".join(row) + "\n" for row in rows))
-    succeeded("simulate", study, "--out", tmp_path / "out", "--reports", "later")
+    printed = succeeded("simulate", study, "--out", tmp_path / "out", "--reports", "later")
+    assert "note: 1 of 4 features were harmonized by ComBat alone" in printed
     said = summary(read_study(tmp_path / "out"), "DeepComBat")
     assert (
         "1 of 4 features were harmonized by ComBat alone, not by the networks: values of them are "

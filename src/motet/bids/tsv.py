@@ -19,6 +19,7 @@ MISSING = ("n/a", "N/A", "NA", "NaN", "nan", "")
 """How a missing cell may be written; 'n/a' is what BIDS asks for and what Motet writes."""
 
 _NONE = frozenset(MISSING)
+_SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
 
 
 def is_missing(text: str) -> bool:
@@ -102,10 +103,25 @@ def records(stream: IO[str], separator: str, place: Place) -> Iterator[list[str]
     for row in reader:
         if not row or (len(row) == 1 and not row[0].strip()):
             continue
+        if not width:
+            _check_separator(row, separator, place)
         width = width or len(row)
         if len(row) != width:
             raise ragged(reader.line_num, len(row), width, place)
         yield row
+
+
+def _check_separator(header: Sequence[str], separator: str, place: Place) -> None:
+    """Refuse a header that is one cell and has another separator in it."""
+    if len(header) > 1:
+        return
+    for other, words in _SEPARATORS.items():
+        if other != separator and other in header[0]:
+            here = _SEPARATORS[separator]
+            raise place.error(
+                f"The header is one cell with {words} in it: cells are to be separated by {here}.",
+                do=f"Save the file again with {here} between the cells.",
+            )
 
 
 def ragged(line: int, cells: int, width: int, place: Place) -> Exception:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +10,7 @@ import typer
 
 from motet.cli.show import console, released, size, table
 from motet.cli.show_training import few_behind, most_exchanges, trainings
+from motet.errors import listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from motet.client.policy import SitePolicy
     from motet.phases import Phase
     from motet.plan import Plan
+    from motet.schema import Schema
+
+FEW_NUMBERS = 6
+"""So many different whole numbers of a covariate may be codes: a sex, a diagnosis, a handedness."""
 
 
 def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) -> None:
@@ -46,6 +51,14 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
         f"covariates: {', '.join(map(str, schema.covariates)) or 'none'}\nplan {made.hash}\n",
         markup=False,
     )
+    if codes := _codes(tables.values(), schema):
+        kinds = {c.name: "categorical" if c.name in codes else c.kind for c in schema.covariates}
+        console.print(
+            f"note: {listed(codes)}: few whole numbers, read as numbers. If they are codes of "
+            "categories, write in the study's params: covariates: "
+            f"{{{', '.join(f'{name}: {kind}' for name, kind in kinds.items())}}}\n",
+            markup=False,
+        )
     table(
         ("step", "kind", "who", "leaves", "when"),
         [
@@ -119,6 +132,24 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
         ),
         markup=False,
     )
+    if any(refused.values()):
+        console.print(
+            "More people help, also more held out or none (evaluation: {held_out: 0}), and fewer "
+            "covariates, levels and knots; or a site decides otherwise in its site.yaml.",
+            markup=False,
+        )
+
+
+def _codes(tables: Iterable[Table], schema: Schema) -> list[str]:
+    """Covariates that are read as numbers, and have no more than a few whole ones."""
+    found = []
+    everybody = list(tables)
+    for covariate in schema.covariates:
+        if covariate.kind == "continuous" and covariate.spline is None:
+            values = {float(v) for t in everybody for v in t.covariates[covariate.name]}
+            if len(values) <= FEW_NUMBERS and all(v.is_integer() for v in values):
+                found.append(covariate.name)
+    return found
 
 
 def _most(plan: Plan) -> Iterator[str]:

@@ -12,13 +12,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from motet.evaluation.result import VERSIONS, Judgement, Reading
+from motet.harmonizer import Telling
 from motet.server.events import Event, Kind, Observer
 from motet.server.trained import Seldom, time_left, trained
 from motet.version import __version__
 
 if TYPE_CHECKING:
     from motet.evaluation.site_effect import SiteEffect
-    from motet.plan import Release
+    from motet.plan import Plan, Release
+    from motet.releases import Arrays
 
 console = Console(soft_wrap=True, highlight=False)
 if not console.is_terminal:
@@ -192,6 +194,13 @@ def warnings(found: Iterable[tuple[str, str]]) -> None:
     """Print what the sites warned of."""
     for site, words in found:
         console.print(f"warning: {site}: {words}" if site else f"warning: {words}", markup=False)
+
+
+def remarks(plan: Plan, shared: Arrays) -> None:
+    """Print what the method says of the finished model that a reader needs at once."""
+    if isinstance(plan.harmonizer, Telling):
+        for words in plan.harmonizer.findings(plan.params, plan.schema, shared).remarks:
+            console.print(f"note: {words}", markup=False)
 
 
 def released(release: Release) -> tuple[str, ...]:

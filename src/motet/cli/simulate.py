@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from motet.cli.show import console, effect_table, judgement_table, progress, warnings
+from motet.cli.show import console, effect_table, judgement_table, progress, remarks, warnings
 from motet.errors import EngineError, listed
 from motet.training.log import LOG
 
@@ -77,6 +77,7 @@ def simulate(
             engine=chosen,
         )
     warnings(result.warnings)
+    remarks(result.plan, result.shared)
     for site, code in result.missing.items():
         console.print(f"warning: site {site} is missing ({code}).", markup=False)
     found = result.judgements.get("simulation", result.judgements.get("sums"))

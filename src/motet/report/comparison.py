@@ -42,6 +42,12 @@ THREE_PLACES = (
 )
 
 
+def meaning(version: str, *, private: bool) -> str:
+    """What a version is; `private` where the study's training was differentially private."""
+    quiet = "; trained without noise" if private and version in ("local_only", "pooled") else ""
+    return MEANING[version] + quiet
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """One reading as text."""

@@ -68,7 +68,7 @@ def _context(study: StudyFiles) -> dict[str, Any]:
         "privacy": privacy(study),
         "tables": tuple(_tables(study)),
         "meaning": tuple(
-            (v, comparison.NAMES[v], comparison.MEANING[v])
+            (v, comparison.NAMES[v], comparison.meaning(v, private="privacy" in study.plan))
             for v in VERSIONS
             if any(v in comparison.versions_of(j) for j in study.judgements.values())
         ),

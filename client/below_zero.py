@@ -1,0 +1,50 @@
+"""Harmonized values below zero, of features that have none as measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motet.bids.table import Table
+from motet.errors import listed
+
+CHUNK = 1024
+
+
+class BelowZero:
+    """Counts them, block after block.
+
+    A volume or a thickness is above zero, and what brings it to another scanner is a shift and a
+    factor that know of no bound.
+
+    Parameters
+    ----------
+    table : Table
+        As measured.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._count = np.zeros(len(table.features), dtype=np.int64)
+
+    def see(self, values: NDArray[Any]) -> None:
+        """Harmonized values, (r, p); images are not looked at."""
+        if values.ndim == 2:
+            self._count += (values < 0).sum(axis=0)
+
+    def said(self) -> str:
+        """A sentence; empty where there is none."""
+        table, count = self._table, self._count
+        for start in range(0, len(count), CHUNK):
+            columns = slice(start, start + CHUNK)
+            if count[columns].any():
+                count[columns][(table.block(columns) < 0).any(axis=0)] = 0
+        features = [table.features[j] for j in np.flatnonzero(count)]
+        if not features:
+            return ""
+        return (
+            f"harmonized values of {listed(features)} lie below zero ({count.sum()} in all), where "
+            "none did as measured: look at them before taking logarithms or ratios."
+        )
