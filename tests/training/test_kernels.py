@@ -22,13 +22,13 @@ def kernels(way: Callable[[], None]) -> Counter[str]:
 @pytest.mark.parametrize(
     ("features", "batch"), [(12, 64), (60, 1024)], ids=["small steps", "large steps"]
 )
-def test_the_engine_starts_as_many_kernels_as_a_plain_loop(features: int, batch: int) -> None:
+def test_the_engine_starts_fewer_kernels_than_a_plain_loop(features: int, batch: int) -> None:
     """Catches draws and rows that are made step by step, or of a CPU's few steps at once, losses
-    that are read in every step, and gradients that are joined. Copies between host and device are
-    not seen: on a CPU there are none."""
+    that are summed or read in every step, and gradients that are joined. Copies between host and
+    device are not seen: on a CPU there are none."""
     steps = 64
     loops = Loops(features=features, people=4 * batch, batch=batch, steps=steps)
     plain, engine = (kernels(way) for way in (loops.plain, loops.engine))
     assert plain.total() > 90 * steps, "nothing was counted"
-    assert engine.total() < plain.total() + steps
+    assert engine.total() < plain.total() - 3 * steps
     assert engine["_local_scalar_dense"] == 2, "two losses, read once after all steps"

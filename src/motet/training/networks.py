@@ -122,8 +122,9 @@ class Networks:
 
     def taken(self, name: str, shaped: NDArray[np.floating]) -> Tensor:
         """A vector that was told or kept, flat, in the precision of the networks."""
-        # What is told may be read only, and torch's tensors never are.
-        return self.flat(name, torch.from_numpy(np.array(shaped, dtype=self._host)))
+        # What is told may be read only, as tensors never are; a device gets it in one copy.
+        told = torch.from_numpy(np.array(shaped, dtype=self._host))
+        return self.flat(name, told.to(self.device))
 
     def shaped(self, name: str, flat: Tensor) -> Tensor:
         """A flat vector as it leaves: of an owned group, a row a batch."""
