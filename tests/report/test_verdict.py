@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from motet.evaluation.result import Judgement, Metric, Reading
-from motet.report.summary import _strongest
+from motet.report.summary import _outcome, _strongest
 from motet.report.tiles import _chosen
 from motet.report.verdict import verdict
 
@@ -36,6 +36,34 @@ def test_probe(value: float, said: str) -> None:
     """Catches the whole-sample artefact, accuracy below chance, told as success."""
     reading = Reading(value=value, band=(0.07, 0.16))
     assert judged("site_accuracy_lda", "chance", "site_effect", reading) == said
+
+
+@pytest.mark.parametrize(
+    ("raw", "value", "said"),
+    [
+        (0.12, 0.10, ", both within what chance gives"),
+        (0.50, 0.10, ", within what chance gives"),
+        (0.12, 0.30, ", still more than chance gives"),
+        (None, 0.10, ", within what chance gives"),
+    ],
+)
+def test_nothing_is_claimed_where_raw_values_tell_no_site(
+    raw: float | None, value: float, said: str
+) -> None:
+    """Catches a site effect that is said to be gone, and never was there."""
+    band = (0.07, 0.16)
+    readings = {"harmonized": Reading(value=value, band=band)}
+    if raw is not None:
+        readings["raw"] = Reading(value=raw, band=band)
+    metric = Metric(
+        name="site_accuracy_lda",
+        title="site",
+        aim="site_effect",
+        better="chance",
+        chance=0.11,
+        readings=readings,
+    )
+    assert _outcome(metric) == said
 
 
 def test_without_band() -> None:

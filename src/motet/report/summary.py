@@ -137,6 +137,8 @@ def _outcome(metric: Metric) -> str:
     )
     if words == "above chance" and alike:
         return ", just above what chance gives"
+    if words == verdict(metric, "raw").words == "at chance":
+        return ", both within what chance gives"
     return OUTCOMES.get(words, "")
 
 
