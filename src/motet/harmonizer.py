@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from motet.config import is_saved
-from motet.errors import nearest
+from motet.errors import MotetError, nearest
 from motet.phases import Step
 from motet.releases import Arrays
 from motet.schema import Batch, Schema
@@ -245,6 +245,16 @@ class Telling(Protocol):
     def findings(self, params: Any, schema: Schema, shared: Arrays) -> Findings:
         """What the study report says of a finished model."""
         ...
+
+
+def findings_of(method: Any, params: Any, schema: Schema, shared: Arrays) -> Findings | None:
+    """What a method says of a finished model; None of one that has no more to say."""
+    if not isinstance(method, Telling):
+        return None
+    try:
+        return method.findings(params, schema, shared)
+    except MotetError:
+        return None
 
 
 @runtime_checkable

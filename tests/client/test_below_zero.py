@@ -12,14 +12,15 @@ import motet
 from motet.client import below_zero
 
 
-@pytest.mark.parametrize("chunk", [1, 1024])
+@pytest.mark.parametrize(("chunk", "first"), [(1, 1), (1024, 64)])
 @pytest.mark.parametrize(("lowest", "told"), [(0.0, True), (-0.1, False), (8.0, False)])
 def test_of_features_that_were_nowhere_negative(
-    lowest: float, told: bool, chunk: int, monkeypatch: pytest.MonkeyPatch
+    lowest: float, told: bool, chunk: int, first: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Catches a volume below zero without a word, and a warning of a feature that is negative as
     measured, or of one that stays above."""
     monkeypatch.setattr(below_zero, "CHUNK", chunk)
+    monkeypatch.setattr(below_zero, "FIRST", first)
     rng = np.random.default_rng(0)
     scanner = np.repeat(["a", "b"], 40)
     x = rng.uniform(9, 11, (80, 3))

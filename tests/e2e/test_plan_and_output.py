@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from conformance.ledgers import released
 from e2e.consortium import (
@@ -63,6 +64,29 @@ def test_plan_prints_every_array_that_leaves(tmp_path: Path) -> None:
     assert left == 3 * 8 + 3 * 8 + 2
 
 
+def refused(printed: str) -> list[str]:
+    """The lines of what a default policy would refuse."""
+    said = printed.partition("would refuse:\n")[2]
+    return [line for line in said.splitlines() if line.startswith("  ")]
+
+
+def test_codes_are_told_of(tmp_path: Path) -> None:
+    """Catches a diagnosis of 1, 2 and 3 that is kept as a straight line, without a word."""
+    study = consortium(tmp_path)
+    assert "few whole numbers" not in succeeded("plan", study)
+    for site in SITES:
+        people, values = people_of(site, 16)
+        codes = [1 + i % 3 for i in range(len(people))]
+        write_site(tmp_path / "data" / site, people.assign(sex=codes), values)
+    printed = succeeded("plan", study)
+    assert "note: sex: few whole numbers, read as numbers" in printed
+    assert "covariates: {sex: categorical, …}" in printed
+    document = yaml.safe_load(study.read_text())
+    document["params"]["covariates"] = {"age": "continuous", "sex": "categorical"}
+    study.write_text(yaml.safe_dump(document))
+    assert "few whole numbers" not in succeeded("plan", study)
+
+
 def test_plan_says_what_a_default_policy_would_refuse(tmp_path: Path) -> None:
     """Catches a small site, or a cell of one person, that the plan keeps quiet about."""
     study = consortium(tmp_path)
@@ -72,7 +96,7 @@ def test_plan_says_what_a_default_policy_would_refuse(tmp_path: Path) -> None:
     people, values = people_of("cedar", 16)
     write_site(tmp_path / "data/cedar", people.assign(sex=["M"] * 2 + ["F"] * 14), values)
     printed = succeeded("plan", study)
-    refusals = printed[printed.index("would refuse") :].splitlines()[1:]
+    refusals = refused(printed)
     assert [line.split(":")[0].strip() for line in refusals] == ["birch", "cedar"]
     assert "3 people, fewer than 10" in refusals[0]
     assert "2 with sex = M, fewer than 5" in refusals[1]
@@ -83,7 +107,7 @@ def test_plan_of_an_unseen_site_and_no_judgement(tmp_path: Path) -> None:
     asked = {"metrics": "none", "unseen": ["cedar"]}
     printed = succeeded("plan", consortium(tmp_path, evaluation=asked))
     assert "2 batches at 2 sites" in printed
-    refusals = printed[printed.index("would refuse") :].strip().splitlines()[1:]
+    refusals = refused(printed)
     assert [line.split(":")[0].strip() for line in refusals] == ["all sites"]
 
 

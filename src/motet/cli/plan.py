@@ -52,11 +52,11 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
         markup=False,
     )
     if codes := _codes(tables.values(), schema):
-        kinds = {c.name: "categorical" if c.name in codes else c.kind for c in schema.covariates}
+        kinds = ", ".join(f"{name}: categorical" for name in codes)
+        more = ", …" * (len(codes) < len(schema.covariates))
         console.print(
             f"note: {listed(codes)}: few whole numbers, read as numbers. If they are codes of "
-            "categories, write in the study's params: covariates: "
-            f"{{{', '.join(f'{name}: {kind}' for name, kind in kinds.items())}}}\n",
+            f"categories, write covariates: {{{kinds}{more}}} in the study's params.\n",
             markup=False,
         )
     table(
@@ -134,8 +134,8 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
     )
     if any(refused.values()):
         console.print(
-            "More people help, also more held out or none (evaluation: {held_out: 0}), and fewer "
-            "covariates, levels and knots; or a site decides otherwise in its site.yaml.",
+            "More people help, nobody held out (evaluation: {held_out: 0}), and fewer covariates, "
+            "levels and knots; or a site decides otherwise in its site.yaml.",
             markup=False,
         )
 

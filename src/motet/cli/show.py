@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from motet.evaluation.result import VERSIONS, Judgement, Reading
-from motet.harmonizer import Telling
+from motet.harmonizer import findings_of
 from motet.server.events import Event, Kind, Observer
 from motet.server.trained import Seldom, time_left, trained
 from motet.version import __version__
@@ -198,9 +198,9 @@ def warnings(found: Iterable[tuple[str, str]]) -> None:
 
 def remarks(plan: Plan, shared: Arrays) -> None:
     """Print what the method says of the finished model that a reader needs at once."""
-    if isinstance(plan.harmonizer, Telling):
-        for words in plan.harmonizer.findings(plan.params, plan.schema, shared).remarks:
-            console.print(f"note: {words}", markup=False)
+    found = findings_of(plan.harmonizer, plan.params, plan.schema, shared)
+    for words in found.remarks if found is not None else ():
+        console.print(f"note: {words}", markup=False)
 
 
 def released(release: Release) -> tuple[str, ...]:

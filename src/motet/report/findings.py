@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from motet.errors import MotetError
-from motet.harmonizer import Findings, Profile, Telling
+from motet.harmonizer import Findings, Profile, findings_of
 from motet.report.figures.canvas import shown
 from motet.report.figures.profiles import profile
 from motet.report.installed import installed
@@ -38,12 +37,9 @@ class Section:
 def told(study: StudyFiles) -> Findings | None:
     """What the method says; None of one that has no more to say, or is not installed here."""
     here = installed(study)
-    if here is None or not isinstance(here[0], Telling) or not study.shared:
+    if here is None or not study.shared:
         return None
-    try:
-        return here[0].findings(here[1], Schema.from_json(study.plan["schema"]), study.shared)
-    except MotetError:
-        return None
+    return findings_of(*here, Schema.from_json(study.plan["schema"]), study.shared)
 
 
 def findings(study: StudyFiles) -> Section | None:

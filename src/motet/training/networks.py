@@ -50,7 +50,7 @@ class Networks:
         self.groups = {group.name: group for group in groups}
         self.batches, self.dtype, self.device = batches, dtype, device
         self._host = np.float64 if dtype == torch.float64 else np.float32
-        self._asked: Sequence[str] | None = None
+        self._asked: tuple[str, ...] | None = None
         children = dict(module.named_children())
         if set(children) != set(self.groups):
             raise PlanError(
@@ -149,12 +149,13 @@ class Networks:
 
         Other groups have no gradients until they are asked for.
         """
-        if names == self._asked:
+        asked = tuple(names)
+        if asked == self._asked:
             return
         for name, leaves in self.leaves.items():
             for leaf in leaves:
-                leaf.requires_grad_(name in names)
-        self._asked = names
+                leaf.requires_grad_(name in asked)
+        self._asked = asked
 
     def gradients(
         self, losses: Sequence[Tensor], names: Sequence[str], weights: Sequence[float] = (1.0,)

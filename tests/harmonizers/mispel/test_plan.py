@@ -33,6 +33,8 @@ def test_a_plan_of_a_hub(tmp_path: Path) -> None:
     assert re.search(r"At most [1-9][\d.]* k?B from site hub alone", printed)
     steps = [line.split()[0] for line in printed.splitlines() if " Local" in line]
     assert sorted(steps) == ["decode", "embed", "harmonize"]
-    refusals = printed[printed.index("would refuse") :].strip().splitlines()[1:]
+    refusals = [
+        line for line in printed.partition("would refuse:\n")[2].splitlines() if line[:2] == "  "
+    ]
     assert [line.split(":")[0].strip() for line in refusals] == ["hub"]
     assert "a person's rows add up to a leverage of 1.00" in refusals[0]
