@@ -24,6 +24,7 @@ class Kind(StrEnum):
     HARMONIZING = "harmonizing"
     EVALUATING = "evaluating"
     JUDGING = "judging"
+    COMPARING = "comparing"
     UNJUDGED = "unjudged"
 
 

@@ -334,7 +334,8 @@ def _judged(
     effect = site_effect(fitting, values, result.plan)
     judgements, warnings = dict(result.judgements), list(result.warnings)
     if study.evaluation.metrics in ("full", "uncontrolled"):
-        observe(Event(kind=Kind.JUDGING))
+        controlled = study.evaluation.metrics == "full"
+        observe(Event(kind=Kind.COMPARING if controlled else Kind.JUDGING))
         try:
             with threadpool_limits(1, user_api="blas"):
                 judgements["simulation"] = full_judgement(

@@ -39,7 +39,8 @@ WORDS = {
     Kind.RESTARTED: "Starting over with the sites that are left.",
     Kind.HARMONIZING: "Every site harmonizes its own people …",
     Kind.EVALUATING: "The sites sum what the evaluation needs …",
-    Kind.JUDGING: "The study is judged with everybody in one place, controls fitted for it …",
+    Kind.JUDGING: "The study is judged with everybody in one place …",
+    Kind.COMPARING: "The study is judged with everybody in one place, controls fitted for it …",
     Kind.UNJUDGED: "The evaluation goes on without {site} ({code}).",
 }
 
