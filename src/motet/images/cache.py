@@ -7,8 +7,6 @@ take most of the time.
 from __future__ import annotations
 
 import json
-import tempfile
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from scipy import ndimage
 from motet.bids.checks import Place
 from motet.bids.folder import complete_folder
 from motet.images.images import Image, Images, Scan
+from motet.images.scratch import Scratch
 from motet.images.slices import PLANES, Plane, Slicing
 from motet.site import Site
 from motet.store import json_hash, write_json
@@ -129,13 +128,13 @@ def slice_cache(
 
 
 def slices_home(site: Site) -> Path:
-    """Where a site's slices lie: its own folder, or one that is gone with the process."""
+    """Where a site's slices lie: its own folder, or one that is gone with the site."""
     if site.folder is not None:
         return Path(site.folder) / FOLDER
     if "slices" not in site.scratch:
-        site.scratch["slices"] = tempfile.TemporaryDirectory(prefix="motet-slices-")
-        weakref.finalize(site.scratch["slices"], site.scratch["slices"].cleanup)
-    return Path(site.scratch["slices"].name)
+        site.scratch["slices"] = Scratch("slices")
+    home: Path = site.scratch["slices"].path()
+    return home
 
 
 def brain_box(image: Image) -> Box:

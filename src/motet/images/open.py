@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-import threading
-import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,7 +14,6 @@ from numpy.typing import NDArray
 from motet.bids.assemble import assembled
 from motet.bids.checks import Place
 from motet.bids.covariates import CovariateRequest
-from motet.bids.folder import alive
 from motet.bids.read import read_people
 from motet.errors import StudyFileError, listed
 from motet.images.contrast import check_contrast
@@ -28,6 +22,7 @@ from motet.images.images import Image, Images, Scan, measured, read_image
 from motet.images.measures import names, units
 from motet.images.params import ImageParams, PairedParams, RegisteredParams
 from motet.images.prepare import prepared, said
+from motet.images.scratch import Scratch
 from motet.images.volume import Grid, read_grid
 
 OF_ONE_PERSON = {"", "T1w", "T2w", "anat", "individual", "native", "orig", "scanner", "subject"}
@@ -82,7 +77,7 @@ def open_images(
     if isinstance(params, PairedParams) and second:
         wanted = Pick(suffix=second, entities=params.second_entities)
         seconds = find_seconds(folder, found, wanted, site=site)
-    scratch = _Scratch()
+    scratch = Scratch("prepared")
     scans, rows, grids, sizes = [], [], [], []
     with ThreadPoolExecutor(workers) as pool:
         beside: Sequence[Found | None] = seconds or [None] * len(found)
@@ -134,39 +129,12 @@ def open_images(
     )
 
 
-SCRATCH = "motet-prepared-"
-
-
-def _sweep() -> None:
-    """Remove what processes that were killed have left: these are images of people."""
-    for left in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*-*"):
-        process = left.name.removeprefix(SCRATCH).split("-")[0]
-        if process.isdigit() and not alive(int(process)):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-class _Scratch:
-    """A folder for what is prepared, made when it is asked for and gone with its holder."""
-
-    def __init__(self) -> None:
-        self._folder: Path | None = None
-        self._lock = threading.Lock()
-
-    def path(self) -> Path:
-        with self._lock:
-            if self._folder is None:
-                _sweep()
-                self._folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-"))
-                weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-            return self._folder
-
-
 def _look(
     one: Found,
     second: Found | None,
     folder: Path,
     params: ImageParams,
-    scratch: _Scratch,
+    scratch: Scratch,
     site: str,
 ) -> tuple[Scan, Grid, NDArray[np.float64], float]:
     """Prepare, check and measure an image, or a pair; and the largest intensity."""
