@@ -104,7 +104,7 @@ def read_by_curve(sums: Mapping[str, Any]) -> np.ndarray:
 
 
 ATTACKS = {
-    "one person": (one_of_a_site, read_one, 0, "1 people, fewer than 10"),
+    "one person": (one_of_a_site, read_one, 0, "1 person, fewer than 10"),
     "two people": (two_of_a_site, read_two, None, "2 people, fewer than 10"),
     "one in a level": (one_in_a_level, read_by_column, VICTIM, "1 with dx = rare, fewer than 5"),
     "a basis for one": (a_basis_for_one, read_by_column, VICTIM, "leverage of 1.00"),
@@ -236,7 +236,7 @@ def test_parts_of_groups_count(tmp_path: Path) -> None:
     read = judged & (np.arange(30) != 7)
     found = groups(table, schema, {"judged": judged, "read": read})
     assert {(part.group, part.people) for part in found} == {("judged", 1), ("judged and read", 19)}
-    assert any("1 people judged" in words for p in found for words in DEFAULT.against(p))
+    assert any("1 person judged" in words for p in found for words in DEFAULT.against(p))
 
 
 def test_who_lacks_a_value_counts(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def test_site_of_very_few(people: int, split: Any, tmp_path: Path) -> None:
             kept = people if site == "IOP" else 60
             (tmp_path / "data" / site / table).write_text("".join(lines[: kept + 1]))
     study = study_of(tmp_path / "data", tmp_path / "study.yaml", ["Guys", "HH", "IOP"])
-    assert f"IOP: {people} people" in succeeded("plan", study)
+    assert f"IOP: {people} {'person' if people == 1 else 'people'}" in succeeded("plan", study)
     printed = succeeded("simulate", study, "--out", tmp_path / "out")
     values = read_values(tmp_path / "out/sites/IOP/harmonized")
     assert np.isfinite(values.to_numpy()).all()

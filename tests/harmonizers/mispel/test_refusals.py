@@ -381,4 +381,4 @@ def test_those_who_are_named_and_nobody_else_stand_behind_a_unit(images: Images)
         # Nine scans are too few for the design's leverage in any case.
         with pytest.raises(PolicyError) as refused:
             permission.check(phase, phase.name, {})
-        assert ("1 people" in str(refused.value)) == bool(named)
+        assert ("1 person travelers" in str(refused.value)) == bool(named)
