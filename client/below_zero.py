@@ -37,7 +37,7 @@ class BelowZero:
 
     def said(self) -> str:
         """A sentence; empty where there is none."""
-        table, count = self._table, self._count
+        table, count = self._table, self._count.copy()
         if count.any():
             # A few rows tell of most features that may be negative; the others' columns are read.
             count[(table.rows_block(slice(0, FIRST)) < 0).any(axis=0)] = 0
@@ -50,5 +50,6 @@ class BelowZero:
             return ""
         return (
             f"harmonized values of {listed(features)} lie below zero ({count.sum()} in all), where "
-            "none did as measured: look at them before taking logarithms or ratios."
+            "none of these people's did as measured: look at them before taking logarithms or "
+            "ratios."
         )

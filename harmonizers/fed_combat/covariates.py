@@ -24,13 +24,6 @@ def white(table: Table, schema: Schema, shared: Arrays) -> Float:
     return np.asarray((design_matrix(table, schema) - shared["w_mean"]) @ shared["w_white"])
 
 
-def distance(table: Table, schema: Schema, shared: Arrays) -> Float:
-    """Covariates about their mean, in units of their sd within batches, (n, q)."""
-    native = np.linalg.inv(shared["w_white"])
-    sd = np.sqrt(np.einsum("ij,ij->j", native, native))
-    return np.asarray((design_matrix(table, schema) - shared["w_mean"]) / sd)
-
-
 def standardized(table: Table, shared: Arrays) -> Float:
     """Features in units of their sd within batches, (n, p); 0 where one has none, NaN if missing.
 

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from motet.bids.table import Table
 from motet.harmonizer import Card, Params, SiteModel
-from motet.harmonizers._linear.caution import far_from_fit
 from motet.harmonizers._linear.model import harmonized_rows
-from motet.harmonizers.fed_combat.covariates import Effects, distance
+from motet.harmonizers.fed_combat.covariates import Effects
 from motet.harmonizers.fed_combat.params import FedComBatParams
 from motet.harmonizers.fed_combat.residuals import Residuals
 from motet.harmonizers.fed_combat.scale import Scale
@@ -67,12 +66,6 @@ class FedComBat:
     def site_model(self, params: Any, site: Site, shared: Arrays) -> SiteModel:
         """gamma_star and delta_star, (K, p) each, of the site's batches."""
         return Residuals(params, site.schema).model(site, shared)
-
-    def cautions(self, params: Any, data: Table, shared: Arrays, schema: Schema) -> Sequence[str]:
-        """Of people whose covariates are far from those that a network phi was trained on."""
-        if params.phi == "linear" or not schema.columns:
-            return ()
-        return far_from_fit(distance(data, schema, shared), schema)
 
     def apply(
         self, params: Any, data: Table, model: SiteModel, shared: Arrays, schema: Schema

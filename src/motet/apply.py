@@ -171,11 +171,8 @@ def apply_model(
         workers=workers,
         only=_alone(data, site, participants, shared, own),
     )
-    alike = [s for s in shared.schema.sites if s.casefold() == named.casefold()]
-    if alike and site not in alike:
-        note(
-            f"the folder has the name of another site, '{alike[0]}': are these people of '{site}'?"
-        )
+    if named != site and named in shared.schema.sites:
+        note(f"the folder has the name of another site, '{named}': are these people of '{site}'?")
     if isinstance(shared.method, Cautious):
         for sentence in shared.method.cautions(shared.params, table, shared.arrays, shared.schema):
             note(sentence)

@@ -82,9 +82,10 @@ def test_codes_are_told_of(tmp_path: Path) -> None:
     assert "note: sex: few whole numbers, read as numbers" in printed
     assert "covariates: {sex: categorical, …}" in printed
     document = yaml.safe_load(study.read_text())
-    document["params"]["covariates"] = {"age": "continuous", "sex": "categorical"}
-    study.write_text(yaml.safe_dump(document))
-    assert "few whole numbers" not in succeeded("plan", study)
+    for kind in ("categorical", "continuous"):
+        document["params"]["covariates"] = {"age": "continuous", "sex": kind}
+        study.write_text(yaml.safe_dump(document))
+        assert "few whole numbers" not in succeeded("plan", study)
 
 
 def test_plan_says_what_a_default_policy_would_refuse(tmp_path: Path) -> None:

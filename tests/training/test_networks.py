@@ -21,7 +21,7 @@ class Scales(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(batches, 1))
         if counts:
-            self.register_buffer("count", torch.zeros(1))
+            self.register_buffer("count", torch.zeros(batches))
 
 
 def networks(children: dict[str, nn.Module], *groups: Group, **more: Any) -> Networks:
@@ -48,7 +48,7 @@ ONE = nn.Linear(2, 2, bias=False)
 @pytest.mark.parametrize(
     ("children", "groups", "said"),
     [
-        ({"a": nn.Linear(2, 1)}, [Group(name="b", size=3)], "has the children|have the children"),
+        ({"a": nn.Linear(2, 1)}, [Group(name="b", size=3)], "have the children"),
         ({"a": nn.Linear(2, 1)}, [Group(name="a", size=4)], "'a' has 3 numbers"),
         (
             {"a": ONE, "b": nn.Sequential(ONE)},
@@ -59,7 +59,7 @@ ONE = nn.Linear(2, 2, bias=False)
         (
             {"a": Scales(3, counts=True)},
             [Group(name="a", size=2, keeper="owned")],
-            "'a' has 4 numbers|belong to no batch",
+            "belong to no batch",
         ),
     ],
     ids=["names", "size", "shared parameter", "axis", "buffer of an owner"],

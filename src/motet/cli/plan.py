@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from motet.client.policy import SitePolicy
     from motet.phases import Phase
     from motet.plan import Plan
-    from motet.schema import Schema
 
 FEW_NUMBERS = 6
 """So many different whole numbers of a covariate may be codes: a sex, a diagnosis, a handedness."""
@@ -51,7 +50,7 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
         f"covariates: {', '.join(map(str, schema.covariates)) or 'none'}\nplan {made.hash}\n",
         markup=False,
     )
-    if codes := _codes(tables.values(), schema):
+    if codes := _codes(tables.values(), made):
         kinds = ", ".join(f"{name}: categorical" for name in codes)
         more = ", …" * (len(codes) < len(schema.covariates))
         console.print(
@@ -140,14 +139,15 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
         )
 
 
-def _codes(tables: Iterable[Table], schema: Schema) -> list[str]:
-    """Covariates that are read as numbers, and have no more than a few whole ones."""
+def _codes(tables: Iterable[Table], plan: Plan) -> list[str]:
+    """Covariates that nobody called numbers, and that have no more than a few whole ones."""
     found = []
     everybody = list(tables)
-    for covariate in schema.covariates:
-        if covariate.kind == "continuous" and covariate.spline is None:
+    for covariate in plan.schema.covariates:
+        asked = plan.params.covariates.get(covariate.name, "auto")
+        if covariate.kind == "continuous" and asked == "auto":
             values = {float(v) for t in everybody for v in t.covariates[covariate.name]}
-            if len(values) <= FEW_NUMBERS and all(v.is_integer() for v in values):
+            if 1 < len(values) <= FEW_NUMBERS and all(v.is_integer() for v in values):
                 found.append(covariate.name)
     return found
 

@@ -67,31 +67,6 @@ def test_curve_is_kept_and_scanners_go(seed: int) -> None:
     assert left(study, network.values, truth) < 0.3
 
 
-def test_people_unlike_those_of_the_fit_are_told_of() -> None:
-    """Catches ages in units of another thing than their spread within batches, and a warning of a
-    line, which goes on as lines do."""
-    study, _ = curved(0)
-    for phi, said in (("mlp", 3), ("linear", 0)):
-        asked = replace(study, options={"phi": phi}, train={"preset": "small", "steps": 2})
-        fit = direct(asked, asked.tables())
-        (table,) = asked.pooled().values()
-        age = table.covariates["age"].to_numpy()
-        codes = table.batch
-        within = np.concatenate(
-            [age[codes == b] - age[codes == b].mean() for b in np.unique(codes)]
-        )
-        sd, mean = np.sqrt(np.square(within).mean()), age.mean()
-        old = table.covariates.assign(age=age.copy())
-        old.loc[:5, "age"] = mean + sd * np.array([4.05, -4.05, 9.0, 3.95, -3.95, 0.0])
-        people = replace(table, covariates=old)
-        plan = fit.plan
-        words = plan.harmonizer.cautions(plan.params, people, fit.shared, plan.schema)
-        beyond = int((np.abs(old["age"] - mean) > 4 * sd).sum())
-        assert beyond == 3
-        found = [int(w.split(" of ")[1]) for w in words]
-        assert found == ([said] if said else [])
-
-
 def test_masked_sums_come_to_the_same() -> None:
     """Catches a training that small differences of sums send elsewhere."""
     study, _ = curved(0)
