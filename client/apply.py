@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.agreement import grid_in_words, same_grid
+from motet.bids.plausible import far_rows
 from motet.bids.table import Table, as_slice
 from motet.client.below_zero import BelowZero
 from motet.client.local_site import LocalSite, silent
@@ -112,7 +113,7 @@ def harmonized(
     if not known.all():
         index, part = np.flatnonzero(~known), table.where(~known)
         own = joined(
-            part,
+            _believed(part, far_rows(table)[~known], say),
             method=method,
             params=params,
             schema=schema,
@@ -127,6 +128,16 @@ def harmonized(
             yield as_slice(index[rows]), values
     if sentence := below.said():
         say(sentence)
+
+
+def _believed(part: Table, far: NDArray[np.bool_], say: Callable[[str], None]) -> Table:
+    """Whom effects of new batches are estimated from: one typing error would move everybody."""
+    kept = part.where(~far) if far.any() else part
+    if len(kept) == len(part) or set(kept.batches) != set(part.batches):
+        return part
+    who = listed(dict.fromkeys(part.people[far].tolist()))
+    say(f"Effects of {listed(part.batches)} are estimated without {who}, harmonized all the same.")
+    return kept
 
 
 def _applied(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from motet.bids.covariates import CovariateRequest
+from motet.bids.plausible import far_values
 from motet.bids.read import read_site
 from motet.bids.table import Table
 from motet.client.local_site import silent
@@ -57,10 +58,12 @@ def open_as(
 ) -> Table:
     """Read measures or images, as the method's parameters want them.
 
-    Images are read by `workers`, and where `only` names people, those of these alone.
+    Images are read by `workers`, and where `only` names people, those of these alone. `say` is told
+    of numbers of covariates that are far from everybody else's.
     """
+    table: Table
     if isinstance(params, ImageParams):
-        return open_images(
+        table = open_images(
             folder,
             site=site,
             params=params,
@@ -69,4 +72,8 @@ def open_as(
             workers=workers,
             only=only,
         )
-    return read_site(folder, site=site, covariates=covariates, batch=params.batch)
+    else:
+        table = read_site(folder, site=site, covariates=covariates, batch=params.batch)
+    for sentence in far_values(table):
+        say(sentence)
+    return table

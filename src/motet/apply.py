@@ -159,8 +159,9 @@ def apply_model(
     warnings: list[str] = []
 
     def note(sentence: str) -> None:
-        warnings.append(sentence)
-        say(sentence)
+        if sentence not in warnings:
+            warnings.append(sentence)
+            say(sentence)
 
     table = open_as(
         data,

@@ -24,6 +24,7 @@ from motet.bids.read import fingerprint
 from motet.bids.table import Table, as_slice
 from motet.client.apply import Blocks
 from motet.client.finishing import Sink, Writer
+from motet.codes import of_codes
 from motet.config import Study, load_study, naming, parse_study
 from motet.controls import full_judgement, masks
 from motet.engine import Account, Engine, Settled, in_process
@@ -294,6 +295,7 @@ def simulate(
         if read.evaluation.truth is not None:
             TrueImages(read.evaluation.truth).check(tables)
         plan = build_plan(read, agreed(read, tables))
+        said += [("", words) for words in of_codes(tables, plan.schema, plan.params)]
         fit = masks(tables, plan)
         check_trainings(plan, sum(int(seen.sum()) for seen in fit.values()))
         if out is None:

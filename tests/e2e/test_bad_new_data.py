@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from e2e.consortium import FEATURES, applied, files, motet, refused
+from e2e.consortium import FEATURES, applied, files, motet, read_values, refused
 from e2e.spoil import Spoil
 
 
@@ -54,6 +54,10 @@ NEW_DATA: dict[str, tuple[Spoil, tuple[str, ...]]] = {
         reshaped(with_cell("age", "n/a"), PEOPLE),
         ("dune", PEOPLE, "age", "sub-dune03"),
     ),
+    "covariate that is a code": (
+        reshaped(with_cell("age", "-9999"), PEOPLE),
+        ("dune", PEOPLE, "age", "-9999", "sub-dune03", "code for a missing value"),
+    ),
     "covariate as text": (
         reshaped(with_cell("age", "old"), PEOPLE),
         ("dune", PEOPLE, "age", "'old'", "sub-dune03"),
@@ -88,3 +92,23 @@ def test_output_over_the_input_or_foreign_files(folder: Path) -> None:
     (folder / "new" / "notes.txt").write_text("mine")
     refused(applied(folder), str(folder / "new"))
     assert files(folder) == before | {"new/notes.txt": b"mine"}
+
+
+def test_one_slip_moves_nobody_else(folder: Path) -> None:
+    """Catches effects of a new site that one mistyped age shifts for everybody there."""
+    data, out = folder / "dune", folder / "new"
+    whole = {name: (data / name).read_text() for name in (PEOPLE, "features.tsv")}
+    for name, text in whole.items():
+        (data / name).write_text("".join(x for x in text.splitlines(True) if "dune03" not in x))
+    assert applied(folder).code == 0
+    without = read_values(out)
+    for name, text in whole.items():
+        (data / name).write_text(text)
+    reshaped(with_cell("age", "950"), PEOPLE)(folder)
+    ran = motet("apply", data, folder / "again", "participant", "--model", folder / "out")
+    assert ran.code == 0
+    assert "'age' of sub-dune03 (950) is far from everybody's" in ran.out
+    assert "estimated without sub-dune03, harmonized all the same" in ran.out
+    found = read_values(folder / "again")
+    assert found.drop(index="sub-dune03").equals(without)
+    assert found.loc["sub-dune03"].notna().all()

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from motet.bids.checks import Place
+from motet.bids.plausible import is_code, unbelievable, usual
 from motet.bids.telling import refuse_identifier, refuse_telling
 from motet.bids.tsv import is_missing, number
 from motet.errors import StudyFileError, listed, nearest
@@ -104,8 +105,8 @@ def resolve(
     ------
     DataError
         Names the column and the person: missing column or value, text where numbers are needed,
-        a value outside the levels, an infinite value; identifiers, and levels that tell of single
-        people.
+        a value outside the levels, an infinite one or one that cannot be meant; identifiers, and
+        levels that tell of single people.
     """
     frame = pd.DataFrame(index=pd.RangeIndex(len(people)))
     kinds: dict[str, Sort] = {}
@@ -170,7 +171,19 @@ class _Column:
     def numbers(self) -> NDArray[np.float64]:
         if any(value is None for value in self.parsed):
             raise self._text_error("")
-        return np.array(self.parsed, dtype=np.float64)
+        values = np.array(self.parsed, dtype=np.float64)
+        for i in unbelievable(values):
+            code = is_code(float(values[i]))
+            raise self.place.error(
+                f"The value is {values[i]:.12g}, and {usual(values)}.",
+                do="It looks like a code for a missing value: find the value, or take the person "
+                "out of both files."
+                if code
+                else "Correct it. If it is right, give the study the covariate's logarithm.",
+                column=self.name,
+                person=self.people[i],
+            )
+        return values
 
     def levels(self, request: CovariateRequest) -> list[str]:
         found = [level(value) for value in self.raw]

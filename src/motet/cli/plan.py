@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +10,6 @@ import typer
 
 from motet.cli.show import console, released, size, table
 from motet.cli.show_training import few_behind, most_exchanges, trainings
-from motet.errors import listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,13 +20,11 @@ if TYPE_CHECKING:
     from motet.phases import Phase
     from motet.plan import Plan
 
-FEW_NUMBERS = 6
-"""So many different whole numbers of a covariate may be codes: a sex, a diagnosis, a handedness."""
-
 
 def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) -> None:
     """Print the steps and what would leave each site. Nothing is sent or written."""
     from motet.client.policy import SitePolicy
+    from motet.codes import of_codes
     from motet.config import load_study, naming
     from motet.phases import Agree, walk
     from motet.plan import Release, build_plan
@@ -38,7 +35,8 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
 
     with naming(study):
         described = load_study(study)
-        tables = open_sites(described)
+        said: list[str] = []
+        tables = open_sites(described, lambda site, words: said.append(f"{site}: {words}"))
         schema = agreed(described, tables)
         made = build_plan(described, schema)
     fit = {site: int(_in_fit(table, made).sum()) for site, table in tables.items()}
@@ -50,14 +48,11 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
         f"covariates: {', '.join(map(str, schema.covariates)) or 'none'}\nplan {made.hash}\n",
         markup=False,
     )
-    if codes := _codes(tables.values(), made):
-        kinds = ", ".join(f"{name}: categorical" for name in codes)
-        more = ", …" * (len(codes) < len(schema.covariates))
-        console.print(
-            f"note: {listed(codes)}: few whole numbers, read as numbers. If they are codes of "
-            f"categories, write covariates: {{{kinds}{more}}} in the study's params.\n",
-            markup=False,
-        )
+    said += of_codes(tables, schema, made.params)
+    for words in said:
+        console.print(f"note: {words}", markup=False)
+    if said:
+        console.print()
     table(
         ("step", "kind", "who", "leaves", "when"),
         [
@@ -137,19 +132,6 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
             "levels and knots; or a site decides otherwise in its site.yaml.",
             markup=False,
         )
-
-
-def _codes(tables: Iterable[Table], plan: Plan) -> list[str]:
-    """Covariates that nobody called numbers, and that have no more than a few whole ones."""
-    found = []
-    everybody = list(tables)
-    for covariate in plan.schema.covariates:
-        asked = plan.params.covariates.get(covariate.name, "auto")
-        if covariate.kind == "continuous" and asked == "auto":
-            values = {float(v) for t in everybody for v in t.covariates[covariate.name]}
-            if 1 < len(values) <= FEW_NUMBERS and all(v.is_integer() for v in values):
-                found.append(covariate.name)
-    return found
 
 
 def _most(plan: Plan) -> Iterator[str]:
