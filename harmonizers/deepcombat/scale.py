@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from motet.errors import DataError, DesignError, listed
 from motet.harmonizers._linear.design import design_matrix
 from motet.phases import Step, Sum
 from motet.releases import Arrays, ArraySpec
@@ -88,8 +90,15 @@ class Scale:
         )
 
     def send_sums(self, site: Site, shared: Arrays) -> Arrays:
-        """Sums over the site's people."""
+        """Sums over the site's people.
+
+        Raises
+        ------
+        DataError
+            Where somebody has no value at all: networks would see no feature.
+        """
         values, W = site.data.block(slice(None)), design_matrix(site.data, self.schema)
+        _tell_of_missing(site, np.isnan(values))
         missing = ~np.isfinite(values).all(axis=0)
         return {
             "people": np.asarray(len(values), dtype=np.int64),
@@ -126,11 +135,23 @@ class Scale:
         The published code maps covariates by their smallest and largest value, which are single
         people's: here two standard deviations about the mean become 0 and 1, and indicator
         columns stay what they are.
+
+        Raises
+        ------
+        DesignError
+            Where there is no feature that everybody has.
         """
         divisor = np.maximum(shared["people"] - 1.0, 1.0)
         sd = np.sqrt(sums["yy"] / divisor)
         # A constant leaves rounding: its square is far below this share of its mean's.
         used = shared["complete"].astype(bool) & (sd > 1e-12 * np.abs(shared["mean"])) & (sd > 0)
+        if not used.any():
+            raise DesignError(
+                f"None of the {len(used)} features has a value of everybody at every site and "
+                "varies: networks have nothing to learn from.",
+                do="Every site's log says who lacks values: take these people out, or the features "
+                "that they lack; or use combat, which fits every feature on those who have it.",
+            )
         w_sd = np.sqrt(sums["ww"] / divisor)
         varies = w_sd > 1e-12 * np.abs(shared["w_mean"])
         numbers = np.array(
@@ -150,3 +171,23 @@ class Scale:
             "yy": size.rows * (2 * size.features) ** 2,
             "ww": size.rows * (2 * size.columns) ** 2,
         }
+
+
+def _tell_of_missing(site: Site, missing: NDArray[np.bool_]) -> None:
+    """Name who lacks values, (n, p) bool, to the site: networks see what everybody has."""
+    if not missing.any():
+        return
+    count, features = missing.sum(axis=1), missing.shape[1]
+    if empty := [site.data.who(i) for i in np.flatnonzero(count == features)]:
+        raise DataError(
+            f"{listed(empty)}: no feature has a value.",
+            do="Take them out of the site's files: networks see the features that everybody has.",
+            site=site.name,
+            file=site.data.source,
+            person=empty[0],
+        )
+    worst = int(count.argmax())
+    site.warn(
+        f"networks do not see {int(missing.any(axis=0).sum())} of {features} features, of which "
+        f"somebody here lacks the value; {site.data.who(worst)} lacks the most, {count[worst]}."
+    )
