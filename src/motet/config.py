@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import (
@@ -17,7 +17,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from motet.errors import StudyFileError, nearest
 
@@ -292,9 +292,10 @@ def checked(
     try:
         return model.model_validate(dict(document), context={SAVED: saved})
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelled key is two problems: it is not known, and the right one may be missing.
+        first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
         location = [str(part) for part in first["loc"]]
-        message = str(first["msg"]).removeprefix("Value error, ")
+        message = _in_words(first)
         if first["type"] == "misfit":
             location, message = first["ctx"]["key"].split("."), first["ctx"]["said"]
         at = location if location and location[0] in apart else [under, *location]
@@ -316,11 +317,44 @@ def checked(
         raise StudyFileError(f"{message}{shown}{stop}", file=file, key=key) from None
 
 
+WORDS = {
+    "greater_than": "It has to be more than {gt:g}",
+    "greater_than_equal": "It has to be {ge:g} or more",
+    "less_than": "It has to be less than {lt:g}",
+    "less_than_equal": "It has to be {le:g} or less",
+    "finite_number": "It has to be a finite number",
+    "float_parsing": "It has to be a number",
+    "float_type": "It has to be a number",
+    "int_parsing": "It has to be a whole number",
+    "int_from_float": "It has to be a whole number",
+    "int_type": "It has to be a whole number",
+    "bool_parsing": "It has to be true or false",
+    "bool_type": "It has to be true or false",
+    "string_type": "It has to be text: put it in quotes",
+    "string_too_short": "It is empty",
+    "tuple_type": "It has to be a list, as [a, b]",
+    "list_type": "It has to be a list, as [a, b]",
+    "dict_type": "It has to be keys with values, as {{key: value}}",
+    "model_type": "It has to be keys with values, as {{key: value}}",
+}
+"""What pydantic says in a programmer's words, by its type of problem."""
+
+
+def _in_words(problem: ErrorDetails) -> str:
+    """What is wrong with a value."""
+    words = WORDS.get(problem["type"])
+    if words is not None:
+        return words.format(**problem.get("ctx", {}))
+    return str(problem["msg"]).removeprefix("Value error, ")
+
+
 def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
     """Field names of the section that `location` leads to."""
     for part in location:
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        kinds = [annotation, *get_args(annotation)]
+        inner = [k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)]
+        if not inner:
             return []
-        model = annotation
+        model = inner[0]
     return list(model.model_fields)

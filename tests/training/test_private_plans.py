@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from conformance.cases import case
@@ -14,7 +15,17 @@ from motet.config import Privacy
 from motet.errors import StudyFileError, TrainingError
 from motet.plan import build_plan
 from motet.training.phase import Group, Train
-from motet.training.privacy import check, mechanism, noise_multiplier, sentences, spent
+from motet.training.privacy import (
+    Mechanism,
+    check,
+    drowned,
+    learned,
+    learned_in,
+    mechanism,
+    noise_multiplier,
+    sentences,
+    spent,
+)
 from training.private import World, private_case, world
 
 REFERENCE = [
@@ -143,6 +154,29 @@ def test_the_plan_says_what_is_covered_and_what_is_not(here: World) -> None:
     assert "(8, 0.0001)" in covered
     assert "without noise" in exact
     assert "study as a whole is not differentially private" in exact
+
+
+@pytest.mark.parametrize(("people", "said"), [(1e6, ""), (2000, "less than"), (300, "hardly any")])
+def test_noise_is_set_beside_what_it_hides(people: float, said: str) -> None:
+    """Catches a training on noise alone of which nobody is told, and a factor of sites or steps."""
+    how = Mechanism(rate=0.5, steps=400, noise_multiplier=4.0)
+    found = drowned(how, sites=9, parameters=10_000, drawn=0.5 * people)
+    sums = np.random.default_rng(0).normal(0.0, 4.0, (9, 400, 1000)).sum(axis=(0, 1))
+    length = np.linalg.norm(sums) * 10**0.5  # of ten times as many parameters
+    assert found == pytest.approx(length / (400 * 0.5 * people), rel=0.05)
+    assert said in learned(found)
+    assert bool(learned(found)) == bool(said)
+
+
+def test_a_finished_model_says_what_noise_left_of_it() -> None:
+    """Catches a report that is silent, since arrays of the model are called otherwise."""
+    of_noise = {"cvae.noise_multiplier": 4.0, "cvae.rate": 0.5, "cvae.steps": 400.0}
+    arrays = {name: np.asarray(value) for name, value in of_noise.items()}
+    arrays |= {"people": np.asarray(300), "cvae.encoder": np.zeros(10_000)}
+    how = Mechanism(rate=0.5, steps=400, noise_multiplier=4.0)
+    loud = drowned(how, sites=9, parameters=10_000, drawn=150.0)
+    assert learned_in("cvae", arrays, sites=9) == learned(loud) != ""
+    assert learned_in("cvae", {"cvae.encoder": np.zeros(3)}, sites=9) == ""
 
 
 def test_counts_and_losses_do_not_leave(here: World) -> None:

@@ -15,6 +15,7 @@ from motet.evaluation.result import VERSIONS, Judgement, Reading
 from motet.harmonizer import findings_of
 from motet.server.events import Event, Kind, Observer
 from motet.server.trained import Seldom, time_left, trained
+from motet.training.privacy import learned_in
 from motet.version import __version__
 
 if TYPE_CHECKING:
@@ -200,7 +201,8 @@ def warnings(found: Iterable[tuple[str, str]]) -> None:
 def remarks(plan: Plan, shared: Arrays) -> None:
     """Print what the method says of the finished model that a reader needs at once."""
     found = findings_of(plan.harmonizer, plan.params, plan.schema, shared)
-    for words in found.remarks if found is not None else ():
+    of_noise = [learned_in(p.name, shared, sites=len(plan.schema.sites)) for p in plan.phases]
+    for words in (*(found.remarks if found is not None else ()), *filter(None, of_noise)):
         console.print(f"note: {words}", markup=False)
 
 

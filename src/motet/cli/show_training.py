@@ -137,6 +137,22 @@ def _rounded(train: Train) -> str:
     return f" ({asked:,} asked, and the last {what} is whole)"
 
 
+def _noise(train: Train, plan: Plan, rows: int) -> Iterator[str]:
+    """How much noise a private training of so many rows takes, and what it leaves."""
+    from motet.training.privacy import drowned, learned, mechanism
+
+    taken = mechanism(train, rows)
+    yield f"Every site adds noise of {taken.noise_multiplier:.3g} times the clip to every step."
+    batches = len(plan.schema.batches)
+    loud = drowned(
+        taken,
+        sites=len(plan.schema.sites),
+        parameters=sum(g.size * (batches if g.keeper == "owned" else 1) for g in train.leaving),
+        drawn=taken.rate * rows,
+    )
+    yield from filter(None, (learned(loud),))
+
+
 def _sentences(train: Train, plan: Plan, rows: int | None) -> Iterator[str]:
     how = train.options
     updates = "" if how.mode == "exact" else f", {how.server}"
@@ -154,6 +170,8 @@ def _sentences(train: Train, plan: Plan, rows: int | None) -> Iterator[str]:
             f"With the {rows:,} {'row' if rows == 1 else 'rows'} here: {steps:,} steps in "
             f"{exchanges:,} exchanges, about {size(each * exchanges)} from every site."
         )
+        if train.private is not None:
+            yield from _noise(train, plan, rows)
     gradients = "gradients of networks, summed over a site's samples"
     if how.mode == "exact":
         leaving = f"What leaves in every exchange are {gradients}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from motet.report.read import StudyFiles
-from motet.training.privacy import sentences
+from motet.training.privacy import learned_in, run_with, sentences
 
 
 def privacy(study: StudyFiles) -> tuple[str, ...]:
@@ -19,15 +19,25 @@ def _run_with(study: StudyFiles) -> tuple[str, ...]:
     """Noise, rate and steps, which the shared model holds."""
     said = study.plan["privacy"]
     (name,) = said["covers"]
-    found = [study.shared.get(f"{name}.{what}") for what in ("noise_multiplier", "rate", "steps")]
-    if any(one is None for one in found):
+    how = run_with(name, study.shared)
+    if how is None:
         return ()
-    noise, rate, steps = (float(one) for one in found if one is not None)
     return (
-        f"Noise of each site: {noise:.3g} times the clip; each person was drawn with the "
-        f"probability {rate:.3g} in each of {steps:.0f} steps; epsilon by {said['accountant']}. "
+        f"Noise of each site: {how.noise_multiplier:.3g} times the clip; each person was drawn "
+        f"with the probability {how.rate:.3g} in each of {how.steps} steps; epsilon by "
+        f"{said['accountant']}. "
         "No loss of the training left, so its log has none.",
     )
+
+
+def learned(study: StudyFiles) -> str:
+    """What noise left of the training; empty where there is nothing to say."""
+    said = study.plan.get("privacy")
+    if not said:
+        return ""
+    (name,) = said["covers"]
+    sites = len({str(batch["site"]) for batch in study.fitted})
+    return learned_in(name, study.shared, sites=sites)
 
 
 def in_methods(study: StudyFiles) -> str:

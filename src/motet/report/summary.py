@@ -10,6 +10,7 @@ from motet.report.comparison import best_probe, figure, value_of
 from motet.report.findings import told
 from motet.report.leaving import kinds
 from motet.report.participation import covariates_in_words, scanners
+from motet.report.privacy import learned
 from motet.report.read import StudyFiles
 from motet.report.verdict import TOO_FEW, told_by_covariates, verdict
 from motet.report.words import count, joined, percent
@@ -54,6 +55,7 @@ def _sentences(study: StudyFiles, title: str) -> Iterator[str]:
     yield _who(study, title)
     said = told(study)
     yield from said.remarks if said is not None else ()
+    yield from filter(None, (learned(study),))
     judged = study.judgement
     if judged is None:
         lost = [f"{site} ({code})" for site, code in sorted(study.run.get("unjudged", {}).items())]

@@ -18,6 +18,7 @@ from motet.errors import StudyFileError, TrainingError
 
 if TYPE_CHECKING:
     from motet.phases import Phase
+    from motet.releases import Arrays
     from motet.training.phase import Train
 
 ACCOUNTANT = "RDP (Opacus)"
@@ -28,6 +29,9 @@ ORDERS = (
 )
 """Orders of divergences: whichever gives the smallest epsilon holds. Large ones are of small
 epsilons; of fractions there are few, since each takes a series."""
+LITTLE, MUCH = 0.03, 0.3
+"""Noise over the most that gradients can be, from which on it is spoken of, and little is learned:
+the mean of people's gradients is some tenths as long as they are, and less as networks learn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +199,73 @@ def spent(noise: float, rate: float, steps: int, delta: float) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return float(accountant.get_epsilon(delta=delta, alphas=list(ORDERS)))
+
+
+def drowned(how: Mechanism, *, sites: int, parameters: int, drawn: float) -> float:
+    """How much longer noise is than what it hides, over a whole training.
+
+    Parameters
+    ----------
+    how : Mechanism
+    sites : int
+        Each adds the whole noise.
+    parameters : int
+        Noise is on every one of them.
+    drawn : float
+        People of all sites in a step; none adds more than the clip.
+
+    Returns
+    -------
+    float
+        Expected length of the sum of all steps' noise, over the most that gradients which all
+        point the same way sum to.
+    """
+    return how.noise_multiplier * math.sqrt(sites * parameters / how.steps) / drawn
+
+
+def run_with(name: str, shared: Arrays) -> Mechanism | None:
+    """What a finished private training `name` was run with; None of one that was not."""
+    keys = [f"{name}.{what}" for what in ("rate", "steps", "noise_multiplier")]
+    if any(key not in shared for key in keys):
+        return None
+    rate, steps, noise = (float(shared[key]) for key in keys)
+    return Mechanism(rate=rate, steps=round(steps), noise_multiplier=noise)
+
+
+def learned_in(name: str, shared: Arrays, *, sites: int) -> str:
+    """What noise left of a finished training, as a sentence; empty where there is nothing to say.
+
+    Parameters
+    ----------
+    name : str
+    shared : mapping of str to ndarray
+        The shared model: the networks' arrays are ``<name>.<group>``.
+    sites : int
+    """
+    how = run_with(name, shared)
+    if how is None or "people" not in shared:
+        return ""
+    networks = [a for key, a in shared.items() if key.startswith(f"{name}.") and a.ndim]
+    loud = drowned(
+        how,
+        sites=sites,
+        parameters=sum(array.size for array in networks),
+        drawn=how.rate * float(shared["people"]),
+    )
+    return learned(loud)
+
+
+def learned(drowned: float) -> str:
+    """The same of how much longer noise is than gradients can be."""
+    if drowned < LITTLE:
+        return ""
+    said = (
+        f"Over the whole training the noise is {drowned:.2g} times as long as all gradients could "
+        "be together, if they pointed the same way, which they never do"
+    )
+    if drowned < MUCH:
+        return f"{said}: networks learn less than without it."
+    return f"{said}: networks learn hardly anything, and the result is that of the other phases."
 
 
 def document(phases: Iterable[Phase]) -> dict[str, Any] | None:
