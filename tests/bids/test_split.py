@@ -190,3 +190,23 @@ def test_persons_with_two_rows_are_named(tmp_path: Path) -> None:
     table = REAL / "openneuro_transfer_destrieux_6sites_n546.csv"
     with pytest.raises(DataError, match=r"and 22 more.*--session"):
         split_table(table, by="site", id="sub_id", covariates=["age"], out=tmp_path / "out")
+
+
+def test_columns_that_are_no_measures_are_told_of(tmp_path: Path) -> None:
+    """Catches the site's number, or a diagnosis, that is harmonized as a feature of the brain."""
+    rng = np.random.default_rng(0)
+    n = 24
+    frame = pd.DataFrame({"id": [f"p{i}" for i in range(n)], "site": np.repeat(["a", "b"], n // 2)})
+    frame["sitenum"] = np.repeat([4, 7], n // 2)
+    frame["dx"] = rng.permutation(np.repeat([1, 2], n // 2))
+    frame["number"] = np.arange(n)
+    frame["lh"] = rng.normal(size=n)
+    frame["same"] = 1
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    made = split(tmp_path / "t.csv", covariates=[])
+    assert made.of_the_site == ("sitenum",)
+    assert made.codes == ("dx",)
+    assert made.identifiers == ("number",)
+    frame.loc[0, "sitenum"] = 7
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    assert split(tmp_path / "t.csv", covariates=[], out=tmp_path / "again").of_the_site == ()

@@ -161,3 +161,19 @@ def test_odd_values(values: np.ndarray) -> None:
     """Catches a figure of nothing, of one value, or across decades."""
     drawn = estimate(values, title="t", label="", name="odd")
     assert bool(drawn) == bool(np.isfinite(values).any())
+
+
+def test_a_feature_whose_site_effect_grew_is_named(tmp_path: Path) -> None:
+    """Catches medians that fall, and a feature among them that no longer can be compared."""
+    study = read_study(write_study(tmp_path))
+    assert not [s for s in summary(study, "DeepComBat") if "clearly larger than before" in s]
+    for judged in study.judgements.values():
+        judged.arrays["raw/eta2"][[2, 5]] = 0.05, 0.10
+        judged.arrays["harmonized/eta2"][[2, 5]] = 0.57, 0.25
+        judged.arrays["harmonized/anova_p"][[2, 5]] = 1e-12, 1e-5
+    (said,) = (s for s in summary(study, "DeepComBat") if "clearly larger than before" in s)
+    assert "of 2\xa0features" in said
+    assert f"most of all of {study.features[2]} (partial η² 0.05 before, 0.57 after)" in said
+    for judged in study.judgements.values():
+        judged.arrays["harmonized/anova_p"][[2, 5]] = 0.002
+    assert not [s for s in summary(study, "DeepComBat") if "clearly larger than before" in s]

@@ -16,6 +16,8 @@ from motet.bids.tsv import TextTable, is_missing, number, opened, read_text
 from motet.errors import listed, nearest
 
 BATCH, ORIGINAL = "scanner", "source_id"
+FEW = 6
+"""So many different whole numbers may be codes."""
 
 
 def read_pooled(path: Path) -> TextTable:
@@ -168,6 +170,47 @@ def identifiers(text: TextTable, features: Sequence[str]) -> tuple[str, ...]:
         cells = [cell for cell in text.column(name) if not is_missing(cell)]
         whole = all(re.fullmatch(r"[0-9]+(\.0+)?", cell) for cell in cells)
         if whole and len(set(cells)) == len(cells) > 2:
+            found.append(name)
+    return tuple(found)
+
+
+def same_within_sites(
+    text: TextTable, features: Sequence[str], sites: Sequence[str]
+) -> tuple[str, ...]:
+    """Features that are one number of all people of a site, another elsewhere: they are the site.
+
+    Parameters
+    ----------
+    text : TextTable
+    features : sequence of str
+    sites : sequence of str
+        Of every row.
+    """
+    found = []
+    for name in features:
+        of_site: dict[str, list[str]] = {}
+        for cell, site in zip(text.column(name), sites, strict=True):
+            if not is_missing(cell):
+                of_site.setdefault(site, []).append(level(cell))
+        alone = all(1 < len(cells) and len(set(cells)) == 1 for cells in of_site.values())
+        if alone and len(set().union(*of_site.values())) > 1:
+            found.append(name)
+    return tuple(found)
+
+
+def few_values(text: TextTable, features: Sequence[str]) -> tuple[str, ...]:
+    """Features of a few whole numbers: codes of a category, or answers, more likely than measures.
+
+    Parameters
+    ----------
+    text : TextTable
+    features : sequence of str
+    """
+    found = []
+    for name in features:
+        cells = [level(cell) for cell in text.column(name) if not is_missing(cell)]
+        whole = all(re.fullmatch(r"-?[0-9]+", cell) for cell in cells)
+        if whole and 1 < len(set(cells)) <= FEW and len(cells) > 2 * FEW:
             found.append(name)
     return tuple(found)
 

@@ -15,9 +15,11 @@ from motet.bids.pooled import (
     BATCH,
     ORIGINAL,
     Roles,
+    few_values,
     identifiers,
     of_sites,
     read_pooled,
+    same_within_sites,
     sorted_columns,
     varying,
 )
@@ -45,6 +47,10 @@ class SplitSummary:
         The column written as ``scanner``.
     identifiers : tuple of str
         Features that look like identifiers: whole numbers that differ for everybody.
+    of_the_site : tuple of str
+        Features that are one number at every site, and differ among sites.
+    codes : tuple of str
+        Features of a few whole numbers.
     """
 
     out: Path
@@ -54,6 +60,8 @@ class SplitSummary:
     dropped: tuple[str, ...]
     batch: str | None = None
     identifiers: tuple[str, ...] = ()
+    of_the_site: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
 
     @property
     def n_features(self) -> int:
@@ -142,6 +150,7 @@ def split_table(
             rows = [i for i, name in enumerate(names) if name == site]
             counts[site] = len({people[i] for i in rows})
             _write_site(folder / site, {PERSON: people} | columns, measures, rows, Path(table_csv))
+    of_the_site = same_within_sites(text, chosen, names)
     return SplitSummary(
         out=Path(out),
         sites=counts,
@@ -150,6 +159,8 @@ def split_table(
         dropped=(*dropped, *differ),
         batch=batch,
         identifiers=identifiers(text, chosen),
+        of_the_site=of_the_site,
+        codes=tuple(name for name in few_values(text, chosen) if name not in of_the_site),
     )
 
 

@@ -52,12 +52,17 @@ def split(
         f"{listed(made.features, at_most=12)}",
         markup=False,
     )
-    if made.identifiers:
-        console.print(
-            f"note: {listed(made.identifiers)}: whole numbers that differ for everybody. If these "
-            f"are identifiers, leave them out: --drop {','.join(made.identifiers)}",
-            markup=False,
-        )
+    for names, what, which in (
+        (made.identifiers, "whole numbers that differ for everybody", "are identifiers"),
+        (made.of_the_site, "one number at every site, another elsewhere", "are the site"),
+        (made.codes, "few whole numbers", "are no measures of the brain"),
+    ):
+        if names:
+            console.print(
+                f"note: {listed(names)}: {what}. If these {which}, leave them out: "
+                f"--drop {','.join(names)}",
+                markup=False,
+            )
     if made.text_columns:
         console.print(f"text, kept in participants.tsv: {listed(made.text_columns)}", markup=False)
     if made.dropped:

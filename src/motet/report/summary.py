@@ -14,6 +14,7 @@ from motet.report.privacy import learned
 from motet.report.read import StudyFiles
 from motet.report.verdict import TOO_FEW, told_by_covariates, verdict
 from motet.report.words import count, joined, percent
+from motet.report.worst import grown
 
 PROBES = {
     "random_forest": "A random forest",
@@ -63,6 +64,7 @@ def _sentences(study: StudyFiles, title: str) -> Iterator[str]:
         yield f"How well this went was not judged: {why}."
         return
     yield from _site_effect(judged, study.contrasts)
+    yield from filter(None, (grown(study),))
     yield from _biology(judged)
     if below := [m for m in judged.metrics if verdict(m, "harmonized").words == "below chance"]:
         names = joined([metric.title[:1].lower() + metric.title[1:] for metric in below[:3]])

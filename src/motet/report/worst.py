@@ -9,10 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.report.read import StudyFiles
-from motet.report.words import fixed, number
+from motet.report.verdict import ALPHA
+from motet.report.words import count, fixed, number
 
 SHOWN = 10
 """Features a table lists."""
+
+GROWN = 0.1
+"""Growth of partial eta squared that is spoken of, where it is significant over all features."""
 
 Float = NDArray[np.float64]
 
@@ -69,6 +73,24 @@ def _remaining(study: StudyFiles) -> Worst | None:
         title="Largest remaining site effect",
         header=("feature", "partial η² raw", "harmonized", "p harmonized"),
         rows=tuple(rows),
+    )
+
+
+def grown(study: StudyFiles) -> str:
+    """A sentence of features whose site effect grew; empty where none did."""
+    before, after = study.by_feature("raw/eta2"), study.by_feature("harmonized/eta2")
+    p = study.by_feature("harmonized/anova_p")
+    if before is None or after is None or p is None:
+        return ""
+    with np.errstate(invalid="ignore"):
+        more = (after - before > GROWN) & (p < ALPHA / len(p))
+    if not more.any():
+        return ""
+    j = largest(np.where(more, after - before, np.nan), at_most=1)[0]
+    return (
+        f"The site effect of {count(int(more.sum()), 'feature')} is clearly larger than before, "
+        f"most of all of {study.features[j]} (partial η² {fixed(before[j])} before, "
+        f"{fixed(after[j])} after): leave such features out, or as measured."
     )
 
 
