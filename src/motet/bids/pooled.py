@@ -192,7 +192,7 @@ def same_within_sites(
         for cell, site in zip(text.column(name), sites, strict=True):
             if not is_missing(cell):
                 of_site.setdefault(site, []).append(level(cell))
-        alone = all(1 < len(cells) and len(set(cells)) == 1 for cells in of_site.values())
+        alone = all(len(cells) > 1 and len(set(cells)) == 1 for cells in of_site.values())
         if alone and len(set().union(*of_site.values())) > 1:
             found.append(name)
     return tuple(found)
