@@ -222,8 +222,9 @@ def joined(
     site = LocalSite(name=unseen.site, schema=schema, data=unseen, seed=seed, say=say, keep=kept)
     _do(method.join(params, schema), site, shared)
     own = method.site_model(params, site, shared)
+    people = len(set(unseen.people.tolist()))
     what = (
-        f"its effects are estimated here, from {len(set(unseen.people.tolist()))} people"
+        f"its effects are estimated here, from {people} {'person' if people == 1 else 'people'}"
         if own.arrays
         else "everybody is harmonized as people of the study are"
     )

@@ -39,7 +39,7 @@ class FedComBat:
         data="table",
         papers=(
             "Silva et al. 2023, Fed-ComBat: a generalized federated framework for batch effect "
-            "harmonization in collaborative studies, bioRxiv",
+            "harmonization in collaborative studies, bioRxiv, doi:10.1101/2023.05.24.542107",
         ),
         leaves="one sum of scales; in training summed gradients, or changes of the function; then "
         "ComBat's sums over what it leaves of the features",

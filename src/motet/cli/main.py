@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import sys
+from typing import Annotated
 
 from rich.console import Console
-from typer import Typer
+from typer import Exit, Option, Typer
 
 from motet.cli import (
     apply,
@@ -28,7 +29,6 @@ STOPPED = 130
 
 app = Typer(
     name="motet",
-    help="Federated harmonization of brain images and imaging measures across hospitals.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -44,6 +44,16 @@ app.command("report")(report.report)
 app.command("methods")(methods.methods)
 app.add_typer(server.server, name="server")
 app.add_typer(site.site, name="site")
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    """Federated harmonization of brain images and imaging measures across hospitals."""
+    if version:
+        sys.stdout.write(f"motet {__version__}\n")
+        raise Exit
 
 
 @app.command("version")

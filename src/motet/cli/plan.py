@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from motet.cli.show import console, released, size, table
-from motet.cli.show_training import few_behind, most_exchanges, trainings
+from motet.cli.show_training import (
+    by_people,
+    few_behind,
+    likely_bytes,
+    most_exchanges,
+    trainings,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,7 +103,7 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
             title=f"\n{title}",
         )
     trainings(made, rows=sum(fit.values()))
-    for sentence in _most(made):
+    for sentence in _most(made, sum(fit.values())):
         console.print(f"\n{sentence}", markup=False)
     for sentence in sentences(made.privacy) if made.privacy else ():
         console.print(f"\n{sentence}", markup=False)
@@ -134,9 +140,10 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
         )
 
 
-def _most(plan: Plan) -> Iterator[str]:
+def _most(plan: Plan, rows: int) -> Iterator[str]:
     """How much leaves in all: from every site, from single ones, and for single travelers."""
     from motet.phases import ALL
+    from motet.training.phase import Train
 
     most: dict[str, int] = {}
     of_one = 0
@@ -147,7 +154,14 @@ def _most(plan: Plan) -> Iterator[str]:
             most[release.who] = most.get(release.who, 0) + release.bytes * release.times
     total = most.pop(str(ALL), 0)
     if total or not (most or of_one):
-        yield f"At most {size(total)} from every site."
+        spared = sum(
+            sum(r.bytes * r.times for r in plan.releases() if r.phase == phase.name)
+            - likely_bytes(phase, plan, rows)
+            for phase in plan.phases
+            if isinstance(phase, Train) and by_people(phase, plan)
+        )
+        likely = f"; with the rows here about {size(total - spared)}" if spared > 0 else ""
+        yield f"At most {size(total)} from every site{likely}."
     besides = "Besides, at" if total else "At"
     for who, count in sorted(most.items()):
         yield f"{besides} most {size(count)} from {who} alone."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -128,6 +129,32 @@ def most_exchanges(train: Train) -> int:
     return train.exchanges(train.longest_training) + bool(train.options.validation)
 
 
+def by_people(train: Train, plan: Plan) -> bool:
+    """Whether the length of a training is known with its rows: of slices and volumes it is not."""
+    return train.counted == "people" and not plan.schema.grid
+
+
+def likely_bytes(train: Train, plan: Plan, rows: int) -> int:
+    """What leaves a site in a training on so many rows of all sites, about."""
+    steps = train.steps(train.trained_of(rows))
+    exchanges = train.exchanges(steps) + bool(train.options.validation)
+    total = sum(r.bytes * r.times for r in plan.releases() if r.phase == train.name)
+    return total // most_exchanges(train) * exchanges
+
+
+def _exchanges(count: int) -> str:
+    return f"{count:,} {'exchange' if count == 1 else 'exchanges'}"
+
+
+def _whole(train: Train, rows: int) -> str:
+    """Why there are more steps than so many epochs are."""
+    how = train.options
+    asked = math.ceil(how.epochs * train.per_epoch(train.trained_of(rows)))
+    if not how.epochs or asked >= train.steps(train.trained_of(rows)):
+        return ""
+    return f" ({how.epochs:g} epochs are {asked:,}, and the last exchange is whole)"
+
+
 def _rounded(train: Train) -> str:
     """Why there are more steps than the study file says."""
     asked = train.options.steps
@@ -158,17 +185,16 @@ def _sentences(train: Train, plan: Plan, rows: int | None) -> Iterator[str]:
     updates = "" if how.mode == "exact" else f", {how.server}"
     yield (
         f"'{train.name}' trains networks ({how.mode} mode{updates}): at most "
-        f"{train.longest_training:,} steps{_rounded(train)} in {most_exchanges(train):,} exchanges."
+        f"{train.longest_training:,} steps{_rounded(train)} in {_exchanges(most_exchanges(train))}."
     )
     # Of slices and volumes nobody knows yet how many there are.
-    if rows is not None and train.counted == "people" and not plan.schema.grid:
+    if rows is not None and by_people(train, plan):
         steps = train.steps(train.trained_of(rows))
         exchanges = train.exchanges(steps) + bool(how.validation)
-        total = sum(r.bytes * r.times for r in plan.releases() if r.phase == train.name)
-        each = total // most_exchanges(train)
         yield (
-            f"With the {rows:,} {'row' if rows == 1 else 'rows'} here: {steps:,} steps in "
-            f"{exchanges:,} exchanges, about {size(each * exchanges)} from every site."
+            f"With the {rows:,} {'row' if rows == 1 else 'rows'} here: {steps:,} steps"
+            f"{_whole(train, rows)} in {_exchanges(exchanges)}, about "
+            f"{size(likely_bytes(train, plan, rows))} from every site."
         )
         if train.private is not None:
             yield from _noise(train, plan, rows)

@@ -26,7 +26,7 @@ def trained(study: StudyFiles, cited: Citations) -> Iterator[str]:
     if alone := trained_alone(study):
         yield (
             "The networks were trained by the hospitals that have the scans, and no gradient was "
-            f"exchanged (preset {alone['preset']}, batches of {alone['batch']}, "
+            f"exchanged (preset {alone['preset']}, {_batches(alone)}, "
             f"{alone['precision']} arithmetic)."
         )
     for phase in dict.fromkeys(str(row["phase"]) for row in study.training):
@@ -35,8 +35,8 @@ def trained(study: StudyFiles, cited: Citations) -> Iterator[str]:
             continue
         length = (
             f"preset {how.get('preset', 'paper')}, {count(int(rows[-1]['step']), 'step')} in "
-            f"{count(int(rows[-1]['exchange']) + 1, 'exchange')}, batches of {how['batch']} over "
-            f"all hospitals, {how['precision']} arithmetic"
+            f"{count(int(rows[-1]['exchange']) + 1, 'exchange')}, "
+            f"{_batches(how)} over all hospitals, {how['precision']} arithmetic"
         )
         yield f"The networks ({phase}) were trained by all hospitals together ({length})."
         yield _how(how, groups(study, phase), cited)
@@ -49,6 +49,10 @@ def trained(study: StudyFiles, cited: Citations) -> Iterator[str]:
                 "training, and the networks with the smallest summed loss on them were kept: those "
                 f"after {count(int(chosen[VALIDATED]), 'step')}."
             )
+
+
+def _batches(how: Mapping[str, Any]) -> str:
+    return f"batches of {how['batch']}" if how["batch"] else "everybody in every step"
 
 
 def _how(how: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], cited: Citations) -> str:

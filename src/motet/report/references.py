@@ -64,6 +64,30 @@ def _escaped(text: str) -> str:
 
 KNOWN = (
     Reference(
+        key="hu2024deepcombat",
+        authors=(
+            *("Hu, F.", "Lucas, A.", "Chen, A. A.", "Coleman, K.", "Horng, H.", "Ng, R. W. S."),
+            *("Tustison, N. J.", "Davis, K. A.", "Shou, H.", "Li, M.", "Shinohara, R. T."),
+        ),
+        title="DeepComBat: A statistically motivated, hyperparameter-robust, deep learning "
+        "approach to harmonization of neuroimaging data",
+        journal="Human Brain Mapping",
+        year="2024",
+        volume="45",
+        pages="e26708",
+        doi="10.1002/hbm.26708",
+    ),
+    Reference(
+        key="silva2023fedcombat",
+        authors=("Silva, S.", "Oxtoby, N.", "Altmann, A.", "Lorenzi, M."),
+        title="Fed-ComBat: A Generalized Federated Framework for Batch Effect Harmonization in "
+        "Collaborative Studies",
+        journal="bioRxiv",
+        year="2023",
+        pages="2023.05.24.542107",
+        doi="10.1101/2023.05.24.542107",
+    ),
+    Reference(
         key="johnson2007combat",
         authors=("Johnson, W. E.", "Li, C.", "Rabinovic, A."),
         title="Adjusting batch effects in microarray expression data using empirical Bayes methods",
