@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from motet.agreement import grid_in_words, same_grid
 from motet.bids.plausible import far_rows
 from motet.bids.table import Table, as_slice
-from motet.client.below_zero import BelowZero
 from motet.client.local_site import LocalSite, silent
 from motet.errors import DataError, ModelError, listed
 from motet.harmonizer import Harmonizer, Params, SiteModel
@@ -101,19 +100,17 @@ def harmonized(
         The buffer may be used again for the next rows.
     """
     check_features(table, schema)
-    below = BelowZero(table)
     known = np.isin(table.batch, model.batches if model else ())
     if model is not None and known.any():
         part = table if known.all() else table.where(known)
         index = np.flatnonzero(known)
         for rows, values in _applied(method, params, part, model, shared, schema, workers):
             _refuse_infinite(values, part, rows)
-            below.see(values)
             yield as_slice(index[rows]), values
     if not known.all():
         index, part = np.flatnonzero(~known), table.where(~known)
         own = joined(
-            _believed(part, far_rows(table)[~known], say),
+            part,
             method=method,
             params=params,
             schema=schema,
@@ -124,14 +121,12 @@ def harmonized(
         )
         for rows, values in _applied(method, params, part, own, shared, schema, workers):
             _refuse_infinite(values, part, rows)
-            below.see(values)
             yield as_slice(index[rows]), values
-    if sentence := below.said():
-        say(sentence)
 
 
-def _believed(part: Table, far: NDArray[np.bool_], say: Callable[[str], None]) -> Table:
+def _believed(part: Table, say: Callable[[str], None]) -> Table:
     """Whom effects of new batches are estimated from: one typing error would move everybody."""
+    far = far_rows(part)
     kept = part.where(~far) if far.any() else part
     if len(kept) == len(part) or set(kept.batches) != set(part.batches):
         return part
@@ -218,11 +213,12 @@ def joined(
             f"({listed(unseen.batches)}).",
             site=unseen.site,
         )
+    unseen = _believed(unseen, say)
+    people = len(set(unseen.people.tolist()))
     kept = {} if known is None else {f"model/{n}": np.asarray(a) for n, a in known.arrays.items()}
     site = LocalSite(name=unseen.site, schema=schema, data=unseen, seed=seed, say=say, keep=kept)
     _do(method.join(params, schema), site, shared)
     own = method.site_model(params, site, shared)
-    people = len(set(unseen.people.tolist()))
     what = (
         f"its effects are estimated here, from {people} {'person' if people == 1 else 'people'}"
         if own.arrays

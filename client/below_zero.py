@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from motet.bids.table import Table
 from motet.errors import listed
 
+Blocks = Iterator[tuple[slice | NDArray[np.intp], NDArray[Any]]]
 FIRST, CHUNK = 64, 1024
 """Rows that are looked at first, and columns that are read at once."""
 
@@ -29,6 +31,14 @@ class BelowZero:
     def __init__(self, table: Table) -> None:
         self._table = table
         self._count = np.zeros(len(table.features), dtype=np.int64)
+
+    def watched(self, blocks: Blocks, say: Callable[[str], None]) -> Blocks:
+        """Hand blocks through, and say at the end what was seen."""
+        for rows, values in blocks:
+            self.see(values)
+            yield rows, values
+        if sentence := self.said():
+            say(sentence)
 
     def see(self, values: NDArray[Any]) -> None:
         """Harmonized values, (r, p); images are not looked at."""

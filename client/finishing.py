@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from motet.bids.table import Table
 from motet.client.apply import check_features, harmonized, joined
+from motet.client.below_zero import BelowZero
 from motet.client.judging import judged_site
 from motet.client.local_site import LocalSite
 from motet.client.planned import Planned
@@ -94,7 +95,7 @@ def write_harmonized(
         say=say,
     )
     with sink(compared_in(run.table, shared), description) as writer:
-        for rows, block in blocks:
+        for rows, block in BelowZero(run.table).watched(blocks, say):
             writer.write(rows, block)
     if folder is not None:
         write_targets(

@@ -18,6 +18,7 @@ from motet.bids.joining import check_replaceable
 from motet.bids.read import read_people
 from motet.bids.table import Table
 from motet.client.apply import Rows, harmonized
+from motet.client.below_zero import BelowZero
 from motet.client.opening import open_as
 from motet.config import checked
 from motet.errors import DataError, ModelError, is_plain_name, listed, nearest
@@ -174,8 +175,10 @@ def apply_model(
     )
     if named != site and named in shared.schema.sites:
         note(f"the folder has the name of another site, '{named}': are these people of '{site}'?")
+    chosen = _chosen(table, participants)
+    part = table if chosen.all() else table.where(chosen)
     if isinstance(shared.method, Cautious):
-        for sentence in shared.method.cautions(shared.params, table, shared.arrays, shared.schema):
+        for sentence in shared.method.cautions(shared.params, part, shared.arrays, shared.schema):
             note(sentence)
     if found is None:
         sites = listed(shared.schema.sites)
@@ -198,8 +201,6 @@ def apply_model(
         say=note,
         workers=workers,
     )
-    chosen = _chosen(table, participants)
-    part = table if chosen.all() else table.where(chosen)
     # Some people of a folder, in a run of their own: those of other runs stay beside them.
     others: Literal["kept", "replaced"] = "kept" if participants else "replaced"
     about = {
@@ -213,7 +214,7 @@ def apply_model(
     if others == "replaced":
         check_replaceable(out, about)
     with derivative_writer(out, like, description=about, others=others) as writer:
-        for rows, values in _only(blocks, chosen):
+        for rows, values in BelowZero(part).watched(_only(blocks, chosen), note):
             writer.write(rows, values)
     known = tuple(b for b in part.batches if own and b in own.batches)
     return Applied(

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from motet.client.apply import harmonized
+from motet.client.below_zero import BelowZero
 from motet.errors import MotetError, nearest
 from motet.frame import Labels, fit_tables, pooled_tables, same_rows, warn_user
 from motet.harmonizer import CovariateType, SiteModel
@@ -152,7 +153,8 @@ class FeatureHarmonizer:
         warnings: list[tuple[str, str]] = []
         for name, table in tables.items():
             rows_of = table.rows if table.rows is not None else np.arange(len(table))
-            for rows, block in harmonized(
+            say = partial(_collect, warnings, name)
+            blocks = harmonized(
                 table,
                 method=self._plan.harmonizer,
                 params=self._plan.params,
@@ -160,8 +162,9 @@ class FeatureHarmonizer:
                 shared=self.shared_,
                 model=self.models_.get(name),
                 seed=self.seed,
-                say=partial(_collect, warnings, name),
-            ):
+                say=say,
+            )
+            for rows, block in BelowZero(table).watched(blocks, say):
                 values[rows_of[rows]] = block
         warn_user(warnings, stacklevel=2)
         if isinstance(X, pd.DataFrame):

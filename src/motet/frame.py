@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from motet.bids.covariates import is_absent, level
 from motet.bids.memory import from_arrays
+from motet.bids.plausible import far_values
 from motet.bids.table import Table
 from motet.client.opening import requests
 from motet.config import Study, parse_study
@@ -168,6 +169,8 @@ def pooled_tables(
         requests=requests(parse_params(study)),
         people=[f"row {row}" for row in range(len(features))],
     )
+    for words in far_values(whole):
+        python_warnings.warn(words, MotetWarning, stacklevel=4)
     tables = {name: whole.where(labels == name).as_site(name) for name in whole.batches}
     return study, tables
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from motet.errors import PlanError
 from motet.strategies.exact import exact
 from motet.strategies.in_place import InPlace
 from motet.training.at_site import train_at_site
@@ -132,3 +136,18 @@ def _due(train: Train, site: PlainSite, step: int) -> np.ndarray:
     """People of a step at a site, by scanner."""
     rows = workshop(train, site, SHARED).due(step)  # type: ignore[arg-type]
     return np.bincount(BATCH[site.data[rows]], minlength=5)
+
+
+def test_losses_without_gradients_are_refused() -> None:
+    """Catches a loss under no_grad, or of what it detached: the training would do nothing."""
+    train = toy(options())
+
+    def forgetful(networks: Any, batch: Any, draws: Any) -> Any:
+        with torch.no_grad():
+            return first.losses(networks, batch, draws)
+
+    first = train.updates[0]
+    train = replace(train, updates=(replace(first, losses=forgetful), *train.updates[1:]))
+    ask = InPlace(sites=sites_of((0, 0, 1, 1, 1)), sizes=SIZES, seed=3)  # type: ignore[arg-type]
+    with pytest.raises(PlanError, match="without gradients"):
+        exact(train, ask, SHARED)

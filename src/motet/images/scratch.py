@@ -34,7 +34,7 @@ class Scratch:
             if self._folder is None:
                 self._sweep()
                 self._folder = Path(tempfile.mkdtemp(prefix=f"{self._prefix}{os.getpid()}-"))
-                weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+                weakref.finalize(self, _remove, self._folder, os.getpid())
             return self._folder
 
     def _sweep(self) -> None:
@@ -42,3 +42,9 @@ class Scratch:
             process = left.name.removeprefix(self._prefix).split("-")[0]
             if process.isdigit() and not alive(int(process)):
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def _remove(folder: Path, made_by: int) -> None:
+    """Remove a folder, but in a forked process that ends and never made it."""
+    if os.getpid() == made_by:
+        shutil.rmtree(folder, ignore_errors=True)

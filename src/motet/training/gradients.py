@@ -66,16 +66,23 @@ def summed_gradients(
         Whether losses are computed in bfloat16 where torch holds that to be safe.
     mean : bool
         Whether gradients are means over the samples; otherwise sums.
+
+    Raises
+    ------
+    PlanError
+        Where losses are others than the update's, or have no gradients.
     """
     weights = weights_at(update, moment)
     share = 1.0 / due.samples if mean and due.samples else 1.0
     found = Gradients(of={}, losses={name: [] for name in weights}, samples=due.samples)
     computed = feed.made(update.losses)
     networks.ask_only(update.groups)
+    depends = False
     for portion in due.portions():
         losses = losses_of(computed, networks, portion, mixed=mixed)
         if losses.keys() != weights.keys():
             raise PlanError(f"Update '{update.name}' has the losses {sorted(losses)}.")
+        depends |= any(loss.requires_grad for loss in losses.values())
         for name, loss in losses.items():
             found.losses[name].append(loss.detach())
         weighing = [share * weights[name] for name in losses]
@@ -85,6 +92,11 @@ def summed_gradients(
             found.of[name] = (
                 parts if so_far is None else [a + b for a, b in zip(so_far, parts, strict=True)]
             )
+    if due.samples and not depends:
+        raise PlanError(
+            f"No loss of '{update.name}' depends on {', '.join(update.groups)}: nothing would be "
+            "learned. Was it computed without gradients?"
+        )
     for name in update.groups:
         if name not in found.of:
             found.of[name] = [torch.zeros_like(leaf) for leaf in networks.leaves[name]]

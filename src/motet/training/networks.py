@@ -123,7 +123,8 @@ class Networks:
     def taken(self, name: str, shaped: NDArray[np.floating]) -> Tensor:
         """A vector that was told or kept, flat, in the precision of the networks."""
         # What is told may be read only, as tensors never are; a device gets it in one copy.
-        told = torch.from_numpy(np.array(shaped, dtype=self._host))
+        with np.errstate(over="ignore"):  # infinite is said of by whoever computes with it
+            told = torch.from_numpy(np.array(shaped, dtype=self._host))
         return self.flat(name, told.to(self.device))
 
     def shaped(self, name: str, flat: Tensor) -> Tensor:
