@@ -175,9 +175,11 @@ class OutputFolder:
                 file=self.path,
             )
         if asked.get("hash") != plan.hash:
+            same = held.get("study") == plan.study
+            other = "with other options or columns" if same else f"and not '{plan.study}'"
             raise OutputFolderError(
-                f"The folder holds another study ('{held.get('study')}', plan "
-                f"{str(asked.get('hash'))[:12]}; this is '{plan.study}', plan {plan.hash[:12]}).",
+                f"The folder holds the study '{held.get('study')}' {other} (plan "
+                f"{str(asked.get('hash'))[:12]}; this is plan {plan.hash[:12]}).",
                 do="Name a new folder, or remove this one if it is no longer needed.",
                 file=self.path,
             )

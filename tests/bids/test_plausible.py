@@ -78,3 +78,19 @@ def test_units_make_no_difference(factor: float) -> None:
     values = np.array([*AGES, 950.0])
     assert np.allclose(spreads_off(values * factor), spreads_off(values))
     assert (spreads_off(values * factor) > 8).tolist() == [False] * 40 + [True]
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("34,5", "Write it with a decimal point: 34.5."),
+        ("25y", "Write the number alone: 25."),
+        ("25,5 years", "Write the number alone: 25.5."),
+        ("old", "or say that the covariate is categorical"),
+    ],
+)
+def test_a_number_as_people_write_it_is_given_back(tmp_path: Path, cell: str, says: str) -> None:
+    """Catches advice to call an age a category."""
+    with pytest.raises(DataError) as error:
+        read(tmp_path, [*AGES, cell])
+    assert says in str(error.value)

@@ -212,11 +212,22 @@ class _Column:
         i = next(i for i, value in enumerate(self.parsed) if value is None)
         return self.place.error(
             f"'{self.raw[i]}' is not a number.{more}",
-            do="Correct it, or say that the covariate is categorical: "
+            do=_almost(str(self.raw[i]))
+            or "Correct it, or say that the covariate is categorical: "
             f"covariates: {{{self.name}: categorical}}.",
             column=self.name,
             person=self.people[i],
         )
+
+
+def _almost(text: str) -> str:
+    """How a number is to be written that was written as people do: 34,5 or 25y."""
+    found = re.fullmatch(r"([+-]?[0-9]+)(?:[.,]([0-9]+))?\s*([a-zA-Z]*)", text)
+    if found is None:
+        return ""
+    whole, fraction, unit = found.groups()
+    written = f"{whole}.{fraction}" if fraction else whole
+    return f"Write {'the number alone' if unit else 'it with a decimal point'}: {written}."
 
 
 def is_absent(value: object) -> bool:

@@ -163,11 +163,15 @@ def _estimates(study: StudyFiles) -> tuple[Markup, ...]:
     ]
     units = sorted(set(study.plan["schema"].get("units") or ()) - {""})
     label = units[0] if len(units) == 1 else "units of the features"
+    square = f"{label}²" if len(units) == 1 else f"squared {label}"
+    # A feature that is constant, or that networks never saw, has no scale of its own: it has 1.
+    used = study.shared.get("used")
+    seen = slice(None) if used is None or used.shape != (p,) else used.astype(bool)
     return shown(
         estimate(
-            study.shared[name].astype(np.float64),
+            study.shared[name].astype(np.float64)[seen if name == "sd" else slice(None)],
             title=ESTIMATES.get(name, name),
-            label=f"{label}²" if name.startswith("var") and len(units) == 1 else label,
+            label=square if name.startswith("var") else label,
             name=f"estimate-{name}",
         )
         for name in names[:MOST_ESTIMATES]
