@@ -30,8 +30,8 @@ def far_from_fit(distance: NDArray[np.float64], schema: Schema) -> Sequence[str]
         # A covariate's first column is itself, a curve's too.
         if n := int(beyond[schema.columns.index(covariate.name)]):
             found.append(
-                f"{covariate.name} of {n} of {len(distance)} rows lies more than {FAR:g} standard "
-                "deviations from the mean of the fit: what networks make of such people was never "
-                "trained."
+                f"{n} of {len(distance)} rows have a value of '{covariate.name}' more than {FAR:g} "
+                "standard deviations from the mean of the fit: the networks were trained on nobody "
+                "like them, so look at these people before using their values."
             )
     return found

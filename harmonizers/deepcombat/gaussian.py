@@ -141,7 +141,7 @@ class Gaussian:
             moment = Moment(step=step, steps=STEPS, per_epoch=STEPS / EPOCHS)
             factors = {"kl": KL}
             losses = losses_apart(networks.module, batch, Draws(keys, step, networks.dtype))
-            weights = [update.weights[n] * factors.get(n, 1.0) / len(of) for n in losses]
+            weights = [update.weights[n] * factors.get(n, 1.0) / PEOPLE for n in losses]
             found = networks.gradients(list(losses.values()), update.groups, weights)
             optimizer.step(found, moment)
         with torch.no_grad():

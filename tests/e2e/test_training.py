@@ -108,7 +108,7 @@ def test_people_unlike_those_of_the_fit_are_told_of(tmp_path: Path) -> None:
         words = (tmp_path / f"{name}-done", "participant", "--model", tmp_path / "out")
         said[name] = " ".join(succeeded("apply", tmp_path / name, *words).split())
     assert "standard deviations" not in said["alike"]
-    assert f"age of 3 of {len(people)} rows lies more than 4 standard deviations" in said["old"]
+    assert f"3 of {len(people)} rows have a value of 'age' more than 4 standard" in said["old"]
 
 
 def test_a_step_of_more_people_than_there_are_leaves_no_folder(tmp_path: Path) -> None:

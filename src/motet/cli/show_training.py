@@ -206,7 +206,10 @@ def _sentences(train: Train, plan: Plan, rows: int | None) -> Iterator[str]:
         leaving += " and in their optimizer's moments" if how.moments == "averaged" else ""
         leaving += ", and the mean gradient of these steps" if how.server == "scaffold" else ""
         leaving += f"; before that, for {train.warm_up:,} steps, {gradients}" if how.warm_up else ""
-    yield f"{leaving}, with sums of losses. Such numbers can reflect single people."
+    if train.private is not None:
+        yield f"{leaving}, each person's clipped, and with noise; no losses."
+    else:
+        yield f"{leaving}, with sums of losses. Such numbers can reflect single people."
     if plan.masks(train):
         yield "They are masked: the coordinator reads what they come to over all sites."
         owned = [group for group in train.leaving if group.keeper == "owned"]
