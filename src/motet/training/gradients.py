@@ -84,7 +84,7 @@ def summed_gradients(
             raise PlanError(f"Update '{update.name}' has the losses {sorted(losses)}.")
         depends |= any(loss.requires_grad for loss in losses.values())
         for name, loss in losses.items():
-            found.losses[name].append(loss.detach())
+            found.losses[name].append(_alone(loss.detach()))
         weighing = [share * weights[name] for name in losses]
         of = networks.gradients(list(losses.values()), update.groups, weighing)
         for name, parts in of.items():
@@ -101,6 +101,11 @@ def summed_gradients(
         if name not in found.of:
             found.of[name] = [torch.zeros_like(leaf) for leaf in networks.leaves[name]]
     return found
+
+
+def _alone(loss: Tensor) -> Tensor:
+    """A loss that is a part of something larger as a copy: until the turn ends it would hold it."""
+    return loss.clone() if loss.untyped_storage().nbytes() > loss.nbytes else loss
 
 
 def losses_of(
