@@ -60,8 +60,9 @@ def test_a_loss_does_not_hold_what_it_is_a_part_of() -> None:
         return {name: loss[:, None].repeat(1, 50)[:, 0] for name, loss in found.items()}
 
     train = toy(options())
-    first = train.updates[0]
-    train = replace(train, updates=(replace(first, losses=columns), *train.updates[1:]))
+    first = train.update(train.turn(0).update)
+    others = tuple(update for update in train.updates if update is not first)
+    train = replace(train, updates=(*others, replace(first, losses=columns)))
     site = sites_of((0,) * 5)["site 0"]
     told = Trainer(train, sizes={"batches": 5}, seed=3, samples=len(BATCH)).told(train.turn(0))
     with pytest.MonkeyPatch.context() as patch:
