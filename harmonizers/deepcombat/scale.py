@@ -180,7 +180,7 @@ def _tell_of_missing(site: Site, missing: NDArray[np.bool_]) -> None:
     count, features = missing.sum(axis=1), missing.shape[1]
     if empty := [site.data.who(i) for i in np.flatnonzero(count == features)]:
         raise DataError(
-            f"{listed(empty)}: no feature has a value.",
+            f"No feature of {listed(empty)} has a value.",
             do="Take them out of the site's files: networks see the features that everybody has.",
             site=site.name,
             file=site.data.source,

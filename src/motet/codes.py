@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from motet.bids.table import Table
@@ -51,11 +52,12 @@ def _whole(covariate: Covariate, tables: Mapping[str, Table]) -> dict[str, set[f
 
 
 def _other_codes(name: str, values: Mapping[str, set[float]]) -> Iterator[str]:
-    """Sites that lack a value which all others have, and have one that no other has."""
+    """Sites that lack a value which half of the others have, and have one that no other has."""
     for site, own in values.items():
         others = [has for other, has in values.items() if other != site]
-        lacks = set.intersection(*others) - own if others else set()
-        alone = own - set().union(*others)
+        everywhere = Counter(value for has in others for value in has)
+        lacks = {v for v, times in everywhere.items() if 2 * times >= len(others)} - own
+        alone = own - everywhere.keys()
         if lacks and alone:
             here, there = (_said(v) for v in (own, set().union(*others)))
             yield (

@@ -88,6 +88,20 @@ def test_codes_are_told_of(tmp_path: Path) -> None:
         assert "few whole numbers" not in succeeded("plan", study)
 
 
+@pytest.mark.parametrize("kind", ["auto", "categorical"])
+def test_codes_that_differ_among_sites_are_told_of(tmp_path: Path, kind: str) -> None:
+    """Catches a sex of 1 and 2 at one site and of 0 and 1 elsewhere, one value of which is wrong."""
+    study = consortium(tmp_path, params={"covariates": {"age": "auto", "sex": kind}})
+    said = "'sex' is 1, 2 at cedar and 0, 1 at the others: is a number the same code everywhere?"
+    for first in (0, 1):
+        for site, low, high in (("ash", 0, 1), ("birch", 1, 1), ("cedar", first, first + 1)):
+            people, values = people_of(site, 16)
+            codes = [(low, high)[i % 2] for i in range(len(people))]
+            write_site(tmp_path / "data" / site, people.assign(sex=codes), values)
+        for words in (("plan", study), ("simulate", study, "--out", tmp_path / f"out{first}")):
+            assert (said in succeeded(*words)) == bool(first)
+
+
 def test_plan_says_what_a_default_policy_would_refuse(tmp_path: Path) -> None:
     """Catches a small site, or a cell of one person, that the plan keeps quiet about."""
     study = consortium(tmp_path)
