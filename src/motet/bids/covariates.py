@@ -176,10 +176,13 @@ class _Column:
             code = is_code(float(values[i]))
             raise self.place.error(
                 f"The value is {values[i]:.12g}, and {usual(values)}.",
-                do="It looks like a code for a missing value: find the value, or take the person "
-                "out of both files."
-                if code
-                else "Correct it. If it is right, give the study the covariate's logarithm.",
+                do=(
+                    "It looks like a code for a missing value: find the value, or take the person "
+                    "out of both files."
+                    if code
+                    else "Correct it."
+                )
+                + " If it is right, give the study the covariate's logarithm.",
                 column=self.name,
                 person=self.people[i],
             )

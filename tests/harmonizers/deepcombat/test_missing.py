@@ -28,7 +28,7 @@ def fitted(**cells: Any) -> Result:
 
 def test_somebody_without_any_value_is_named() -> None:
     """Catches one empty row that leaves all features to ComBat, without a word."""
-    with pytest.raises(MotetError, match="No feature of .* has a value") as error:
+    with pytest.raises(MotetError, match=r"No feature of .* has a value") as error:
         fitted(empty=([3], range(6)))
     assert str(error.value.where["person"]).startswith("sub-")
     assert error.value.where["site"] == "site-b0"
