@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from motet.bids.table import Table
 from motet.client.counts import Counts, groups
+from motet.client.local_site import silent
 from motet.client.opening import open_site
 from motet.cohort import seen_by_fit
 from motet.config import parse_study
@@ -55,12 +56,12 @@ class Pending:
             )
         return made
 
-    def behind(self, data: Path, site: str) -> list[Counts]:
-        """The counts of people here that would stand behind its sums."""
+    def behind(self, data: Path, site: str, say: Callable[[str], None] = silent) -> list[Counts]:
+        """The counts of people here that would stand behind its sums; `say` is told of oddities."""
         plan = self.build()
         study = parse_study(self.document["study"])
         table: Table = open_site(
-            data, site=site, params=parse_params(study), biology=biology(study)
+            data, site=site, params=parse_params(study), biology=biology(study), say=say
         )
         fit = seen_by_fit(table, held_out=plan.held_out, seed=plan.seed, params=plan.params)
         masks = {"fit": fit & (site not in plan.unseen)}

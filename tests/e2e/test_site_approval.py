@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -64,6 +65,21 @@ def test_from_the_question_to_the_word(asked: tuple[Path, Plan]) -> None:
     for words in ("approval", "override", "revocation"):
         assert words in ledger
     assert "is whole" in succeeded("site", "ledger", "verify", home)
+
+
+def test_who_approves_is_told_of_far_ages(asked: tuple[Path, Plan]) -> None:
+    """Catches a mistyped age that bends everybody's slopes, and a preview that keeps it quiet."""
+    home, plan = asked
+    assert "far from everybody's" not in succeeded("site", "preview", home, plan.study)
+    file = open_home(home).settings.data / "participants.tsv"
+    before = file.read_text()
+    people = pd.read_csv(file, sep="\t")
+    people.loc[3, "age"] = 950.0
+    people.to_csv(file, sep="\t", index=False)
+    shown = succeeded("site", "preview", home, plan.study)
+    file.write_text(before)
+    who = people.participant_id[3]
+    assert f"note: 'age' of {who} (950) is far from everybody's" in shown
 
 
 def test_one_page_for_the_ethics_board(asked: tuple[Path, Plan], tmp_path: Path) -> None:

@@ -65,7 +65,11 @@ def preview(home: Home, study: Study) -> None:
     )
     trainings(plan)
     settings = opened.settings
-    groups = found.behind(settings.data, settings.name)
+    groups = found.behind(
+        settings.data,
+        settings.name,
+        lambda sentence: console.print(f"\nnote: {sentence}", markup=False),
+    )
     console.print("\nBehind the sums at this site:", markup=False)
     for group in groups:
         cells = [f"{name} = {level}: {n}" for (name, level), n in group.cells.items()]
