@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from motet.bids.table import Table
 from motet.client.alone import See, alone, fitted_alone, unwatched
 from motet.client.apply import Blocks, Rows, harmonized
-from motet.cohort import seen_by_fit
 from motet.config import Study
 from motet.errors import MotetError
 from motet.evaluation.result import Judgement, Version
@@ -25,6 +24,7 @@ from motet.images.images import Images
 from motet.plan import Plan
 from motet.schema import Batch, Schema
 from motet.site import draw
+from motet.sites import masks
 
 if TYPE_CHECKING:
     from motet.evaluation.battery import Permuted
@@ -142,16 +142,6 @@ def _image_batteries(
             tables, sample, splits, settings=study.evaluation, seed=plan.seed, truth=truth
         ),
     )
-
-
-def masks(tables: Mapping[str, Table], plan: Plan) -> dict[str, NDArray[np.bool_]]:
-    """Who was in the fit, site by site: nobody at an unseen site."""
-    return {
-        site: np.zeros(len(table), dtype=bool)
-        if site in plan.unseen
-        else seen_by_fit(table, held_out=plan.held_out, seed=plan.seed, params=plan.params)
-        for site, table in tables.items()
-    }
 
 
 def local_only(

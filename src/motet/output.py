@@ -20,7 +20,6 @@ from motet.client.apply import Blocks
 from motet.client.site_result import reread, write_cohort
 from motet.client.worker import FINISHED
 from motet.config import Study
-from motet.controls import masks
 from motet.errors import (
     DataError,
     DesignError,
@@ -39,6 +38,7 @@ from motet.releases import Arrays
 from motet.report import ABOUT, ReportExtraError, write_site_report, write_study_report
 from motet.server import Outcome
 from motet.server.record import write_record
+from motet.sites import masks
 from motet.store import PARTIAL, read_json, save_model, write_json
 from motet.supervise import only_writer
 from motet.training.log import LOG, write_log

@@ -26,7 +26,7 @@ from motet.client.apply import Blocks
 from motet.client.finishing import Sink, Writer
 from motet.codes import of_codes
 from motet.config import Study, load_study, naming, parse_study
-from motet.controls import full_judgement, masks
+from motet.controls import full_judgement
 from motet.engine import Account, Engine, Settled, in_process
 from motet.errors import EngineError, MotetError, QuorumError
 from motet.evaluation.images.true_images import TrueImages
@@ -45,7 +45,7 @@ from motet.server.coordinator import unstored
 from motet.server.events import Event, Kind, unobserved
 from motet.server.exchange import Exchange
 from motet.server.runner import Rows, unwritten
-from motet.sites import agreed, open_sites
+from motet.sites import agreed, masks, open_sites
 from motet.store import content_hash, json_hash
 from motet.strategies.trained import check_trainings
 from motet.training.log import got_worse

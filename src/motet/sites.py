@@ -7,15 +7,19 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from motet.agreement import agree
 from motet.bids.table import Table
 from motet.bids.travelers import FILE
 from motet.client.opening import open_site
+from motet.cohort import seen_by_fit
 from motet.config import Study
 from motet.errors import DataError, StudyFileError, listed, nearest
 from motet.evaluation.images.true_images import TrueImages
 from motet.params import parse_params
-from motet.plan import biology
+from motet.plan import Plan, biology
 from motet.schema import Schema
 
 
@@ -119,6 +123,16 @@ def agreed(study: Study, tables: Mapping[str, Table]) -> Schema:
         biology=biology(study),
         unseen=study.evaluation.unseen,
     )
+
+
+def masks(tables: Mapping[str, Table], plan: Plan) -> dict[str, NDArray[np.bool_]]:
+    """Who was in the fit, site by site: nobody at an unseen site."""
+    return {
+        site: np.zeros(len(table), dtype=bool)
+        if site in plan.unseen
+        else seen_by_fit(table, held_out=plan.held_out, seed=plan.seed, params=plan.params)
+        for site, table in tables.items()
+    }
 
 
 def _check_folders(study: Study) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from conformance.cases import Case, case
 from conformance.federation import Federation
-from motet import controls
+from motet import controls, sites
 from motet.agreement import agree
 from motet.evaluation.result import Judgement
 from motet.plan import Plan, build_plan
@@ -37,7 +37,7 @@ def test_pooled_is_what_a_federation_comes_to(
     tables, plan = study.tables(SITE_OF), planned(study)
     federation = Federation(study, tables)
     federation.run()
-    found = controls.pooled(tables, controls.masks(tables, plan), plan)
+    found = controls.pooled(tables, sites.masks(tables, plan), plan)
     assert set(found) == set(tables)
     for site, table in tables.items():
         expected = federation.values[table.rows]
@@ -49,7 +49,7 @@ def test_masks() -> None:
     """Catches an unseen site's people taken for people of the fit."""
     study = replace(case(n=(20, 22, 18, 21)), evaluation={**ASKED, "unseen": ("z",)})
     tables = study.tables(SITE_OF)
-    masks = controls.masks(tables, planned(study))
+    masks = sites.masks(tables, planned(study))
     assert not masks["z"].any()
     assert 0.5 < masks["x"].mean() < 0.9
 
@@ -97,7 +97,7 @@ def test_permuted_is_harmonized_with_the_shuffled_values() -> None:
     """Catches a test for invented effects in which the method never saw the shuffled column."""
     study = replace(case(n=(20, 22, 18, 21), covariates=("age", "sex")), evaluation=ASKED)
     tables, plan = study.tables(SITE_OF), planned(study)
-    masks = controls.masks(tables, plan)
+    masks = sites.masks(tables, plan)
     pytest.importorskip("sklearn")
     found = controls.permuted(tables, masks, plan, repeats=2)
     assert [one.column for one in found] == ["age", "age", "sex", "sex"]
@@ -120,7 +120,7 @@ def test_a_site_that_fails_alone_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     study = replace(case(n=(2, 2, 20, 20), p=3), evaluation={"metrics": "none"})
     tables = study.tables({"b0": "x", "b1": "x", "b2": "y", "b3": "y"})
     plan, failed = planned(study), list[str]()
-    masks = controls.masks(tables, plan)
+    masks = sites.masks(tables, plan)
     found = controls.local_only(tables, masks, plan, failed=failed.append)
     assert failed == ["x"]
     np.testing.assert_array_equal(found["x"], tables["x"].block(slice(None)))

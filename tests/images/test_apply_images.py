@@ -10,11 +10,11 @@ import pytest
 
 from conformance.brains import AFFINE, SHAPE, study_of, write_brains
 from motet.apply import apply_model
-from motet.controls import masks, pooled
+from motet.controls import pooled
 from motet.errors import ModelError, MotetError, OutputFolderError, StudyFileError
 from motet.plan import build_plan
 from motet.simulation import simulate
-from motet.sites import agreed, open_sites
+from motet.sites import agreed, masks, open_sites
 
 
 def studied(folder: Path, method: str, **options: object) -> Path:

@@ -35,7 +35,7 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
     from motet.phases import Agree, walk
     from motet.plan import Release, build_plan
     from motet.secure.circle import FEWEST
-    from motet.sites import agreed, open_sites
+    from motet.sites import agreed, masks, open_sites
     from motet.strategies.trained import check_trainings
     from motet.training.privacy import sentences
 
@@ -45,7 +45,8 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
         tables = open_sites(described, lambda site, words: said.append(f"{site}: {words}"))
         schema = agreed(described, tables)
         made = build_plan(described, schema)
-    fit = {site: int(_in_fit(table, made).sum()) for site, table in tables.items()}
+    seen = masks(tables, made)
+    fit = {site: int(mask.sum()) for site, mask in seen.items()}
     check_trainings(made, sum(fit.values()))
     console.print(
         f"{made.study}: {made.method}, {len(schema.features)} features (p), "
@@ -116,7 +117,8 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
         )
     few = few_behind(made, fit, policy.smallest_n)
     refused = {
-        site: [*_against(table, made, policy), *few.get(site, ())] for site, table in tables.items()
+        site: [*_against(table, seen[site], made, policy), *few.get(site, ())]
+        for site, table in tables.items()
     }
     plain = policy.against_plan(made)
     console.print(
@@ -182,18 +184,17 @@ def _kind(phase: Phase, times: int) -> str:
     return kind + (f", at most {times} times" if times > 1 else "")
 
 
-def _in_fit(table: Table, plan: Plan) -> NDArray[np.bool_]:
-    """(n,) bool: who of a site is in the fit."""
-    from motet.cohort import seen_by_fit
+def _against(table: Table, fit: NDArray[np.bool_], plan: Plan, policy: SitePolicy) -> list[str]:
+    """What stands against sums over the people of a site, those held out for themselves.
 
-    fit = seen_by_fit(table, held_out=plan.held_out, seed=plan.seed, params=plan.params)
-    if table.site in plan.unseen:
-        fit[:] = False
-    return fit
-
-
-def _against(table: Table, plan: Plan, policy: SitePolicy) -> list[str]:
-    """What stands against sums over the people of a site, those held out for themselves."""
+    Parameters
+    ----------
+    table : Table
+    fit : (n,) bool
+        Who is in the fit.
+    plan : Plan
+    policy : SitePolicy
+    """
     from motet.client.counts import groups
     from motet.releases import Leaves
 
@@ -202,9 +203,8 @@ def _against(table: Table, plan: Plan, policy: SitePolicy) -> list[str]:
     sends = (p for p in plan.phases if plan.takes_part(table.site, p))
     if all(phase.leaves in free for phase in sends):
         return []
-    fit = _in_fit(table, plan)
-    masks = {"fit": fit, **({"held out": ~fit} if plan.evaluation else {})}
+    groups_of = {"fit": fit, **({"held out": ~fit} if plan.evaluation else {})}
     found = groups(
-        table, plan.schema, {n: m for n, m in masks.items() if m.any()}, by_feature=False
+        table, plan.schema, {n: m for n, m in groups_of.items() if m.any()}, by_feature=False
     )
     return list(dict.fromkeys(words for group in found for words in policy.against(group)))
