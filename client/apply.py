@@ -124,15 +124,18 @@ def harmonized(
             yield as_slice(index[rows]), values
 
 
-def _believed(part: Table, say: Callable[[str], None]) -> Table:
+def _believed(part: Table, schema: Schema, say: Callable[[str], None]) -> Table:
     """Whom effects of new batches are estimated from: one typing error would move everybody."""
-    far = far_rows(part)
-    kept = part.where(~far) if far.any() else part
-    if len(kept) == len(part) or set(kept.batches) != set(part.batches):
+    far = far_rows(part, {covariate.name for covariate in schema.covariates})
+    for batch in part.batches:
+        if far[part.batch == batch].all():
+            far &= part.batch != batch  # there is nobody else to estimate it from
+    if not far.any():
         return part
-    who = listed(dict.fromkeys(part.people[far].tolist()))
-    say(f"Effects of {listed(part.batches)} are estimated without {who}, harmonized all the same.")
-    return kept
+    who = listed(dict.fromkeys(part.who(i) for i in np.flatnonzero(far).tolist()))
+    of = listed(dict.fromkeys(sorted(part.batch[far].tolist())))
+    say(f"Effects of {of} are estimated without {who}, harmonized all the same.")
+    return part.where(~far)
 
 
 def _applied(
@@ -213,7 +216,7 @@ def joined(
             f"({listed(unseen.batches)}).",
             site=unseen.site,
         )
-    unseen = _believed(unseen, say)
+    unseen = _believed(unseen, schema, say)
     people = len(set(unseen.people.tolist()))
     kept = {} if known is None else {f"model/{n}": np.asarray(a) for n, a in known.arrays.items()}
     site = LocalSite(name=unseen.site, schema=schema, data=unseen, seed=seed, say=say, keep=kept)

@@ -16,7 +16,7 @@ from motet.strategies.rounds import Ask
 from motet.strategies.secure_sum import secure_total
 from motet.training.exchange import as_float, exchange
 from motet.training.phase import Train, Turn
-from motet.training.privacy import mechanism
+from motet.training.privacy import drowned, mechanism
 
 Sums = Mapping[str, NDArray[Any]]
 Conclude = Callable[[Any, Turn, Sums], None]
@@ -46,15 +46,20 @@ def run(train: Train, ask: Ask, shared: Arrays, conclude: Conclude) -> Arrays:
         if turn.after > turn.first:
             conclude(trainer, turn, sums)
         ask.keep(turn, trainer.state, row)
-    return trainer.model() | of_noise(train, samples)
+    return trainer.model() | of_noise(train, samples, ask.sizes)
 
 
-def of_noise(train: Train, samples: int) -> dict[str, NDArray[Any]]:
+def of_noise(train: Train, samples: int, sizes: Mapping[str, int]) -> dict[str, NDArray[Any]]:
     """``<train>.noise_multiplier`` and what else says how private a model is; empty of others."""
     if train.private is None:
         return {}
     how = mechanism(train, samples)
-    said = {"noise_multiplier": how.noise_multiplier, "rate": how.rate, "steps": how.steps}
+    said = {
+        "noise_multiplier": how.noise_multiplier,
+        "rate": how.rate,
+        "steps": how.steps,
+        "noise_share": drowned(train, how, samples, sizes),
+    }
     return {f"{train.name}.{name}": np.asarray(float(value)) for name, value in said.items()}
 
 

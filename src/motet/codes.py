@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from motet.bids.table import Table
@@ -12,6 +11,8 @@ from motet.schema import Covariate, Schema
 
 FEW_NUMBERS = 6
 """So many different whole numbers of a covariate may be codes: a sex, a diagnosis, a handedness."""
+FEW_CODES = 4
+"""So many values of all sites may be codes that differ among them: ages of children differ, too."""
 
 
 def of_codes(tables: Mapping[str, Table], schema: Schema, params: Params) -> Iterator[str]:
@@ -21,13 +22,13 @@ def of_codes(tables: Mapping[str, Table], schema: Schema, params: Params) -> Ite
         for c in schema.with_biology.covariates
         if (values := _whole(c, tables)) and len(set().union(*values.values())) <= FEW_NUMBERS
     }
-    # Two values are one column either way.
+    # As numbers two values are one column, too, and no policy counts the people of either.
     if unsaid := [
         c.name
         for c in schema.covariates
         if c.kind == "continuous"
         and params.covariates.get(c.name, "auto") == "auto"
-        and len(set().union(*few.get(c.name, {}).values())) > 2
+        and c.name in few
     ]:
         kinds = ", ".join(f"{name}: categorical" for name in unsaid)
         more = ", …" * (len(unsaid) < len(schema.covariates))
@@ -52,19 +53,13 @@ def _whole(covariate: Covariate, tables: Mapping[str, Table]) -> dict[str, set[f
 
 
 def _other_codes(name: str, values: Mapping[str, set[float]]) -> Iterator[str]:
-    """Sites that lack a value which half of the others have, and have one that no other has."""
+    """Sites with other values than the others, each with one that these lack."""
+    sets: dict[frozenset[float], list[str]] = {}
     for site, own in values.items():
-        others = [has for other, has in values.items() if other != site]
-        everywhere = Counter(value for has in others for value in has)
-        lacks = {v for v, times in everywhere.items() if 2 * times >= len(others)} - own
-        alone = own - everywhere.keys()
-        if lacks and alone:
-            here, there = (_said(v) for v in (own, set().union(*others)))
-            yield (
-                f"'{name}' is {here} at {site} and {there} at the others: is a number the same "
-                "code everywhere?"
-            )
-
-
-def _said(values: set[float]) -> str:
-    return listed([f"{value:g}" for value in sorted(values)])
+        sets.setdefault(frozenset(own), []).append(site)
+    # Who has some of what others have fits to them: a site of men, or of patients.
+    largest = {own: sites for own, sites in sets.items() if not any(own < other for other in sets)}
+    if len(largest) > 1 and len(set().union(*largest)) <= FEW_CODES:
+        # Which values a hospital's people have is not said: it stands in reports, too.
+        said = "; ".join(listed(sites) for sites in largest.values())
+        yield f"'{name}' has other whole numbers at {said}: is a number the same code everywhere?"

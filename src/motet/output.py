@@ -176,10 +176,10 @@ class OutputFolder:
             )
         if asked.get("hash") != plan.hash:
             same = held.get("study") == plan.study
-            other = "with other options or columns" if same else f"and not '{plan.study}'"
+            this = "asked for otherwise" if same else f"this is '{plan.study}'"
             raise OutputFolderError(
-                f"The folder holds the study '{held.get('study')}' {other} (plan "
-                f"{str(asked.get('hash'))[:12]}; this is plan {plan.hash[:12]}).",
+                f"The folder holds another plan, '{held.get('study')}' "
+                f"({str(asked.get('hash'))[:12]}); {this} ({plan.hash[:12]}).",
                 do="Name a new folder, or remove this one if it is no longer needed.",
                 file=self.path,
             )

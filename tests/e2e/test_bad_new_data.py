@@ -56,7 +56,7 @@ NEW_DATA: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     ),
     "covariate that is a code": (
         reshaped(with_cell("age", "-9999"), PEOPLE),
-        ("dune", PEOPLE, "age", "-9999", "sub-dune03", "code for a missing value"),
+        ("dune", PEOPLE, "age", "-9999", "sub-dune03", "stands for a missing value"),
     ),
     "covariate as text": (
         reshaped(with_cell("age", "old"), PEOPLE),

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from motet.bids.checks import Place
-from motet.bids.plausible import is_code, unbelievable, usual
+from motet.bids.plausible import missing_codes, usual
 from motet.bids.telling import refuse_identifier, refuse_telling
 from motet.bids.tsv import is_missing, number
 from motet.errors import StudyFileError, listed, nearest
@@ -105,7 +105,7 @@ def resolve(
     ------
     DataError
         Names the column and the person: missing column or value, text where numbers are needed,
-        a value outside the levels, an infinite one or one that cannot be meant; identifiers, and
+        a value outside the levels, an infinite one or a code of a missing one; identifiers, and
         levels that tell of single people.
     """
     frame = pd.DataFrame(index=pd.RangeIndex(len(people)))
@@ -172,19 +172,16 @@ class _Column:
         if any(value is None for value in self.parsed):
             raise self._text_error("")
         values = np.array(self.parsed, dtype=np.float64)
-        for i in unbelievable(values):
-            code = is_code(float(values[i]))
+        rows = missing_codes(values)
+        if len(rows):
+            who = [self.people[i] for i in rows]
             raise self.place.error(
-                f"The value is {values[i]:.12g}, and {usual(values)}.",
-                do=(
-                    "It looks like a code for a missing value: find the value, or take the person "
-                    "out of both files."
-                    if code
-                    else "Correct it."
-                )
-                + " If it is right, give the study the covariate's logarithm.",
+                f"The value of {listed(who)} is {values[rows[0]]:.12g}, which stands for a missing "
+                f"value in many tables; {usual(values)}.",
+                do="Find the value, or take the person out of both files: a covariate must be "
+                "known for everybody.",
                 column=self.name,
-                person=self.people[i],
+                person=who[0],
             )
         return values
 
@@ -225,10 +222,14 @@ class _Column:
 
 def _almost(text: str) -> str:
     """How a number is to be written that was written as people do: 34,5 or 25y."""
-    found = re.fullmatch(r"([+-]?[0-9]+)(?:[.,]([0-9]+))?\s*([a-zA-Z]*)", text)
+    found = re.fullmatch(
+        r"([+-]?[0-9]+)(?:([.,])([0-9]+))?\s*(y|yrs?|years?|)", text, re.IGNORECASE
+    )
     if found is None:
         return ""
-    whole, fraction, unit = found.groups()
+    whole, mark, fraction, unit = found.groups()
+    if mark == "," and len(fraction) == 3:
+        return f"Write it with a decimal point, {whole}.{fraction}, or as {whole}{fraction}."
     written = f"{whole}.{fraction}" if fraction else whole
     return f"Write {'the number alone' if unit else 'it with a decimal point'}: {written}."
 

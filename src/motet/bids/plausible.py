@@ -2,13 +2,13 @@
 
 One age of -9999 has the weight of thousands of people in a sum of squares: it bends the slope of
 every feature at every site. What is far is told by the quartiles of the site's own people, which
-such a number hardly moves.
+such a number hardly moves, and by a gap: a covariate may be as skewed as it likes, but a slip of
+the pen stands alone.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,12 +19,13 @@ from motet.errors import listed
 if TYPE_CHECKING:
     from motet.bids.table import Table
 
-FAR = 8.0
-"""Spreads beyond the quartiles from which on a number is spoken of."""
-IMPOSSIBLE = 1000.0
-"""Spreads beyond which none is a measurement: a date, a code."""
-CODE = re.compile(r"9{2,}")
-"""Numbers that stand for a missing value in many tables: 99, 999, -9999."""
+FAR, GAP = 8.0, 3.0
+"""Spreads beyond the quartiles from which on a number is spoken of, and how many times as far out
+it has to lie as whoever comes next."""
+MANY, SHARE = 3, 0.05
+"""So many people, or such a share of them, make no slip of the pen together."""
+CODES = tuple(-float(digit * times) for digit in "789" for times in range(2, 9))
+"""What stands for a missing value in many tables: -99, -999, -8888."""
 
 
 def spreads_off(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -38,48 +39,62 @@ def spreads_off(values: NDArray[np.float64]) -> NDArray[np.float64]:
     -------
     (n,) ndarray
         In spreads: the distance of the quartiles, or half of the median where that is more, so that
-        a site of people of one age may have an older one. Zero between the quartiles, and for all
-        where there is no spread.
+        a site of people of one age may have an older one. Zero between the quartiles.
     """
-    low, middle, high = np.quantile(_not_codes(values), (0.25, 0.5, 0.75))
+    known = values[~is_code(values)]
+    if not len(known):
+        return np.zeros(len(values))
+    low, middle, high = np.quantile(known, (0.25, 0.5, 0.75))
     spread = max(high - low, abs(middle) / 2)
+    if not spread:
+        # Most people have one number: what the others have is as far out as these are at most.
+        others = np.abs(known[known != middle] - middle)
+        spread = float(np.median(others)) if len(others) else 0.0
     if not spread:
         return np.zeros(len(values))
     off: NDArray[np.float64] = np.maximum(np.maximum(low - values, values - high), 0.0) / spread
     return off
 
 
-def unbelievable(values: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Rows of numbers that cannot be meant: far, and a code or beyond all measure."""
+def apart(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which numbers are far, stand alone, and are few."""
     off = spreads_off(values)
-    found = [
-        i for i in np.flatnonzero(off > FAR) if off[i] > IMPOSSIBLE or is_code(float(values[i]))
-    ]
-    return np.array(found, dtype=np.intp)
+    ordered = np.sort(off)
+    alone = (ordered[1:] > FAR) & (ordered[1:] >= GAP * np.maximum(ordered[:-1], 1.0))
+    if not alone.any():
+        return np.zeros(len(off), dtype=bool)
+    found: NDArray[np.bool_] = off >= ordered[1:][alone][0]
+    few = found.sum() <= max(MANY, SHARE * len(values))
+    return found if few else np.zeros(len(off), dtype=bool)
 
 
-def _not_codes(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Numbers that quartiles are of: a third of a table may be -9999."""
-    kept = values[[not is_code(value) for value in values.tolist()]]
-    return kept if len(kept) else values
+def missing_codes(values: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Rows of codes of a missing value, where nobody has another number below zero."""
+    codes = is_code(values)
+    below = bool((values[~codes] < 0).any())
+    return np.flatnonzero(codes & (not below))
 
 
-def is_code(value: float) -> bool:
-    """Whether a number is written in nines alone, as missing values often are."""
-    return CODE.fullmatch(f"{abs(value):g}") is not None
+def is_code(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which numbers are written as missing values often are."""
+    return np.isin(values, CODES)
 
 
 def usual(values: NDArray[np.float64]) -> str:
     """Where half of the people lie, in words."""
-    low, high = np.quantile(_not_codes(values), (0.25, 0.75))
+    known = values[~is_code(values)]
+    if not len(known):
+        return "nobody here has another"
+    low, high = np.quantile(known, (0.25, 0.75))
     return f"half of the people here lie from {low:.4g} to {high:.4g}"
 
 
-def far_rows(table: Table) -> NDArray[np.bool_]:
-    """(n,) bool: people with a number of a covariate that is far from everybody else's here."""
+def far_rows(table: Table, covariates: Collection[str]) -> NDArray[np.bool_]:
+    """(n,) bool: people with a number of one of these that is far from everybody else's here."""
     far = np.zeros(len(table), dtype=bool)
     for name in _numbers(table):
-        far |= spreads_off(_values(table, name)) > FAR
+        if name in covariates:
+            far |= apart(_values(table, name))
     return far
 
 
@@ -88,12 +103,12 @@ def far_values(table: Table) -> Sequence[str]:
     found = []
     for name in _numbers(table):
         values = _values(table, name)
-        far = np.flatnonzero(spreads_off(values) > FAR)
+        far = np.flatnonzero(apart(values))
         if len(far):
             who = dict.fromkeys(f"{table.people[i]} ({values[i]:.12g})" for i in far)
             found.append(
-                f"'{name}' of {listed(who)} is far from everybody's: {usual(values)}. Estimates "
-                "lean on such numbers: correct them, or leave these people out."
+                f"'{name}' of {listed(who)} is far from everybody's: {usual(values)}. Correct it "
+                "if it is wrong: whatever is estimated leans on such numbers."
             )
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,6 +17,7 @@ from motet.bids.tsv import TextTable, is_missing, number, opened, read_text
 from motet.errors import listed, nearest
 
 BATCH, ORIGINAL = "scanner", "source_id"
+WHOLE = re.compile(r"-?[0-9]+")
 FEW = 6
 """So many different whole numbers may be codes."""
 
@@ -174,10 +176,10 @@ def identifiers(text: TextTable, features: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def same_within_sites(
+def no_measures(
     text: TextTable, features: Sequence[str], sites: Sequence[str]
-) -> tuple[str, ...]:
-    """Features that are one number of all people of a site, another elsewhere: they are the site.
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Features that are more likely something else.
 
     Parameters
     ----------
@@ -185,34 +187,44 @@ def same_within_sites(
     features : sequence of str
     sites : sequence of str
         Of every row.
+
+    Returns
+    -------
+    of_the_site : tuple of str
+        One number of all people of a site, another elsewhere.
+    codes : tuple of str
+        A few whole numbers.
     """
-    found = []
+    of_the_site, codes = [], []
+    people = Counter(sites)
     for name in features:
-        of_site: dict[str, list[str]] = {}
-        for cell, site in zip(text.column(name), sites, strict=True):
-            if not is_missing(cell):
-                of_site.setdefault(site, []).append(level(cell))
-        alone = all(len(cells) > 1 and len(set(cells)) == 1 for cells in of_site.values())
-        if alone and len(set().union(*of_site.values())) > 1:
-            found.append(name)
-    return tuple(found)
+        found = _few_by_site(text.column(name), sites)
+        every = set().union(*found.values())
+        if len(every) < 2:
+            continue
+        alone = all(len(values) == 1 for values in found.values())
+        if alone and any(people[site] > 1 for site in found):
+            of_the_site.append(name)
+        elif len(every) <= FEW < len(sites) / 2 and all(WHOLE.fullmatch(v) for v in every):
+            codes.append(name)
+    return tuple(of_the_site), tuple(codes)
 
 
-def few_values(text: TextTable, features: Sequence[str]) -> tuple[str, ...]:
-    """Features of a few whole numbers: codes of a category, or answers, more likely than measures.
-
-    Parameters
-    ----------
-    text : TextTable
-    features : sequence of str
-    """
-    found = []
-    for name in features:
-        cells = [level(cell) for cell in text.column(name) if not is_missing(cell)]
-        whole = all(re.fullmatch(r"-?[0-9]+", cell) for cell in cells)
-        if whole and 1 < len(set(cells)) <= FEW and len(cells) > 2 * FEW:
-            found.append(name)
-    return tuple(found)
+def _few_by_site(cells: Sequence[str], sites: Sequence[str]) -> dict[str, set[str]]:
+    """Site -> values there; nothing of a column that has many: measures end it at once."""
+    found: dict[str, set[str]] = {}
+    known: dict[str, str] = {}
+    for cell, site in zip(cells, sites, strict=True):
+        value = known.get(cell)
+        if value is None:
+            if is_missing(cell):
+                continue
+            value = known[cell] = level(cell)
+        values = found.setdefault(site, set())
+        values.add(value)
+        if len(values) > FEW:
+            return {}
+    return found
 
 
 def _matching(rest: Sequence[str], patterns: Sequence[str], place: Place) -> set[str]:

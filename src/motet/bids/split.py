@@ -15,11 +15,10 @@ from motet.bids.pooled import (
     BATCH,
     ORIGINAL,
     Roles,
-    few_values,
     identifiers,
+    no_measures,
     of_sites,
     read_pooled,
-    same_within_sites,
     sorted_columns,
     varying,
 )
@@ -150,7 +149,7 @@ def split_table(
             rows = [i for i, name in enumerate(names) if name == site]
             counts[site] = len({people[i] for i in rows})
             _write_site(folder / site, {PERSON: people} | columns, measures, rows, Path(table_csv))
-    of_the_site = same_within_sites(text, chosen, names)
+    of_the_site, codes = no_measures(text, chosen, names)
     return SplitSummary(
         out=Path(out),
         sites=counts,
@@ -160,7 +159,7 @@ def split_table(
         batch=batch,
         identifiers=identifiers(text, chosen),
         of_the_site=of_the_site,
-        codes=tuple(name for name in few_values(text, chosen) if name not in of_the_site),
+        codes=codes,
     )
 
 

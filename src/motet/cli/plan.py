@@ -13,6 +13,7 @@ from motet.cli.show_training import (
     by_people,
     few_behind,
     likely_bytes,
+    most_bytes,
     most_exchanges,
     trainings,
 )
@@ -157,8 +158,7 @@ def _most(plan: Plan, rows: int) -> Iterator[str]:
     total = most.pop(str(ALL), 0)
     if total or not (most or of_one):
         spared = sum(
-            sum(r.bytes * r.times for r in plan.releases() if r.phase == phase.name)
-            - likely_bytes(phase, plan, rows)
+            most_bytes(phase, plan) - likely_bytes(phase, plan, rows)
             for phase in plan.phases
             if isinstance(phase, Train) and by_people(phase, plan)
         )

@@ -201,7 +201,7 @@ def warnings(found: Iterable[tuple[str, str]]) -> None:
 def remarks(plan: Plan, shared: Arrays) -> None:
     """Print what the method says of the finished model that a reader needs at once."""
     found = findings_of(plan.harmonizer, plan.params, plan.schema, shared)
-    of_noise = [learned_in(p.name, shared, sites=len(plan.schema.sites)) for p in plan.phases]
+    of_noise = [learned_in(phase.name, shared) for phase in plan.phases]
     for words in (*(found.remarks if found is not None else ()), *filter(None, of_noise)):
         console.print(f"note: {words}", markup=False)
 

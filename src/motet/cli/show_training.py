@@ -138,8 +138,18 @@ def likely_bytes(train: Train, plan: Plan, rows: int) -> int:
     """What leaves a site in a training on so many rows of all sites, about."""
     steps = train.steps(train.trained_of(rows))
     exchanges = train.exchanges(steps) + bool(train.options.validation)
-    total = sum(r.bytes * r.times for r in plan.releases() if r.phase == train.name)
-    return total // most_exchanges(train) * exchanges
+    return most_bytes(train, plan) // most_exchanges(train) * exchanges
+
+
+def most_bytes(train: Train, plan: Plan) -> int:
+    """The most that leaves every site in a training."""
+    from motet.phases import ALL
+
+    return sum(
+        release.bytes * release.times
+        for release in plan.releases()
+        if release.phase == train.name and release.who == str(ALL)
+    )
 
 
 def _exchanges(count: int) -> str:
@@ -170,14 +180,8 @@ def _noise(train: Train, plan: Plan, rows: int) -> Iterator[str]:
 
     taken = mechanism(train, rows)
     yield f"Every site adds noise of {taken.noise_multiplier:.3g} times the clip to every step."
-    batches = len(plan.schema.batches)
-    loud = drowned(
-        taken,
-        sites=len(plan.schema.sites),
-        parameters=sum(g.size * (batches if g.keeper == "owned" else 1) for g in train.leaving),
-        drawn=taken.rate * rows,
-    )
-    yield from filter(None, (learned(loud),))
+    share = drowned(train, taken, rows, plan.schema.sizes)
+    yield from filter(None, (learned(share),))
 
 
 def _sentences(train: Train, plan: Plan, rows: int | None) -> Iterator[str]:

@@ -26,7 +26,7 @@ def trained(study: StudyFiles, cited: Citations) -> Iterator[str]:
     if alone := trained_alone(study):
         yield (
             "The networks were trained by the hospitals that have the scans, and no gradient was "
-            f"exchanged (preset {alone['preset']}, {_batches(alone)}, "
+            f"exchanged (preset {alone['preset']}, batches of {alone['batch']}, "
             f"{alone['precision']} arithmetic)."
         )
     for phase in dict.fromkeys(str(row["phase"]) for row in study.training):
@@ -36,7 +36,7 @@ def trained(study: StudyFiles, cited: Citations) -> Iterator[str]:
         length = (
             f"preset {how.get('preset', 'paper')}, {count(int(rows[-1]['step']), 'step')} in "
             f"{count(int(rows[-1]['exchange']) + 1, 'exchange')}, "
-            f"{_batches(how)} over all hospitals, {how['precision']} arithmetic"
+            f"{_batches(how)}, {how['precision']} arithmetic"
         )
         yield f"The networks ({phase}) were trained by all hospitals together ({length})."
         yield _how(how, groups(study, phase), cited)
@@ -52,7 +52,9 @@ def trained(study: StudyFiles, cited: Citations) -> Iterator[str]:
 
 
 def _batches(how: Mapping[str, Any]) -> str:
-    return f"batches of {how['batch']}" if how["batch"] else "everybody in every step"
+    if not how["batch"]:
+        return "everybody of all hospitals in every step"
+    return f"batches of {how['batch']} over all hospitals"
 
 
 def _how(how: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], cited: Citations) -> str:

@@ -36,8 +36,7 @@ def learned(study: StudyFiles) -> str:
     if not said:
         return ""
     (name,) = said["covers"]
-    sites = len({str(batch["site"]) for batch in study.fitted})
-    return learned_in(name, study.shared, sites=sites)
+    return learned_in(name, study.shared)
 
 
 def in_methods(study: StudyFiles) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri  # that of scipy.stats.norm.ppf, without a second of imports
 
 from motet.report.read import StudyFiles
 from motet.report.verdict import ALPHA
@@ -16,7 +17,7 @@ SHOWN = 10
 """Features a table lists."""
 
 GROWN = 0.1
-"""Growth of partial eta squared that is spoken of, where it is significant over all features."""
+"""Growth of partial eta squared that is spoken of, where it is more than chance."""
 
 Float = NDArray[np.float64]
 
@@ -83,7 +84,9 @@ def grown(study: StudyFiles) -> str:
     if before is None or after is None or p is None:
         return ""
     with np.errstate(invalid="ignore"):
-        more = (after - before > GROWN) & (p < ALPHA / len(p))
+        more = (
+            (after - before > GROWN) & (p < ALPHA / len(p)) & _beyond_chance(study, before, after)
+        )
     if not more.any():
         return ""
     j = largest(np.where(more, after - before, np.nan), at_most=1)[0]
@@ -92,6 +95,22 @@ def grown(study: StudyFiles) -> str:
         f"most of all of {study.features[j]} (partial η² {fixed(before[j])} before, "
         f"{fixed(after[j])} after): leave such features out, or as measured."
     )
+
+
+def _beyond_chance(study: StudyFiles, before: Float, after: Float) -> NDArray[np.bool_]:
+    """Whether eta grew by more than two samples of so many people may differ, over all features.
+
+    By Fisher's transform of eta, whose variance is no more than 1 / (n - batches). The same people
+    before and after differ by less than two samples do.
+    """
+    judged = study.judgement
+    n = 0 if judged is None else judged.n - len(study.fitted)
+    if n < 1:
+        return np.zeros(len(after), dtype=bool)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        gain = np.arctanh(np.sqrt(after)) - np.arctanh(np.sqrt(before))
+    least = -ndtri(ALPHA / len(after)) * np.sqrt(2.0 / n)
+    return np.asarray(gain > least, dtype=bool)
 
 
 def _changed(study: StudyFiles) -> Iterable[Worst]:

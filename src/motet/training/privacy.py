@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -29,9 +29,9 @@ ORDERS = (
 )
 """Orders of divergences: whichever gives the smallest epsilon holds. Large ones are of small
 epsilons; of fractions there are few, since each takes a series."""
-LITTLE, MUCH = 0.03, 0.3
-"""Noise over the most that gradients can be, from which on it is spoken of, and little is learned:
-the mean of people's gradients is some tenths as long as they are, and less as networks learn."""
+LITTLE = 0.03
+"""Noise over the most that gradients can be, from which on it is spoken of. How much networks learn
+beside it depends on their size and rate, too: decision 21 has what was measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,18 +201,18 @@ def spent(noise: float, rate: float, steps: int, delta: float) -> float:
         return float(accountant.get_epsilon(delta=delta, alphas=list(ORDERS)))
 
 
-def drowned(how: Mechanism, *, sites: int, parameters: int, drawn: float) -> float:
+def drowned(train: Train, how: Mechanism, samples: int, sizes: Mapping[str, int]) -> float:
     """How much longer noise is than what it hides, over a whole training.
 
     Parameters
     ----------
+    train : Train
+        Noise is on each of its parameters.
     how : Mechanism
-    sites : int
-        Each adds the whole noise.
-    parameters : int
-        Noise is on every one of them.
-    drawn : float
-        People of all sites in a step; none adds more than the clip.
+    samples : int
+        Of all sites; none that is drawn adds more than the clip.
+    sizes : mapping of str to int
+        ``sites``, of which each adds the whole noise, and ``batches``.
 
     Returns
     -------
@@ -220,7 +220,22 @@ def drowned(how: Mechanism, *, sites: int, parameters: int, drawn: float) -> flo
         Expected length of the sum of all steps' noise, over the most that gradients which all
         point the same way sum to.
     """
-    return how.noise_multiplier * math.sqrt(sites * parameters / how.steps) / drawn
+    parameters = sum(
+        group.size * (sizes["batches"] if group.keeper == "owned" else 1) for group in train.leaving
+    )
+    noise = how.noise_multiplier * math.sqrt(sizes["sites"] * parameters / how.steps)
+    return noise / (how.rate * samples)
+
+
+def learned(share: float) -> str:
+    """What noise may have left of a training, of :func:`drowned`; empty where it is little."""
+    if share < LITTLE:
+        return ""
+    return (
+        f"Over the whole training the noise is {share:.2g} times as long as all gradients could "
+        "be together, if they pointed the same way, which they never do. Networks learn less than "
+        "without it, or nothing: compare with a method that is not trained, or with no noise."
+    )
 
 
 def run_with(name: str, shared: Arrays) -> Mechanism | None:
@@ -232,40 +247,10 @@ def run_with(name: str, shared: Arrays) -> Mechanism | None:
     return Mechanism(rate=rate, steps=round(steps), noise_multiplier=noise)
 
 
-def learned_in(name: str, shared: Arrays, *, sites: int) -> str:
-    """What noise left of a finished training, as a sentence; empty where there is nothing to say.
-
-    Parameters
-    ----------
-    name : str
-    shared : mapping of str to ndarray
-        The shared model: the networks' arrays are ``<name>.<group>``.
-    sites : int
-    """
-    how = run_with(name, shared)
-    if how is None or "people" not in shared:
-        return ""
-    networks = [a for key, a in shared.items() if key.startswith(f"{name}.") and a.ndim]
-    loud = drowned(
-        how,
-        sites=sites,
-        parameters=sum(array.size for array in networks),
-        drawn=how.rate * float(shared["people"]),
-    )
-    return learned(loud)
-
-
-def learned(drowned: float) -> str:
-    """The same of how much longer noise is than gradients can be."""
-    if drowned < LITTLE:
-        return ""
-    said = (
-        f"Over the whole training the noise is {drowned:.2g} times as long as all gradients could "
-        "be together, if they pointed the same way, which they never do"
-    )
-    if drowned < MUCH:
-        return f"{said}: networks learn less than without it."
-    return f"{said}: networks learn hardly anything, and the result is that of the other phases."
+def learned_in(name: str, shared: Arrays) -> str:
+    """What noise may have left of a finished training; empty of one without."""
+    share = shared.get(f"{name}.noise_share")
+    return "" if share is None else learned(float(share))
 
 
 def document(phases: Iterable[Phase]) -> dict[str, Any] | None:
