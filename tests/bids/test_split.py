@@ -210,3 +210,13 @@ def test_columns_that_are_no_measures_are_told_of(tmp_path: Path) -> None:
     frame.loc[0, "sitenum"] = 7
     frame.to_csv(tmp_path / "t.csv", index=False)
     assert split(tmp_path / "t.csv", covariates=[], out=tmp_path / "again").of_the_site == ()
+
+
+def test_the_site_is_told_of_beside_a_site_of_one(tmp_path: Path) -> None:
+    """Catches a site's number that one person somewhere makes a measure."""
+    sites = list("a" * 12 + "b" * 12 + "c")
+    frame = pd.DataFrame({"id": [f"p{i}" for i in range(25)], "site": sites})
+    frame["sitenum"] = [4] * 12 + [7] * 12 + [9]
+    frame["lh"] = np.random.default_rng(0).normal(size=25)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    assert split(tmp_path / "t.csv", covariates=[]).of_the_site == ("sitenum",)

@@ -112,3 +112,43 @@ def test_one_slip_moves_nobody_else(folder: Path) -> None:
     found = read_values(folder / "again")
     assert found.drop(index="sub-dune03").equals(without)
     assert found.loc["sub-dune03"].notna().all()
+
+
+def test_a_slip_counts_in_its_own_batch_alone(folder: Path) -> None:
+    """Catches a scanner of one person, whose slip is all there is of it, that lets another's in."""
+    data = folder / "dune"
+    people = pd.read_csv(data / PEOPLE, sep="\t")
+    people["scanner"] = ["s1"] * 10 + ["s2", "s3"]
+    people.to_csv(data / PEOPLE, sep="\t", index=False)
+    assert applied(folder).code == 0
+    before = read_values(folder / "new")
+    people.loc[[2, 11], "age"] = 950.0, 1000.0
+    people.to_csv(data / PEOPLE, sep="\t", index=False)
+    ran = motet("apply", data, folder / "again", "participant", "--model", folder / "out")
+    assert ran.code == 0
+    assert "Effects of s1 are estimated without sub-dune03, harmonized" in ran.out
+    people = people.drop(index=2)
+    people.loc[11, "age"] = 50.0
+    people.to_csv(data / PEOPLE, sep="\t", index=False)
+    values = pd.read_csv(data / "features.tsv", sep="\t").drop(index=2)
+    values.to_csv(data / "features.tsv", sep="\t", index=False)
+    ran = motet("apply", data, folder / "without", "participant", "--model", folder / "out")
+    assert ran.code == 0
+    rest = people.participant_id[people.scanner != "s3"]
+    found, expected = read_values(folder / "again"), read_values(folder / "without")
+    assert found.loc[rest].equals(expected.loc[rest])
+    assert not before.loc[rest].equals(expected.loc[rest]), "nobody was left out"
+
+
+def test_below_zero_is_told_of_who_is_written(folder: Path) -> None:
+    """Catches numbers of people whom nobody asked for."""
+    data = folder / "data" / "cedar"
+    values = pd.read_csv(data / "features.tsv", sep="\t")
+    values.iloc[0, 1:] = 0.0001  # what is taken away of a scanner's shift leaves less than nothing
+    values.to_csv(data / "features.tsv", sep="\t", index=False)
+    assert "below zero (" in applied(folder, "cedar").out
+    for label, told in (("cedar05", False), ("cedar01", True)):
+        words = ("--model", folder / "out", "--participant-label", label)
+        ran = motet("apply", data, folder / label, "participant", *words)
+        assert ran.code == 0
+        assert ("below zero (" in ran.out) == told

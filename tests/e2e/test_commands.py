@@ -248,3 +248,8 @@ def test_ledger_commands(demo: tuple[Path, str], tmp_path: Path) -> None:
         book.execute("DROP TRIGGER no_UPDATE_entries")
         book.execute("UPDATE entries SET text = replace(text, 'sum_y', 'sum_z') WHERE number = 2")
     refused(motet("site", "ledger", "verify", copy), "entry 2, or one before it, was changed")
+
+
+def test_the_version_is_told_either_way() -> None:
+    """Catches an option that every other program has."""
+    assert succeeded("--version") == succeeded("version") == f"motet {package.__version__}\n"

@@ -131,3 +131,11 @@ def test_two_runs_at_once(tmp_path: Path) -> None:
     refused(run("simulate", *words), "Another run is writing into this folder")
     first.communicate()
     assert first.returncode == 0
+
+
+def test_a_far_age_is_told_of_in_python_too() -> None:
+    """Catches a warning that only the command line shows, and one that names no row."""
+    features, batch, age = people()
+    age.iloc[7, 0] = 950.0
+    with pytest.warns(motet.MotetWarning, match=r"'age' of row 7 \(950\) is far"):
+        motet.harmonize(features, batch=batch, covariates=age)

@@ -48,3 +48,24 @@ def test_what_a_killed_process_left_is_removed(home: Path) -> None:
     made = Scratch("slices")
     assert {path.name for path in home.iterdir()} >= set(kept)
     assert {path.name for path in (made.path(), *home.iterdir())} == {*kept, made.path().name}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_process_leaves_it_to_whoever_made_it(tmp_path: Path) -> None:
+    """Catches images that are gone while somebody works on them, since a helper process ended."""
+    script = """
+import os, sys, tempfile
+tempfile.tempdir = sys.argv[1]
+from motet.images.scratch import Scratch
+holder = Scratch("slices")
+place = holder.path()
+child = os.fork()
+if not child:
+    sys.exit(0)  # with all that is done at an exit
+os.waitpid(child, 0)
+print(place.is_dir())
+"""
+    words = [sys.executable, "-W", "ignore", "-c", script, str(tmp_path)]
+    ran = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["True"]
+    assert not list(tmp_path.iterdir())

@@ -10,12 +10,13 @@ import pytest
 from conformance.brains import study_of
 from conformance.cases import case
 from motet.agreement import agree
-from motet.cli.show_training import few_behind, trainings
+from motet.cli.show_training import few_behind, likely_bytes, most_bytes, trainings
 from motet.config import Privacy
 from motet.errors import StudyFileError, TrainingError
 from motet.plan import Plan, build_plan
 from motet.schema import Batch
 from motet.strategies.trained import check_trainings
+from motet.training.phase import Train
 from training.toy import options, toy
 
 
@@ -181,3 +182,17 @@ def test_what_is_no_part_of_the_section_says_where_it_belongs(
     with pytest.raises(StudyFileError) as raised:
         planned(**train)
     assert words in str(raised.value)
+
+
+def test_what_is_likely_is_said_beside_the_most(capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches bytes of 20,000 steps where there are thirty, and more steps than asked."""
+    plan = planned(epochs=7, batch=20, local_steps=10, steps=20_000)
+    (train,) = (phase for phase in plan.phases if isinstance(phase, Train))
+    trainings(plan, rows=60)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "at most 20,000 steps in 2,000 exchanges" in said
+    assert "here: 30 steps (7 epochs are 21, and the last exchange is whole) in 3 exch" in said
+    assert likely_bytes(train, plan, 60) * 2000 == most_bytes(train, plan) * 3
+    trainings(planned(epochs=1, batch=20, local_steps=3), rows=60)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "60 rows here: 3 steps in 1 exchange, about" in said
