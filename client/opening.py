@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from motet.bids.covariates import CovariateRequest
-from motet.bids.plausible import far_values
+from motet.bids.plausible import far_features, far_values
 from motet.bids.read import read_site
 from motet.bids.table import Table
 from motet.client.local_site import silent
@@ -74,6 +74,6 @@ def open_as(
         )
     else:
         table = read_site(folder, site=site, covariates=covariates, batch=params.batch)
-    for sentence in far_values(table):
+    for sentence in (*far_values(table), *far_features(table)):
         say(sentence)
     return table

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motet.bids.covariates import CovariateRequest
-from motet.bids.plausible import apart, far_rows, far_values, spreads_off
+from motet.bids.plausible import apart, far_features, far_rows, far_values, spreads_off
 from motet.bids.read import read_site
 from motet.bids.table import Table
 from motet.errors import DataError
@@ -127,3 +127,48 @@ def test_a_number_as_people_write_it_is_given_back(tmp_path: Path, cell: str, sa
     with pytest.raises(DataError) as error:
         read(tmp_path, [*AGES, cell])
     assert says in str(error.value)
+
+
+def of_features(folder: Path, values: np.ndarray) -> Table:
+    """A site of (n, p) features."""
+    people = [f"sub-{i:03d}" for i in range(len(values))]
+    (folder / "participants.tsv").write_text("\n".join(["participant_id", *people]))
+    rows = [
+        "\t".join([who, *("n/a" if np.isnan(v) else repr(float(v)) for v in row)])
+        for who, row in zip(people, values, strict=True)
+    ]
+    header = "\t".join(["participant_id", *(f"f{j}" for j in range(values.shape[1]))])
+    (folder / "features.tsv").write_text("\n".join([header, *rows]))
+    return read_site(folder, site="oak", covariates={})
+
+
+def thicknesses() -> np.ndarray:
+    values = np.random.default_rng(0).normal(2.5, 0.2, (40, 6))
+    values[3, 2] = np.nan
+    values[:, 5] -= 2.5  # a feature that may be negative
+    return values
+
+
+def test_a_feature_that_is_a_code_is_refused(tmp_path: Path) -> None:
+    """Catches a thickness of -9999 that ruins the feature at every site."""
+    values = thicknesses()
+    assert len(of_features(tmp_path, values)) == 40
+    values[7, 5] = -99.0  # others are below zero, too
+    assert len(of_features(tmp_path, values)) == 40
+    values[9, 2] = -9999.0
+    with pytest.raises(DataError, match="Write n/a where a value is missing") as error:
+        of_features(tmp_path, values)
+    assert error.value.where["person"] == "sub-009"
+    assert error.value.where["feature"] == "f2"
+
+
+def test_a_far_feature_is_told_of(tmp_path: Path) -> None:
+    """Catches a value in another unit, of which only the sites hear that it ruins."""
+    values = thicknesses()
+    assert far_features(of_features(tmp_path, values)) == []
+    values[9, [1, 4]] *= 1000.0
+    values[11, 2] = -3000.0
+    first, second = far_features(of_features(tmp_path, values))
+    assert first.startswith("sub-009 is far from everybody's here in f1 (")
+    assert ", f4 (" in first
+    assert second.startswith("sub-011 is far from everybody's here in f2 (-3000)")

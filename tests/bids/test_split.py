@@ -158,7 +158,7 @@ def test_a_folder_with_something_in_it_is_left_alone(table: Path) -> None:
     ("name", "by", "id", "covariates", "missing"),
     [
         ("ixi_fs_desikan_thickness_3sites_n558.csv", "site", "participant_id", "age sex", 0),
-        ("abide1_fs6_desikan_thickness_aseg_20sites_n1035.csv", "SITE_ID", "id", "SEX", 34),
+        ("abide1_fs6_desikan_thickness_aseg_20sites_n1035.csv", "SITE_ID", "id", "SEX", 0),
         ("fcon1000_destrieux_ct_aseg_23sites_n1078.csv", "site", "sub_id", "age sex", 0),
         ("neurocombat_cortical_9sites_n263.csv", "site", "participant_id", "age sex", 102),
     ],
@@ -170,7 +170,12 @@ def test_real_tables_come_back_bit_by_bit(
     if not REAL.is_dir():
         pytest.skip(f"the real tables are not here: {REAL}")
     summary = split_table(
-        REAL / name, by=by, id=id, covariates=covariates.split(), out=tmp_path / "out"
+        REAL / name,
+        by=by,
+        id=id,
+        covariates=covariates.split(),
+        out=tmp_path / "out",
+        drop=["FIQ"] if "abide" in name else [],  # of some -9999, which a site refuses
     )
     pooled = pd.read_csv(REAL / name)
     gaps = 0

@@ -23,7 +23,7 @@ from motet.server.command import submit
 from motet.server.home import ServerHome
 from motet.server.orders import Order
 
-PATIENCE = 60.0
+PATIENCE = 180.0  # of a machine that others use, too
 """Seconds after which something that was waited for will not happen: the machine is shared."""
 
 

@@ -74,7 +74,7 @@ def test_section(tmp_path: Path) -> None:
         "each hospital took steps of its own; exchanged were all networks every 20\u00a0steps",
         "FedAvg",
         "100\u00a0steps in 6\u00a0exchanges",
-        "64\u00a0samples a step",
+        "at most 64\u00a0samples a step",
         "float32; sent as float32<",
         "those after 40\u00a0steps, with the smallest validation loss (3.25)",
         "140\u202fB",
@@ -181,7 +181,10 @@ def test_methods_text(train: dict[str, Any], said: str, doi: str, tmp_path: Path
     """Catches a paragraph from which nobody could train again, and a strategy without its paper."""
     text = methods_text(read_study(made(tmp_path, **train)), None)
     assert said in text.paragraph
-    assert "100\u00a0steps in 6\u00a0exchanges, batches of 64 over all hospitals" in text.paragraph
+    assert (
+        "100\u00a0steps in 6\u00a0exchanges, batches of at most 64 over all hospitals"
+        in text.paragraph
+    )
     assert "kept: those after 40\u00a0steps" in text.paragraph
     assert "PyTorch 2.13.0 [" in text.paragraph
     assert doi in text.bibtex

@@ -191,8 +191,11 @@ def test_what_is_likely_is_said_beside_the_most(capsys: pytest.CaptureFixture[st
     trainings(plan, rows=60)
     said = " ".join(capsys.readouterr().out.split())
     assert "at most 20,000 steps in 2,000 exchanges" in said
-    assert "here: 30 steps (7 epochs are 21, and the last exchange is whole) in 3 exch" in said
+    assert (
+        "here: 30 steps of about 20 (7 epochs are 21, and the last exchange is whole) in 3 exch"
+        in said
+    )
     assert likely_bytes(train, plan, 60) * 2000 == most_bytes(train, plan) * 3
     trainings(planned(epochs=1, batch=20, local_steps=3), rows=60)
     said = " ".join(capsys.readouterr().out.split())
-    assert "60 rows here: 3 steps in 1 exchange, about" in said
+    assert "60 rows here: 3 steps of about 20 in 1 exchange, about" in said

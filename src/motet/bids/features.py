@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from motet.bids.checks import Place, check_labels, check_people, check_same_people
+from motet.bids.plausible import coded_cell
 from motet.bids.tsv import MISSING, number, opened, position_of, ragged, records
 from motet.errors import listed, nearest
 
@@ -76,6 +77,15 @@ def _read_tsv(path: Path, participants: Sequence[str], *, site: str) -> Measures
     # C order whatever pandas chose: the order in memory decides the last bit of a sum, and a TSV
     # has to give the same as an npy file.
     values = np.ascontiguousarray(frame[list(features)].to_numpy(dtype=np.float64))
+    if (cell := coded_cell(values)) is not None:
+        row, column = cell
+        raise place.error(
+            f"The value is {values[cell]:.12g}, which stands for a missing value in many tables; "
+            "nobody here has another below zero.",
+            do="Write n/a where a value is missing.",
+            person=people[row],
+            feature=features[column],
+        )
     return Measures(
         people=people,
         sessions=sessions,

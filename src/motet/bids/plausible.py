@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 FAR, GAP = 8.0, 3.0
 """Spreads beyond the quartiles from which on a number is spoken of, and how many times as far out
 it has to lie as whoever comes next."""
+FAR_FEATURE, GAP_FEATURE = 20.0, 10.0
+"""The same of a feature: of hundreds, some are skewed, and somebody has the largest lesion."""
+CHUNK = 512
 MANY, SHARE = 3, 0.05
 """So many people, or such a share of them, make no slip of the pen together."""
 CODES = tuple(-float(digit * times) for digit in "789" for times in range(2, 9))
@@ -56,11 +59,11 @@ def spreads_off(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return off
 
 
-def apart(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+def apart(values: NDArray[np.float64], *, far: float = FAR, gap: float = GAP) -> NDArray[np.bool_]:
     """Which numbers are far, stand alone, and are few."""
     off = spreads_off(values)
     ordered = np.sort(off)
-    alone = (ordered[1:] > FAR) & (ordered[1:] >= GAP * np.maximum(ordered[:-1], 1.0))
+    alone = (ordered[1:] > far) & (ordered[1:] >= gap * np.maximum(ordered[:-1], 1.0))
     if not alone.any():
         return np.zeros(len(off), dtype=bool)
     found: NDArray[np.bool_] = off >= ordered[1:][alone][0]
@@ -110,6 +113,54 @@ def far_values(table: Table) -> Sequence[str]:
                 f"'{name}' of {listed(who)} is far from everybody's: {usual(values)}. Correct it "
                 "if it is wrong: whatever is estimated leans on such numbers."
             )
+    return found
+
+
+def coded_cell(values: NDArray[np.float64]) -> tuple[int, int] | None:
+    """Row and column of a first code of a missing value, (n, p); None where there is none.
+
+    As of covariates: in columns where nobody has another number below zero.
+    """
+    with np.errstate(invalid="ignore"):
+        suspect = np.flatnonzero((values <= max(CODES)).any(axis=0))
+    for j in suspect.tolist():
+        rows = missing_codes(values[:, j])
+        if len(rows):
+            return int(rows[0]), j
+    return None
+
+
+def far_features(table: Table) -> Sequence[str]:
+    """Sentences that name people with a feature's value that is far from everybody's here.
+
+    Of tables that are in memory as a whole.
+    """
+    if table.form == "npy" or table.values.ndim != 2:
+        return ()
+    found: dict[str, list[str]] = {}
+    for start in range(0, len(table.features), CHUNK):
+        columns = np.arange(start, min(start + CHUNK, len(table.features)))
+        block = table.block(columns)
+        for k in _suspect(block).tolist():
+            j, values = int(columns[k]), block[:, k]
+            seen = np.flatnonzero(np.isfinite(values))
+            for i in seen[apart(values[seen], far=FAR_FEATURE, gap=GAP_FEATURE)].tolist():
+                said = f"{table.features[j]} ({values[i]:.6g})"
+                found.setdefault(table.who(i), []).append(said)
+    return [
+        f"{who} is far from everybody's here in {listed(said)}. Correct it if it is wrong: "
+        "whatever is estimated leans on such numbers, at every site."
+        for who, said in found.items()
+    ]
+
+
+def _suspect(block: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Columns of (n, c) whose largest or smallest value may be far."""
+    kept = np.flatnonzero(np.isfinite(block).any(axis=0))
+    low, middle, high = np.nanquantile(block[:, kept], (0.25, 0.5, 0.75), axis=0)
+    largest = np.nanmax(block[:, kept], axis=0) - high
+    off = np.maximum(largest, low - np.nanmin(block[:, kept], axis=0))
+    found: NDArray[np.intp] = kept[off > FAR_FEATURE * np.maximum(high - low, np.abs(middle) / 2)]
     return found
 
 

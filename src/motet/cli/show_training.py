@@ -195,10 +195,11 @@ def _sentences(train: Train, plan: Plan, rows: int | None) -> Iterator[str]:
     if rows is not None and by_people(train, plan):
         steps = train.steps(train.trained_of(rows))
         exchanges = train.exchanges(steps) + bool(how.validation)
+        each, most = train.samples_a_step(train.trained_of(rows)), likely_bytes(train, plan, rows)
         yield (
-            f"With the {rows:,} {'row' if rows == 1 else 'rows'} here: {steps:,} steps"
-            f"{_whole(train, rows)} in {_exchanges(exchanges)}, about "
-            f"{size(likely_bytes(train, plan, rows))} from every site."
+            f"With the {rows:,} {'row' if rows == 1 else 'rows'} here: {steps:,} steps of about "
+            f"{each:.0f}{_whole(train, rows)} in {_exchanges(exchanges)}, about {size(most)} from "
+            "every site."
         )
         if train.private is not None:
             yield from _noise(train, plan, rows)

@@ -54,7 +54,7 @@ def trained(study: StudyFiles, cited: Citations) -> Iterator[str]:
 def _batches(how: Mapping[str, Any]) -> str:
     if not how["batch"]:
         return "everybody of all hospitals in every step"
-    return f"batches of {how['batch']} over all hospitals"
+    return f"batches of at most {how['batch']} over all hospitals"
 
 
 def _how(how: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], cited: Citations) -> str:

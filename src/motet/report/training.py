@@ -182,7 +182,7 @@ def _facts(
         "length",
         f"{count(int(last['step']), 'step')} in {count(int(last['exchange']) + 1, 'exchange')}",
     )
-    samples = count(how["batch"], "sample") if how["batch"] else "all"
+    samples = f"at most {count(how['batch'], 'sample')}" if how["batch"] else "all"
     yield "batch", f"{samples} a step, over all hospitals"
     yield "preset", str(how["preset"])
     sent = "behind masks, as integers of 64 bits" if masked else f"as {how['transfer']}"

@@ -34,7 +34,8 @@ class TrainOptions(BaseModel):
     epochs : float
         Passes over the people of the fit; 0: as many as `steps` make.
     batch : int
-        People (or slices) of a step, over all sites; 0: everybody.
+        The most people (or slices) of a step, over all sites, since passes are cut into equal
+        steps; 0: everybody.
     local_steps : int
         Steps between exchanges.
     local_rate : float
@@ -124,6 +125,10 @@ class TrainedParams(Params):
         if written:
             _check_used(given, chosen)
         if rounds is not None:
+            if both := [name for name in ("steps", "epochs") if given.get(name)]:
+                raise misfit(
+                    "train.rounds", f"it says how long the training is, and so does {both[0]}"
+                )
             if type(rounds) is not int or rounds < 1:
                 raise misfit("train.rounds", f"this is a number of exchanges, not {rounds!r}")
             each = 1 if chosen.get("mode", "local") == "exact" else chosen.get("local_steps", 20)
