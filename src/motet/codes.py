@@ -15,20 +15,31 @@ FEW_CODES = 4
 """So many values of all sites may be codes that differ among them: ages of children differ, too."""
 
 
-def of_codes(tables: Mapping[str, Table], schema: Schema, params: Params) -> Iterator[str]:
-    """Sentences about codes that are read as numbers, and those that differ among sites."""
+def of_codes(
+    tables: Mapping[str, Table], schema: Schema, params: Params, *, least: int = 2
+) -> Iterator[str]:
+    """Sentences about codes that are read as numbers, and those that differ among sites.
+
+    Parameters
+    ----------
+    tables : mapping of str to Table
+    schema : Schema
+    params : Params
+    least : int
+        Of so many values. Two make the same model either way, but of numbers no policy counts the
+        people of each.
+    """
     few = {
         c.name: values
         for c in schema.with_biology.covariates
         if (values := _whole(c, tables)) and len(set().union(*values.values())) <= FEW_NUMBERS
     }
-    # As numbers two values are one column, too, and no policy counts the people of either.
     if unsaid := [
         c.name
         for c in schema.covariates
         if c.kind == "continuous"
         and params.covariates.get(c.name, "auto") == "auto"
-        and c.name in few
+        and len(set().union(*few.get(c.name, {}).values())) >= least
     ]:
         kinds = ", ".join(f"{name}: categorical" for name in unsaid)
         more = ", …" * (len(unsaid) < len(schema.covariates))

@@ -295,7 +295,7 @@ def simulate(
         if read.evaluation.truth is not None:
             TrueImages(read.evaluation.truth).check(tables)
         plan = build_plan(read, agreed(read, tables))
-        said += [("", words) for words in of_codes(tables, plan.schema, plan.params)]
+        said += [("", words) for words in of_codes(tables, plan.schema, plan.params, least=3)]
         fit = masks(tables, plan)
         check_trainings(plan, sum(int(seen.sum()) for seen in fit.values()))
         if out is None:
