@@ -16,7 +16,7 @@ from motet.strategies.rounds import Ask
 from motet.strategies.secure_sum import secure_total
 from motet.training.exchange import as_float, exchange
 from motet.training.phase import Train, Turn
-from motet.training.privacy import drowned, mechanism
+from motet.training.privacy import mechanism, noise_to_signal
 
 Sums = Mapping[str, NDArray[Any]]
 Conclude = Callable[[Any, Turn, Sums], None]
@@ -58,7 +58,7 @@ def of_noise(train: Train, samples: int, sizes: Mapping[str, int]) -> dict[str, 
         "noise_multiplier": how.noise_multiplier,
         "rate": how.rate,
         "steps": how.steps,
-        "noise_share": drowned(train, how, samples, sizes),
+        "noise_to_signal": noise_to_signal(train, how, samples, sizes),
     }
     return {f"{train.name}.{name}": np.asarray(float(value)) for name, value in said.items()}
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motet.bids.covariates import CovariateRequest
-from motet.bids.plausible import apart, far_features, far_rows, far_values, spreads_off
+from motet.bids.plausible import far_features, far_rows, far_values, outliers, spreads_off
 from motet.bids.read import read_site
 from motet.bids.table import Table
 from motet.errors import DataError
@@ -102,7 +102,7 @@ def test_units_make_no_difference(factor: float) -> None:
     """Catches a rule that is of years."""
     values = np.array([*AGES, 950.0])
     assert np.allclose(spreads_off(values * factor), spreads_off(values))
-    assert apart(values * factor).tolist() == [False] * 40 + [True]
+    assert outliers(values * factor).tolist() == [False] * 40 + [True]
 
 
 def test_a_column_that_the_method_does_not_see_leaves_nobody_out(tmp_path: Path) -> None:

@@ -18,11 +18,11 @@ from motet.training.phase import Group, Train
 from motet.training.privacy import (
     Mechanism,
     check,
-    drowned,
     learned,
     learned_in,
     mechanism,
     noise_multiplier,
+    noise_to_signal,
     sentences,
     spent,
 )
@@ -161,8 +161,8 @@ def test_noise_is_set_beside_what_it_hides(people: int, told: bool, here: World)
     """Catches a training on noise alone of which nobody is told, and a factor of sites or steps."""
     sizes = {"sites": 9, "batches": 5}
     how = Mechanism(rate=0.5, steps=400, noise_multiplier=4.0)
-    found = drowned(here.train, how, people, sizes)
-    numbers = sum(g.size * (5 if g.keeper == "owned" else 1) for g in here.train.leaving)
+    found = noise_to_signal(here.train, how, people, sizes)
+    numbers = sum(group.numbers(5) for group in here.train.leaving)
     drawn = np.random.default_rng(0).normal(0.0, 4.0, (9, 400, 500)).sum(axis=(0, 1))
     length = np.linalg.norm(drawn) * np.sqrt(numbers / 500)
     assert found == pytest.approx(length / (400 * 0.5 * people), rel=0.05)
@@ -171,7 +171,7 @@ def test_noise_is_set_beside_what_it_hides(people: int, told: bool, here: World)
 
 def test_a_finished_model_says_what_noise_may_have_left_of_it() -> None:
     """Catches a report that is silent, since the model calls it otherwise."""
-    assert learned_in("cvae", {"cvae.noise_share": np.asarray(0.4)}) == learned(0.4) != ""
+    assert learned_in("cvae", {"cvae.noise_to_signal": np.asarray(0.4)}) == learned(0.4) != ""
     assert learned_in("cvae", {"cvae.encoder": np.zeros(3)}) == ""
 
 

@@ -1,4 +1,4 @@
-"""Numbers of a covariate that are too far from everybody else's to be believed.
+"""Numbers of a covariate or feature that are too far from everybody else's to be believed.
 
 One age of -9999 has the weight of thousands of people in a sum of squares: it bends the slope of
 every feature at every site. What is far is told by the quartiles of the site's own people, which
@@ -8,7 +8,7 @@ the pen stands alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,7 +59,9 @@ def spreads_off(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return off
 
 
-def apart(values: NDArray[np.float64], *, far: float = FAR, gap: float = GAP) -> NDArray[np.bool_]:
+def outliers(
+    values: NDArray[np.float64], *, far: float = FAR, gap: float = GAP
+) -> NDArray[np.bool_]:
     """Which numbers are far, stand alone, and are few."""
     off = spreads_off(values)
     ordered = np.sort(off)
@@ -95,18 +97,17 @@ def usual(values: NDArray[np.float64]) -> str:
 def far_rows(table: Table, covariates: Collection[str]) -> NDArray[np.bool_]:
     """(n,) bool: people with a number of one of these that is far from everybody else's here."""
     far = np.zeros(len(table), dtype=bool)
-    for name in _numbers(table):
+    for name, values in _numbers(table):
         if name in covariates:
-            far |= apart(_values(table, name))
+            far |= outliers(values)
     return far
 
 
 def far_values(table: Table) -> Sequence[str]:
     """Sentences that name people with such a number, one a covariate."""
     found = []
-    for name in _numbers(table):
-        values = _values(table, name)
-        far = np.flatnonzero(apart(values))
+    for name, values in _numbers(table):
+        far = np.flatnonzero(outliers(values))
         if len(far):
             who = dict.fromkeys(f"{table.people[i]} ({values[i]:.12g})" for i in far)
             found.append(
@@ -144,7 +145,7 @@ def far_features(table: Table) -> Sequence[str]:
         for k in _suspect(block).tolist():
             j, values = int(columns[k]), block[:, k]
             seen = np.flatnonzero(np.isfinite(values))
-            for i in seen[apart(values[seen], far=FAR_FEATURE, gap=GAP_FEATURE)].tolist():
+            for i in seen[outliers(values[seen], far=FAR_FEATURE, gap=GAP_FEATURE)].tolist():
                 said = f"{table.features[j]} ({values[i]:.6g})"
                 found.setdefault(table.who(i), []).append(said)
     return [
@@ -164,9 +165,8 @@ def _suspect(block: NDArray[np.float64]) -> NDArray[np.intp]:
     return found
 
 
-def _numbers(table: Table) -> list[str]:
-    return [c.name for c in table.described.covariates if c.kind == "continuous"]
-
-
-def _values(table: Table, name: str) -> NDArray[np.float64]:
-    return table.covariates[name].to_numpy(dtype=np.float64)
+def _numbers(table: Table) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """Name and values, (n,), of every covariate that is a number."""
+    for covariate in table.described.covariates:
+        if covariate.kind == "continuous":
+            yield covariate.name, table.covariates[covariate.name].to_numpy(dtype=np.float64)

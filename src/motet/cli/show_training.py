@@ -176,11 +176,11 @@ def _rounded(train: Train) -> str:
 
 def _noise(train: Train, plan: Plan, rows: int) -> Iterator[str]:
     """How much noise a private training of so many rows takes, and what it leaves."""
-    from motet.training.privacy import drowned, learned, mechanism
+    from motet.training.privacy import learned, mechanism, noise_to_signal
 
     taken = mechanism(train, rows)
     yield f"Every site adds noise of {taken.noise_multiplier:.3g} times the clip to every step."
-    share = drowned(train, taken, rows, plan.schema.sizes)
+    share = noise_to_signal(train, taken, rows, plan.schema.sizes)
     yield from filter(None, (learned(share),))
 
 

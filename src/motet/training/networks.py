@@ -87,7 +87,7 @@ class Networks:
             start += old.numel()
         self.buffers[name] = rest
         count = self.count(name) + len(rest)
-        expected = group.size * (self.batches if group.keeper == "owned" else 1)
+        expected = group.numbers(self.batches)
         if count != expected:
             raise PlanError(f"The group '{name}' has {count} numbers; its plan says {expected}.")
         if group.keeper == "owned" and len(rest):

@@ -201,7 +201,7 @@ def spent(noise: float, rate: float, steps: int, delta: float) -> float:
         return float(accountant.get_epsilon(delta=delta, alphas=list(ORDERS)))
 
 
-def drowned(train: Train, how: Mechanism, samples: int, sizes: Mapping[str, int]) -> float:
+def noise_to_signal(train: Train, how: Mechanism, samples: int, sizes: Mapping[str, int]) -> float:
     """How much longer noise is than what it hides, over a whole training.
 
     Parameters
@@ -220,15 +220,19 @@ def drowned(train: Train, how: Mechanism, samples: int, sizes: Mapping[str, int]
         Expected length of the sum of all steps' noise, over the most that gradients which all
         point the same way sum to.
     """
-    parameters = sum(
-        group.size * (sizes["batches"] if group.keeper == "owned" else 1) for group in train.leaving
-    )
+    parameters = sum(group.numbers(sizes["batches"]) for group in train.leaving)
     noise = how.noise_multiplier * math.sqrt(sizes["sites"] * parameters / how.steps)
     return noise / (how.rate * samples)
 
 
 def learned(share: float) -> str:
-    """What noise may have left of a training, of :func:`drowned`; empty where it is little."""
+    """A sentence of what noise may have left of a training; empty where it is little.
+
+    Parameters
+    ----------
+    share : float
+        See :func:`noise_to_signal`.
+    """
     if share < LITTLE:
         return ""
     return (
@@ -249,7 +253,7 @@ def run_with(name: str, shared: Arrays) -> Mechanism | None:
 
 def learned_in(name: str, shared: Arrays) -> str:
     """What noise may have left of a finished training; empty of one without."""
-    share = shared.get(f"{name}.noise_share")
+    share = shared.get(f"{name}.noise_to_signal")
     return "" if share is None else learned(float(share))
 
 

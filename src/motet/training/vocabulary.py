@@ -62,6 +62,10 @@ class Group:
     every: int = 0
     ema: float = 0.0
 
+    def numbers(self, batches: int) -> int:
+        """Numbers in it where there are so many batches."""
+        return self.size * (batches if self.keeper == "owned" else 1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Update:
