@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from motet.releases import Arrays
 from motet.strategies import exact
+from motet.strategies.extrapolated import extrapolation
 from motet.strategies.rounds import Ask
 from motet.strategies.trained import Sums, run
 from motet.training.phase import WEIGHT, Train, Turn
@@ -27,11 +28,12 @@ def fedavg(train: Train, ask: Ask, shared: Arrays) -> Arrays:
 
 
 def average(trainer: Trainer, turn: Turn, sums: Sums) -> None:
-    """Move the networks by the mean of what they changed by."""
+    """Move the networks by the mean of what they changed by, or further along it."""
     if turn.exact:
         exact.step(trainer, turn, sums)
     else:
-        trainer.move(turn, mean_change(trainer.train, turn, sums))
+        changes = mean_change(trainer.train, turn, sums)
+        trainer.move(turn, changes, extrapolation(trainer, turn, sums, changes))
 
 
 def mean_change(train: Train, turn: Turn, sums: Sums) -> dict[str, NDArray[Any]]:

@@ -61,7 +61,16 @@ class DeepComBatParams(TrainedParams):
             "start": "random",
         },
         "small": {
-            "train": {"batch": 64, "epochs": 60.0, "steps": 20_000, "local_steps": 60},
+            "train": {
+                "batch": 64,
+                "epochs": 70.0,
+                "steps": 20_000,
+                "local_steps": 60,
+                "server": "scaffold",
+                "extrapolate": True,
+                "local_rate": 2.0,
+                "moments": "forgotten",
+            },
             "learning_rate": 0.0003,
             "columns_rate": 0.003,
             "start": "moments",

@@ -117,7 +117,7 @@ def test_a_running_mean_moves_by_the_updates_of_its_group() -> None:
     length = len(first) - 3  # without the vector of the spectral norm
     changes = {n: np.zeros_like(trainer.told(turn)[f"toy.{n}"]) for n in turn.leaving}
     changes["critic"] = np.ones_like(first)
-    trainer.move(turn, changes)
+    trainer.move(turn, changes, {})
     # Every second step is one of the critic's.
     mean = first + (1.0 - 0.9**4)
     found = trainer.model()["toy.critic"]

@@ -47,6 +47,10 @@ class TrainOptions(BaseModel):
     moments : {"averaged", "kept", "forgotten"}
         In local mode the optimizer's moments are averaged with the networks, kept at each site, or
         begin anew after each exchange.
+    extrapolate : bool
+        Local mode, but for fedadam: networks go further than the mean of the sites' changes, by as
+        much as these are longer than their mean (FedExP). What single sites' people teach points
+        elsewhere at each site, and the mean alone keeps a part of it that falls with their number.
     proximal : float
         Weight mu of fedprox' term ``mu / 2 |w - w_shared|^2``.
     server_rate : float
@@ -78,6 +82,7 @@ class TrainOptions(BaseModel):
     local_rate: float = Field(default=1.0, gt=0.0, le=10.0)
     warm_up: int = Field(default=0, ge=0)
     moments: Literal["averaged", "kept", "forgotten"] = "averaged"
+    extrapolate: bool = False
     proximal: float = Field(default=0.01, ge=0.0)
     server_rate: float = Field(default=0.01, gt=0.0)
     validation: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -122,6 +127,10 @@ class TrainedParams(Params):
         if chosen.get("mode") == "exact":
             _check_exact(given)
             chosen.pop("server", None)  # a preset's is of its local mode
+        if chosen.get("mode") == "exact" or chosen.get("server") == "fedadam":
+            chosen.pop("extrapolate", None)  # of means over sites
+        if "extrapolate" in given:
+            chosen["extrapolate"] = given["extrapolate"]
         if written:
             _check_used(given, chosen)
         if rounds is not None:
@@ -189,6 +198,7 @@ def _check_used(given: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
         "local_steps": ("mode", "local"),
         "local_rate": ("mode", "local"),
         "moments": ("mode", "local"),
+        "extrapolate": ("mode", "local"),
         "proximal": ("server", "fedprox"),
         "server_rate": ("server", "fedadam"),
     }
@@ -203,6 +213,12 @@ def _check_used(given: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
                 f"it has no effect where {key} is {is_now[key]}. Take it out, or set "
                 f"{key}: {value}",
             )
+    if given.get("extrapolate") and is_now["server"] == "fedadam":
+        raise misfit(
+            "train.extrapolate",
+            "fedadam has a step of its own, of no mean's length. Take it out, or take another "
+            "server: fedavg, fedprox or scaffold",
+        )
     if "validate_every" in given and not chosen.get("validation"):
         raise misfit(
             "train.validate_every",

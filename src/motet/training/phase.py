@@ -18,6 +18,7 @@ from motet.training.summed import check_summed
 from motet.training.vocabulary import (
     CONTROL,
     EMA,
+    LENGTHS,
     LOSSES,
     MOMENTS,
     SAMPLES,
@@ -128,6 +129,10 @@ class Train(Phase):
         """Whether a group's gradients are corrected by what all sites' were on average."""
         how = self.options
         return how.mode == "local" and how.server == "scaffold" and group.keeper == "shared"
+
+    def averaged(self, turn: Turn) -> tuple[str, ...]:
+        """The groups that leave in a turn of local mode and are averaged over sites."""
+        return tuple(name for name in turn.leaving if self.group(name).keeper == "shared")
 
     def group(self, name: str) -> Group:
         """The group of this name."""
@@ -310,6 +315,8 @@ class Train(Phase):
             ]
             if not turn.exact:
                 found.append(replace(_OF_WEIGHT, shape=(len(turn.leaving),)))
+                if self.options.extrapolate:
+                    found.append(replace(_OF_LENGTHS, shape=(len(self.averaged(turn)),)))
         if turn.validates:
             found += _OF_VALIDATION
         return tuple(found)
@@ -362,6 +369,12 @@ _OF_WEIGHT = ArraySpec(
     least=0,
     meaning="samples since each group that leaves last left, by which its changes count",
 )
+_OF_LENGTHS = ArraySpec(
+    name=LENGTHS,
+    shape=(),
+    least=0,
+    meaning="mean square of the change of each group that is averaged, by samples",
+)
 _OF_VALIDATION = (
     ArraySpec(name=VALIDATION, shape=(), meaning="sum of the validation loss over samples"),
     ArraySpec(
@@ -380,6 +393,7 @@ def _changed(group: Group) -> str:
 __all__ = [
     "CONTROL",
     "EMA",
+    "LENGTHS",
     "LOSSES",
     "MOMENTS",
     "SAMPLES",
