@@ -50,16 +50,17 @@ def test_as_without_masks(
 
 @pytest.mark.parametrize("server", ["fedavg", "scaffold"])
 def test_local_mode_as_without_masks(server: str) -> None:
-    """Catches networks, moments or control variates that exceed the bound of a masked sum, or are
-    rounded by it until a training goes elsewhere."""
+    """Catches networks, moments, control variates or lengths of changes that exceed the bound of a
+    masked sum, or are rounded by it until a training goes elsewhere."""
     train = {"preset": "tiny", "mode": "local", "local_steps": 2, "steps": 8, "batch": 12}
-    study = replace(secure("deepcombat"), train={**train, "server": server})
+    further = {"extrapolate": server == "scaffold"}
+    study = replace(secure("deepcombat"), train={**train, "server": server, **further})
     sites, outcome = ran(study)
     assert not outcome.missing, (outcome.missing, sites.errors)
     assert outcome.plan.secure
-    assert ("decoder.control" in {r.spec.name for r in outcome.plan.releases()}) == (
-        server == "scaffold"
-    )
+    leaving = {release.spec.name for release in outcome.plan.releases()}
+    assert {"decoder.control", "lengths"} <= leaving or server == "fedavg"
+    assert not leaving & {"decoder.control", "lengths"} or server == "scaffold"
     plain, _ = ran(replace(study, secure=False))
     assert np.abs((sites.values - plain.values) / spread(study.values)).max() < 1e-6
 

@@ -27,7 +27,9 @@ class Near(TrainedParams):
 class Faster(TrainedParams):
     """A method of which a preset says something new."""
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"small": {"train": {"local_rate": 3.0}}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "small": {"train": {"local_rate": 3.0, "extrapolate": True}}
+    }
 
 
 STUDY = {"study": "made", "method": "deepcombat", "sites": {"a": "a", "b": "b"}}
@@ -51,6 +53,8 @@ def test_no_networks_are_combined_in_exact_mode(server: str, how: dict[str, Any]
         ({"preset": "paper", "local_rate": 2.0}, "local_rate.*mode is exact.*mode: local"),
         ({"preset": "paper", "moments": "kept"}, "moments.*mode is exact.*mode: local"),
         ({"preset": "paper", "proximal": 0.1}, "proximal.*mode is exact.*mode: local"),
+        ({"preset": "paper", "extrapolate": True}, "extrapolate.*mode is exact.*mode: local"),
+        ({"server": "fedadam", "extrapolate": True}, "extrapolate.*fedadam has a step of its own"),
         ({"validate_every": 10}, "validate_every.*nobody validates"),
     ],
     ids=str,
@@ -98,6 +102,16 @@ def test_what_an_older_version_saved_can_be_read(mode: str) -> None:
     read = checked(Faster, saved, saved=True)
     assert (read.train.mode, read.train.local_rate) == (mode, 1.0)
     assert Faster(train={"mode": "local"}).train.local_rate == 3.0
+
+
+def test_a_preset_goes_further_only_where_something_is_averaged() -> None:
+    """Catches a plan that speaks of a mean that nobody takes, or a preset nobody can change."""
+    assert Faster().train.extrapolate
+    assert Faster(train={"server": "fedprox"}).train.extrapolate
+    for other in ({"mode": "exact"}, {"server": "fedadam"}, {"extrapolate": False}):
+        params = checked(Faster, {"train": other}, under="params")
+        assert not params.train.extrapolate
+        assert checked(Faster, params.model_dump(mode="json"), saved=True) == params
 
 
 def test_train_is_a_section_of_its_own() -> None:

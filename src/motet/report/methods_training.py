@@ -6,10 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from motet.report.read import StudyFiles
-from motet.report.references import FEDADAM, FEDAVG, FEDPROX, SCAFFOLD, TORCH, Citations
+from motet.report.references import (
+    FEDADAM,
+    FEDAVG,
+    FEDEXP,
+    FEDPROX,
+    SCAFFOLD,
+    TORCH,
+    Citations,
+)
 from motet.report.training import (
     best,
     every,
+    extrapolated,
     faster,
     groups,
     lines,
@@ -81,6 +90,11 @@ def _how(how: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], cited: Cit
         )
     else:
         then = f", and their changes were averaged by samples (FedAvg {cited.cite(FEDAVG)})"
+    if extrapolated(how):
+        then += (
+            "; networks went further than that mean, by as much as the changes were longer than "
+            f"it (FedExP {cited.cite(FEDEXP)})"
+        )
     warm = (
         f", after {count(int(how['warm_up']), 'step')} with gradients summed over all hospitals"
         if how["warm_up"]

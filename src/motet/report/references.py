@@ -185,6 +185,14 @@ FEDADAM = Reference(
     year="2021",
     doi="10.48550/arXiv.2003.00295",
 )
+FEDEXP = Reference(
+    key="jhunjhunwala2023fedexp",
+    authors=("Jhunjhunwala, D.", "Wang, S.", "Joshi, G."),
+    title="FedExP: Speeding up federated averaging via extrapolation",
+    journal="International Conference on Learning Representations",
+    year="2023",
+    doi="10.48550/arXiv.2301.09604",
+)
 TORCH = Reference(
     key="paszke2019pytorch",
     authors=("Paszke, A.", "Gross, S.", "Massa, F.", "Lerer, A.", "others"),

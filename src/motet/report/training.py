@@ -73,6 +73,11 @@ def faster(how: Mapping[str, Any]) -> str:
     return "" if times == 1.0 else f", with {times:g} times the learning rate for what is averaged"
 
 
+def extrapolated(how: Mapping[str, Any]) -> bool:
+    """Whether networks went further than the mean of what hospitals changed."""
+    return bool(how.get("extrapolate"))  # older plans have none
+
+
 def groups(study: StudyFiles, phase: str) -> tuple[Mapping[str, Any], ...]:
     """The groups of parameters of one training; none of older plans."""
     return tuple(study.plan.get("groups", {}).get(phase, ()))
@@ -173,6 +178,12 @@ def _facts(
     yield "mode", MODES[how["mode"]].format(faster=faster(how), every=every(how, groups))
     if local:
         yield "server", SERVERS[how["server"]].format(**how)
+        if extrapolated(how):
+            yield (
+                "extrapolation",
+                "FedExP: networks went further than that mean, by as much as the changes were "
+                "longer than it",
+            )
         if said := " ".join(owned(how, groups)):
             yield "scanners' own parts", said
         yield "moments of the optimizer", str(how["moments"])

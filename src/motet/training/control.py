@@ -43,8 +43,8 @@ class Controls:
         self.names = tuple(group.name for group in train.leaving if train.controls(group))
         """Groups with a control; none unless it is asked for."""
         self._corrections = {name: more for name in self.names if (more := self._correction(name))}
-        self._seen: dict[str, tuple[Tensor, int]] = {}
-        """Sum and number of this turn's gradients, before they were corrected."""
+        self._seen: dict[str, tuple[list[Tensor], int]] = {}
+        """Sum, a parameter each, and number of this turn's gradients, before corrections."""
 
     def _at(self, name: str, what: str) -> str:
         return f"{self._train.name}.{name}.{what}"
@@ -66,17 +66,24 @@ class Controls:
         for name in self.names:
             if name not in gradients:
                 continue
-            total, steps = self._seen.get(name, (0.0, 0))
-            self._seen[name] = joined(gradients[name]) + total, steps + 1
+            # One kernel for all parameters of a group; to join gradients takes one more.
+            if name in self._seen:
+                total, steps = self._seen[name]
+                torch._foreach_add_(total, gradients[name])
+            else:
+                total, steps = [part.clone() for part in gradients[name]], 0
+            self._seen[name] = total, steps + 1
             if name in self._corrections:
-                parts = zip(gradients[name], self._corrections[name], strict=True)
-                gradients[name] = [g + more for g, more in parts]
+                # Not in place: gradients of two parameters may be one memory.
+                added = torch._foreach_add(gradients[name], self._corrections[name])  # noqa: SLF001
+                gradients[name] = list(added)
 
     def close(self, name: str, *, leaves: bool) -> None:
         """Write down what was counted; of a group that leaves, the mean since it last did."""
         keep = self._site.keep
         if name in self._seen:
-            total, steps = self._seen[name]
+            parts, steps = self._seen[name]
+            total = joined(parts)
             so_far, ran = (keep.get(self._at(name, what), 0) for what in (SUM, STEPS))
             keep[self._at(name, SUM)] = so_far + total.to("cpu", torch.float64).numpy()
             keep[self._at(name, STEPS)] = np.asarray(ran + steps)

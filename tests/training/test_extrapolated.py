@@ -1,0 +1,153 @@
+"""FedExP: how much further than the mean of their changes networks go."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from motet.strategies.extrapolated import extrapolation
+from motet.strategies.fedavg import average, fedavg, mean_change
+from motet.strategies.in_place import InPlace
+from motet.strategies.plain_sum import add
+from motet.training import exchange as exchanges
+from motet.training.at_site import train_at_site
+from motet.training.coordinator import Trainer
+from motet.training.exchange import mean_square
+from motet.training.phase import LENGTHS, WEIGHT, Turn
+from training.toy import BATCH, SHARED, H, options, sites_of, toy
+
+SIZES = {"batches": 5, "sites": 3}
+WHERE = (0, 0, 1, 2, 2)
+BUFFERS = {"critic": 3, "encoder": H}
+"""Vectors of spectral norms, after the parameters."""
+
+
+def local(**more: Any) -> Any:
+    return options(mode="local", **{"steps": 8, "local_steps": 4, "extrapolate": True, **more})
+
+
+def times(changes: np.ndarray, samples: np.ndarray) -> float:
+    """The factor of one group, of what each site changed it by."""
+    train: Any = SimpleNamespace(
+        options=SimpleNamespace(extrapolate=True), averaged=lambda turn: turn.leaving
+    )
+    trainer: Any = SimpleNamespace(
+        train=train, sites=len(samples), parameters=lambda name: changes.shape[1]
+    )
+    turn = Turn(number=0, first=0, after=1, leaving=("net",))
+    squares = sum(n * mean_square(row) for n, row in zip(samples, changes, strict=True))
+    sums = {WEIGHT: np.array([samples.sum()]), LENGTHS: np.array([squares])}
+    mean = samples @ changes / samples.sum()
+    return extrapolation(trainer, turn, sums, {"net": mean})["net"]
+
+
+@given(sites=st.integers(1, 12), scale=st.floats(1e-6, 1.0))
+def test_changes_that_agree_are_averaged_and_those_at_right_angles_are_not_halved(
+    sites: int, scale: float
+) -> None:
+    """The published rule at its two ends. Catches a factor of lengths instead of their squares, one
+    that depends on the unit, and one below 1."""
+    samples = np.full(sites, 20.0)
+    same = scale * np.tile(np.linspace(-1, 1, 15), (sites, 1))
+    assert times(same, samples) == 1.0
+    apart = scale * np.eye(sites, 15)
+    assert times(apart, samples) == pytest.approx(max(1.0, sites / 2))
+
+
+@given(samples=st.lists(st.integers(1, 200), min_size=2, max_size=8))
+def test_sites_count_by_their_samples(samples: list[int]) -> None:
+    """Catches plain means over sites of different sizes: of changes at right angles the squares
+    beside the mean's are one over the sum of squared shares."""
+    counts = np.array(samples, dtype=float)
+    share = counts / counts.sum()
+    expected = max(1.0, 1.0 / (2 * np.square(share).sum()))
+    assert times(np.eye(len(samples)), counts) == pytest.approx(expected)
+
+
+def test_changes_that_cancel_are_not_lengthened_without_end() -> None:
+    """Catches a division by a mean of almost nothing, and of nothing."""
+    opposite = np.array([[1.0, 0.0], [-1.0, 1e-9]])
+    assert times(opposite, np.array([5.0, 5.0])) == 1.0
+    four = np.array([[1.0], [-1.0], [1.0], [-1.0 + 1e-9]])
+    assert times(four, np.full(4, 5.0)) == 2.0
+    assert times(np.zeros((4, 3)), np.full(4, 5.0)) == 1.0
+
+
+def test_parameters_go_further_and_all_else_does_not() -> None:
+    """One exchange by hand. Catches heads, moments or vectors of spectral norms that are
+    lengthened, parameters that are not, and lengths that are not those of what left."""
+    train = toy(local())
+    trainer = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH))
+    turn = train.turn(0)
+    told = {**SHARED, **trainer.told(turn)}
+    sent = {n: train_at_site(train, turn, s, told) for n, s in sites_of(WHERE).items()}  # type: ignore[arg-type]
+    sums = add(sent)
+    changes = mean_change(train, turn, sums)
+    averaged = train.averaged(turn)
+    assert averaged == ("critic", "encoder")
+    for k, name in enumerate(averaged):
+        group = turn.leaving.index(name)
+        count = len(sums[name]) - BUFFERS[name]
+        by_hand = sum(
+            a[WEIGHT][group] * mean_square(a[name][:count] / a[WEIGHT][group])
+            for a in sent.values()
+        )
+        np.testing.assert_allclose(sums[LENGTHS][k], by_hand, rtol=1e-12)
+    further = extrapolation(trainer, turn, sums, changes)
+    assert set(further) == set(averaged)
+    assert max(further.values()) > 1.0
+    average(trainer, turn, sums)
+    after = trainer.told(train.turn(1))
+    for name, change in changes.items():
+        if name not in turn.leaving:
+            np.testing.assert_allclose(after[f"toy.{name}"], change, rtol=1e-12, atol=1e-300)
+            continue
+        factors = np.full(change.shape, further.get(name, 1.0))
+        if name in BUFFERS:
+            factors[-BUFFERS[name] :] = 1.0
+        # Of a spectral norm, vectors are made anew from the weights that they are given.
+        own = slice(None, -BUFFERS[name] if name in BUFFERS else None)
+        moved = after[f"toy.{name}"] - told[f"toy.{name}"]
+        np.testing.assert_allclose(moved[own], (factors * change)[own], rtol=1e-9, atol=1e-14)
+
+
+def test_a_change_that_is_too_large_is_said_to_be_as_large_as_the_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Catches a masked sum that overflows, and a site that is refused for its length alone."""
+    monkeypatch.setattr("motet.training.site_state.LARGEST_LENGTH", 1e-9)
+    train = toy(local())
+    trainer = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH))
+    told = {**SHARED, **trainer.told(train.turn(0))}
+    sent = train_at_site(train, train.turn(0), sites_of(WHERE)["site 0"], told)  # type: ignore[arg-type]
+    samples = [sent[WEIGHT][i] for i, n in enumerate(train.turn(0).leaving) if n != "heads"]
+    np.testing.assert_allclose(sent[LENGTHS], 1e-9 * np.array(samples), rtol=1e-12)
+    assert exchanges.LARGEST_LENGTH == 1.0
+
+
+def test_one_site_alone_is_not_lengthened() -> None:
+    """Catches a factor where there is nothing to average: one site's training is its own."""
+    found = []
+    for extrapolate in (True, False):
+        ask: Any = InPlace(
+            sites=sites_of((0,) * 5),  # type: ignore[arg-type]
+            sizes={"batches": 5, "sites": 1},
+            seed=3,
+        )
+        found.append(fedavg(toy(local(extrapolate=extrapolate)), ask, SHARED))
+    for name, array in found[1].items():
+        np.testing.assert_array_equal(found[0][name], array)
+
+
+def test_what_leaves_is_declared_where_it_does() -> None:
+    """Catches a number that no plan speaks of, and one of exact mode, which has no mean of
+    changes."""
+    assert "mean square" in {s.name: s.meaning for s in toy(local()).releases}[LENGTHS]
+    assert LENGTHS not in {s.name for s in toy(local(extrapolate=False)).releases}
+    warm = toy(local(warm_up=2))
+    assert LENGTHS not in {spec.name for spec in warm.arrays(warm.turn(0))}
