@@ -209,8 +209,8 @@ def _sentences(train: Train, plan: Plan, rows: int | None) -> Iterator[str]:
     else:
         leaving = "What leaves in every exchange is what a site's own steps changed in the networks"
         leaving += " and in their optimizer's moments" if how.moments == "averaged" else ""
+        leaving += ", and the length of that change" if how.extrapolate else ""
         leaving += ", and the mean gradient of these steps" if how.server == "scaffold" else ""
-        leaving += ", and how far that is" if how.extrapolate else ""
         leaving += f"; before that, for {train.warm_up:,} steps, {gradients}" if how.warm_up else ""
     if train.private is not None:
         yield f"{leaving}, each person's clipped, and with noise; no losses."
