@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from motet.training.exchange import mean_square
-from motet.training.phase import LENGTHS, WEIGHT, Turn
+from motet.training.phase import SQUARES, WEIGHT, Turn
 
 if TYPE_CHECKING:
     from motet.training.coordinator import Trainer
@@ -25,7 +25,7 @@ def extrapolation(
     sums: Mapping[str, NDArray[Any]],
     changes: Mapping[str, NDArray[Any]],
 ) -> dict[str, float]:
-    """By what the mean changes of groups are multiplied.
+    """Server step sizes, by which the mean changes of groups are multiplied.
 
     Parameters
     ----------
@@ -40,14 +40,15 @@ def extrapolation(
     -------
     dict of str to float
         Of every group that is averaged, from 1 to half the number of sites: what the published
-        rule gives for changes at right angles. Opposite ones it would lengthen without end.
+        rule gives for changes at right angles, of sites of one size. Opposite ones it would
+        lengthen without end; the paper takes one step size for all parameters, and no largest.
     """
     train = trainer.train
     if not train.options.extrapolate:
         return {}
     samples = dict(zip(turn.leaving, sums[WEIGHT], strict=True))
-    squares = dict(zip(train.averaged(turn), sums[LENGTHS], strict=True))
-    most = max(1.0, trainer.sites / 2)
+    squares = dict(zip(train.averaged(turn), sums[SQUARES], strict=True))
+    most = max(1.0, trainer.sizes["sites"] / 2)
     found = {}
     for name in squares.keys() & changes.keys():
         of_mean = mean_square(changes[name][: trainer.parameters(name)])

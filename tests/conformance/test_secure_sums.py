@@ -59,8 +59,8 @@ def test_local_mode_as_without_masks(server: str) -> None:
     assert not outcome.missing, (outcome.missing, sites.errors)
     assert outcome.plan.secure
     leaving = {release.spec.name for release in outcome.plan.releases()}
-    assert {"decoder.control", "lengths"} <= leaving or server == "fedavg"
-    assert not leaving & {"decoder.control", "lengths"} or server == "scaffold"
+    assert {"decoder.control", "squares"} <= leaving or server == "fedavg"
+    assert not leaving & {"decoder.control", "squares"} or server == "scaffold"
     plain, _ = ran(replace(study, secure=False))
     assert np.abs((sites.values - plain.values) / spread(study.values)).max() < 1e-6
 

@@ -174,7 +174,11 @@ def test_an_array_is_one_row(tmp_path: Path) -> None:
         ({"server": "fedprox"}, "proximal term (mu = 0.01)", "10.48550/arXiv.1812.06127"),
         ({"server": "scaffold"}, "what all hospitals' gradients were", "10.48550/arXiv.1910.06378"),
         ({"server": "fedadam"}, "a step of Adam (learning rate 0.01)", "arXiv.2003.00295"),
-        ({"extrapolate": True}, "further than that mean", "10.48550/arXiv.2301.09604"),
+        (
+            {"extrapolate": True},
+            "by half of what the changes' mean square",
+            "10.48550/arXiv.2301.09604",
+        ),
         ({"mode": "exact"}, "gradients were summed and one step was taken", "arXiv.1912.01703"),
     ],
 )

@@ -14,11 +14,10 @@ from motet.strategies.extrapolated import extrapolation
 from motet.strategies.fedavg import average, fedavg, mean_change
 from motet.strategies.in_place import InPlace
 from motet.strategies.plain_sum import add
-from motet.training import exchange as exchanges
 from motet.training.at_site import train_at_site
 from motet.training.coordinator import Trainer
-from motet.training.exchange import mean_square
-from motet.training.phase import LENGTHS, WEIGHT, Turn
+from motet.training.exchange import as_float, exchange, mean_square
+from motet.training.phase import SQUARES, WEIGHT, Turn
 from training.toy import BATCH, SHARED, H, options, sites_of, toy
 
 SIZES = {"batches": 5, "sites": 3}
@@ -37,11 +36,11 @@ def times(changes: np.ndarray, samples: np.ndarray) -> float:
         options=SimpleNamespace(extrapolate=True), averaged=lambda turn: turn.leaving
     )
     trainer: Any = SimpleNamespace(
-        train=train, sites=len(samples), parameters=lambda name: changes.shape[1]
+        train=train, sizes={"sites": len(samples)}, parameters=lambda name: changes.shape[1]
     )
     turn = Turn(number=0, first=0, after=1, leaving=("net",))
     squares = sum(n * mean_square(row) for n, row in zip(samples, changes, strict=True))
-    sums = {WEIGHT: np.array([samples.sum()]), LENGTHS: np.array([squares])}
+    sums = {WEIGHT: np.array([samples.sum()]), SQUARES: np.array([squares])}
     mean = samples @ changes / samples.sum()
     return extrapolation(trainer, turn, sums, {"net": mean})["net"]
 
@@ -78,15 +77,18 @@ def test_changes_that_cancel_are_not_lengthened_without_end() -> None:
     assert times(np.zeros((4, 3)), np.full(4, 5.0)) == 1.0
 
 
-def test_parameters_go_further_and_all_else_does_not() -> None:
+@pytest.mark.parametrize("transfer", ["float64", "bfloat16"])
+def test_parameters_go_further_and_all_else_does_not(transfer: str) -> None:
     """One exchange by hand. Catches heads, moments or vectors of spectral norms that are
-    lengthened, parameters that are not, and lengths that are not those of what left."""
-    train = toy(local())
+    lengthened, parameters that are not, squares that are not those of what left, one group's
+    samples taken for another's, and the bits of a bfloat16 taken for a number."""
+    train = toy(local(transfer=transfer))
     trainer = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH))
     turn = train.turn(0)
     told = {**SHARED, **trainer.told(turn)}
     sent = {n: train_at_site(train, turn, s, told) for n, s in sites_of(WHERE).items()}  # type: ignore[arg-type]
-    sums = add(sent)
+    wide = {n: {k: as_float(a) for k, a in of.items()} for n, of in sent.items()}
+    sums = add(wide)
     changes = mean_change(train, turn, sums)
     averaged = train.averaged(turn)
     assert averaged == ("critic", "encoder")
@@ -95,11 +97,17 @@ def test_parameters_go_further_and_all_else_does_not() -> None:
         count = len(sums[name]) - BUFFERS[name]
         by_hand = sum(
             a[WEIGHT][group] * mean_square(a[name][:count] / a[WEIGHT][group])
-            for a in sent.values()
+            for a in wide.values()
         )
-        np.testing.assert_allclose(sums[LENGTHS][k], by_hand, rtol=1e-12)
+        np.testing.assert_allclose(sums[SQUARES][k], by_hand, rtol=1e-7)
     further = extrapolation(trainer, turn, sums, changes)
     assert set(further) == set(averaged)
+    samples = dict(zip(turn.leaving, sums[WEIGHT], strict=True))
+    assert samples["critic"] != samples["encoder"]  # its update runs every second step
+    for k, name in enumerate(averaged):
+        own = changes[name][: -BUFFERS[name]]
+        eta = sums[SQUARES][k] / samples[name] / (2 * float(np.mean(own.astype(float) ** 2)))
+        assert further[name] == pytest.approx(min(1.5, max(1.0, eta)))
     assert max(further.values()) > 1.0
     average(trainer, turn, sums)
     after = trainer.told(train.turn(1))
@@ -120,14 +128,17 @@ def test_a_change_that_is_too_large_is_said_to_be_as_large_as_the_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Catches a masked sum that overflows, and a site that is refused for its length alone."""
-    monkeypatch.setattr("motet.training.site_state.LARGEST_LENGTH", 1e-9)
-    train = toy(local())
+    monkeypatch.setattr("motet.training.site_state.LARGEST_SQUARE", 1e-9)
+    monkeypatch.setattr("motet.training.exchange.LARGEST_SQUARE", 1e-9)
+    train = toy(local(), masked=True)
     trainer = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH))
     told = {**SHARED, **trainer.told(train.turn(0))}
     sent = train_at_site(train, train.turn(0), sites_of(WHERE)["site 0"], told)  # type: ignore[arg-type]
     samples = [sent[WEIGHT][i] for i, n in enumerate(train.turn(0).leaving) if n != "heads"]
-    np.testing.assert_allclose(sent[LENGTHS], 1e-9 * np.array(samples), rtol=1e-12)
-    assert exchanges.LARGEST_LENGTH == 1.0
+    np.testing.assert_allclose(sent[SQUARES], 1e-9 * np.array(samples), rtol=1e-12)
+    size: Any = SimpleNamespace(rows=12.0)
+    bound = exchange(train, train.turn(0)).bounds(size, SHARED)[SQUARES]
+    assert sent[SQUARES].max() <= bound < 1e-9 * 1000
 
 
 def test_one_site_alone_is_not_lengthened() -> None:
@@ -147,7 +158,7 @@ def test_one_site_alone_is_not_lengthened() -> None:
 def test_what_leaves_is_declared_where_it_does() -> None:
     """Catches a number that no plan speaks of, and one of exact mode, which has no mean of
     changes."""
-    assert "mean square" in {s.name: s.meaning for s in toy(local()).releases}[LENGTHS]
-    assert LENGTHS not in {s.name for s in toy(local(extrapolate=False)).releases}
+    assert "mean square" in {s.name: s.meaning for s in toy(local()).releases}[SQUARES]
+    assert SQUARES not in {s.name for s in toy(local(extrapolate=False)).releases}
     warm = toy(local(warm_up=2))
-    assert LENGTHS not in {spec.name for spec in warm.arrays(warm.turn(0))}
+    assert SQUARES not in {spec.name for spec in warm.arrays(warm.turn(0))}

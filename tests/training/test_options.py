@@ -105,13 +105,16 @@ def test_what_an_older_version_saved_can_be_read(mode: str) -> None:
 
 
 def test_a_preset_goes_further_only_where_something_is_averaged() -> None:
-    """Catches a plan that speaks of a mean that nobody takes, or a preset nobody can change."""
+    """Catches a plan that speaks of a mean that nobody takes, and rates that were chosen for one
+    server and taken with another."""
     assert Faster().train.extrapolate
-    assert Faster(train={"server": "fedprox"}).train.extrapolate
-    for other in ({"mode": "exact"}, {"server": "fedadam"}, {"extrapolate": False}):
+    assert Faster(train={"server": "fedavg"}).train.local_rate == 3.0
+    for other in ({"mode": "exact"}, {"server": "fedadam"}, {"server": "scaffold"}):
         params = checked(Faster, {"train": other}, under="params")
-        assert not params.train.extrapolate
+        assert (params.train.extrapolate, params.train.local_rate) == (False, 1.0)
         assert checked(Faster, params.model_dump(mode="json"), saved=True) == params
+    own = {"server": "scaffold", "extrapolate": True, "local_rate": 2.0}
+    assert Faster(train=own).train.model_dump(include=own.keys()) == own
 
 
 def test_train_is_a_section_of_its_own() -> None:

@@ -123,7 +123,7 @@ def test_what_masks_do_not_hide_is_said(
     assert said in told
     assert ("masks do not hide" in told) == bool(said)
     assert ("mean gradient of these steps" in told) == bool(said)
-    assert ("the length of that change" in told) == (method == "deepcombat")
+    assert ("and its mean square" in told) == (method == "deepcombat")
 
 
 def test_a_warm_up_is_told_as_long_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -209,7 +209,7 @@ def _sentences(train: Train, plan: Plan, rows: int | None) -> Iterator[str]:
     else:
         leaving = "What leaves in every exchange is what a site's own steps changed in the networks"
         leaving += " and in their optimizer's moments" if how.moments == "averaged" else ""
-        leaving += ", and the length of that change" if how.extrapolate else ""
+        leaving += ", and its mean square" if how.extrapolate else ""
         leaving += ", and the mean gradient of these steps" if how.server == "scaffold" else ""
         leaving += f"; before that, for {train.warm_up:,} steps, {gradients}" if how.warm_up else ""
     if train.private is not None:

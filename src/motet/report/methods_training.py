@@ -92,8 +92,9 @@ def _how(how: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], cited: Cit
         then = f", and their changes were averaged by samples (FedAvg {cited.cite(FEDAVG)})"
     if extrapolated(how):
         then += (
-            "; networks went further than that mean, by as much as the changes were longer than "
-            f"it (FedExP {cited.cite(FEDEXP)})"
+            "; that mean was multiplied, group by group, by half of what the changes' mean square "
+            "was beside its square, at least 1 and at most half the number of hospitals (FedExP "
+            f"{cited.cite(FEDEXP)})"
         )
     warm = (
         f", after {count(int(how['warm_up']), 'step')} with gradients summed over all hospitals"

@@ -74,7 +74,7 @@ def faster(how: Mapping[str, Any]) -> str:
 
 
 def extrapolated(how: Mapping[str, Any]) -> bool:
-    """Whether networks went further than the mean of what hospitals changed."""
+    """Whether networks might go further than the mean of what hospitals changed."""
     return bool(how.get("extrapolate"))  # older plans have none
 
 
@@ -181,8 +181,9 @@ def _facts(
         if extrapolated(how):
             yield (
                 "extrapolation",
-                "FedExP: networks went further than that mean, by as much as the changes were "
-                "longer than it",
+                "FedExP: that mean was multiplied, group by group, by half of what the changes' "
+                "mean square was beside its square, at least 1 and at most half the number of "
+                "hospitals",
             )
         if said := " ".join(owned(how, groups)):
             yield "scanners' own parts", said

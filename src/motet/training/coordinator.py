@@ -49,7 +49,7 @@ class Trainer:
         self._per_epoch = train.per_epoch(trained)
         self.expected = train.samples_a_step(trained)
         """Samples of a step, on average."""
-        self.sites = sizes.get("sites", 1)
+        self.sizes = sizes
         self._seed = seed
         self._networks = build(train, sizes, seed=seed)
         self._optimizers = {u.name: Optimizer(self._networks, u) for u in train.updates}
@@ -128,22 +128,22 @@ class Trainer:
         """How many numbers of a group are parameters; buffers come after them."""
         return self._networks.count(name)
 
-    def move(self, turn: Turn, changes: Numbers, times: Mapping[str, float]) -> None:
+    def move(self, turn: Turn, changes: Numbers, step_sizes: Mapping[str, float]) -> None:
         """Add what networks and moments changed by.
 
         Parameters
         ----------
         turn : Turn
         changes : mapping of str to ndarray
-        times : mapping of str to float
+        step_sizes : mapping of str to float
             Factors on the changes of groups' parameters; 1 of those that have none.
         """
         moved = tuple(name for name in turn.leaving if name in changes)
         for name in moved:
             vector = self._networks.vector(name) + changes[name]
-            if name in times:
+            if name in step_sizes:
                 count = self.parameters(name)
-                vector[:count] += (times[name] - 1.0) * changes[name][:count]
+                vector[:count] += (step_sizes[name] - 1.0) * changes[name][:count]
             self._networks.load(name, vector)
         self._networks.refresh(moved)
         self._take_moments(changes)

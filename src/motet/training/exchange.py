@@ -13,12 +13,12 @@ from motet.releases import Arrays, Leaves
 from motet.scale import Bounds, Magnitudes
 from motet.site import Site
 from motet.training.divergence import check_sent
-from motet.training.phase import LENGTHS, LOSSES, VALIDATION, WEIGHT, Train, Turn
+from motet.training.phase import LOSSES, SQUARES, VALIDATION, WEIGHT, Train, Turn
 from motet.training.telling import tell
 
 LARGEST_LOSS = 2.0**20
 """Public bound on the loss of a sample."""
-LARGEST_LENGTH = 1.0
+LARGEST_SQUARE = 1.0
 """Public bound on the mean square of what parameters change by between exchanges, by a sample: of
 changes that are larger a site says this much, and they are lengthened by less."""
 PATH = re.compile(r"(?P<train>.+)@(?P<number>0|[1-9][0-9]*)(?P<closing>!?)")
@@ -87,7 +87,7 @@ class _Half:
             LOSSES: LARGEST_LOSS * samples,
             VALIDATION: LARGEST_LOSS * samples,
             WEIGHT: behind,
-            LENGTHS: LARGEST_LENGTH * behind,
+            SQUARES: LARGEST_SQUARE * behind,
         }
         return found | {name: bound for name, bound in known.items() if name in found}
 

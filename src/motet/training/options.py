@@ -12,6 +12,8 @@ from motet.harmonizer import Params
 
 Mode = Literal["exact", "local"]
 Server = Literal["fedavg", "fedprox", "fedadam", "scaffold"]
+OF_SERVER = frozenset({"local_rate", "moments", "extrapolate"})
+"""Of these a preset's are chosen for its server: with another the defaults are what they were."""
 Preset = Literal["paper", "small", "tiny"]
 
 
@@ -48,9 +50,10 @@ class TrainOptions(BaseModel):
         In local mode the optimizer's moments are averaged with the networks, kept at each site, or
         begin anew after each exchange.
     extrapolate : bool
-        Local mode, but for fedadam: networks go further than the mean of the sites' changes, by as
-        much as these are longer than their mean (FedExP). What single sites' people teach points
-        elsewhere at each site, and the mean alone keeps a part of it that falls with their number.
+        Local mode, but for fedadam: the mean of the sites' changes is multiplied, group by group,
+        by half of what their mean square is beside its square, at least 1 and at most half the
+        number of sites (FedExP). What single sites' people teach points elsewhere at each site,
+        and the mean alone keeps a part of it that falls with their number.
     proximal : float
         Weight mu of fedprox' term ``mu / 2 |w - w_shared|^2``.
     server_rate : float
@@ -127,10 +130,10 @@ class TrainedParams(Params):
         if chosen.get("mode") == "exact":
             _check_exact(given)
             chosen.pop("server", None)  # a preset's is of its local mode
-        if chosen.get("mode") == "exact" or chosen.get("server") == "fedadam":
-            chosen.pop("extrapolate", None)  # of means over sites
-        if "extrapolate" in given:
-            chosen["extrapolate"] = given["extrapolate"]
+        its = cls._preset(given).get("train", {}).get("server", "fedavg")
+        if chosen.get("mode") == "exact" or chosen.get("server", "fedavg") != its:
+            for name in OF_SERVER.difference(given):
+                chosen.pop(name, None)
         if written:
             _check_used(given, chosen)
         if rounds is not None:

@@ -18,10 +18,10 @@ from motet.training.summed import check_summed
 from motet.training.vocabulary import (
     CONTROL,
     EMA,
-    LENGTHS,
     LOSSES,
     MOMENTS,
     SAMPLES,
+    SQUARES,
     UNFINISHED,
     VALIDATED,
     VALIDATION,
@@ -316,7 +316,7 @@ class Train(Phase):
             if not turn.exact:
                 found.append(replace(_OF_WEIGHT, shape=(len(turn.leaving),)))
                 if self.options.extrapolate:
-                    found.append(replace(_OF_LENGTHS, shape=(len(self.averaged(turn)),)))
+                    found.append(replace(_OF_SQUARES, shape=(len(self.averaged(turn)),)))
         if turn.validates:
             found += _OF_VALIDATION
         return tuple(found)
@@ -369,8 +369,8 @@ _OF_WEIGHT = ArraySpec(
     least=0,
     meaning="samples since each group that leaves last left, by which its changes count",
 )
-_OF_LENGTHS = ArraySpec(
-    name=LENGTHS,
+_OF_SQUARES = ArraySpec(
+    name=SQUARES,
     shape=(),
     least=0,
     meaning="mean square of the change of each group that is averaged, by samples",
@@ -393,10 +393,10 @@ def _changed(group: Group) -> str:
 __all__ = [
     "CONTROL",
     "EMA",
-    "LENGTHS",
     "LOSSES",
     "MOMENTS",
     "SAMPLES",
+    "SQUARES",
     "UNFINISHED",
     "VALIDATED",
     "VALIDATION",

@@ -13,9 +13,9 @@ from torch import Tensor
 from motet.releases import Arrays
 from motet.site import Site
 from motet.training.control import Controls
-from motet.training.exchange import LARGEST_LENGTH, as_bfloat16, as_float, mean_square
+from motet.training.exchange import LARGEST_SQUARE, as_bfloat16, as_float, mean_square
 from motet.training.moment import Moment
-from motet.training.phase import CONTROL, LENGTHS, MOMENTS, SAMPLES, WEIGHT, Train, Turn, Update
+from motet.training.phase import CONTROL, MOMENTS, SAMPLES, SQUARES, WEIGHT, Train, Turn, Update
 from motet.training.workshop import Workshop
 
 _PRECISIONS = {torch.float64: np.float64, torch.float32: np.float32}
@@ -78,7 +78,7 @@ class SiteState:
             found[name] = self._changed(name, name, networks.numbers(name), weights[name])
         if train.options.extrapolate:
             of = train.averaged(turn)
-            found[LENGTHS] = np.array([self._length(n, found[n], weights[n]) for n in of])
+            found[SQUARES] = np.array([self._square(n, found[n], weights[n]) for n in of])
         for name in controls.names:
             controls.close(name, leaves=name in turn.leaving)
             if name in turn.leaving:
@@ -102,12 +102,12 @@ class SiteState:
                 self._site.keep[self._kept(name)] = networks.vector(name)
         return found
 
-    def _length(self, name: str, change: NDArray[Any], weight: float) -> float:
+    def _square(self, name: str, change: NDArray[Any], weight: float) -> float:
         """The mean square of a group's parameters' change, times samples, from what leaves."""
         if not weight:
             return 0.0
         count = self._shop.networks.count(name)
-        return weight * min(LARGEST_LENGTH, mean_square(as_float(change)[:count] / weight))
+        return weight * min(LARGEST_SQUARE, mean_square(as_float(change)[:count] / weight))
 
     def _weights(self, turn: Turn, counts: Mapping[str, int]) -> dict[str, float]:
         """Samples behind every group that leaves, since it last did; the others' are kept."""

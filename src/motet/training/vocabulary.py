@@ -25,8 +25,8 @@ CONTROL = "control"
 """Last part of the names of mean gradients of sites' steps (:mod:`motet.training.control`)."""
 EMA = "ema"
 """Last part of the names of running means, which sites are told where they judge them."""
-LOSSES, SAMPLES, WEIGHT, LENGTHS, VALIDATION, VALIDATED = (
-    *("losses", "samples", "weight", "lengths", "validation", "validated"),
+LOSSES, SAMPLES, WEIGHT, SQUARES, VALIDATION, VALIDATED = (
+    *("losses", "samples", "weight", "squares", "validation", "validated"),
 )
 
 
