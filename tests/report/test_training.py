@@ -176,7 +176,7 @@ def test_an_array_is_one_row(tmp_path: Path) -> None:
         ({"server": "fedadam"}, "a step of Adam (learning rate 0.01)", "arXiv.2003.00295"),
         (
             {"extrapolate": True},
-            "by half of what the changes' mean square",
+            "hospitals' mean squared change",
             "10.48550/arXiv.2301.09604",
         ),
         ({"mode": "exact"}, "gradients were summed and one step was taken", "arXiv.1912.01703"),

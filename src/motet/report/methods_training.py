@@ -92,9 +92,9 @@ def _how(how: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], cited: Cit
         then = f", and their changes were averaged by samples (FedAvg {cited.cite(FEDAVG)})"
     if extrapolated(how):
         then += (
-            "; that mean was multiplied, group by group, by half of what the changes' mean square "
-            "was beside its square, at least 1 and at most half the number of hospitals (FedExP "
-            f"{cited.cite(FEDEXP)})"
+            "; that mean was multiplied, group by group, by half the ratio of the hospitals' mean "
+            "squared change to its own square, at least 1 and at most half the number of hospitals "
+            f"(FedExP {cited.cite(FEDEXP)})"
         )
     warm = (
         f", after {count(int(how['warm_up']), 'step')} with gradients summed over all hospitals"

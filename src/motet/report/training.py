@@ -181,9 +181,9 @@ def _facts(
         if extrapolated(how):
             yield (
                 "extrapolation",
-                "FedExP: that mean was multiplied, group by group, by half of what the changes' "
-                "mean square was beside its square, at least 1 and at most half the number of "
-                "hospitals",
+                "FedExP: that mean was multiplied, group by group, by half the ratio of the "
+                "hospitals' mean squared change to its own square, at least 1 and at most half "
+                "the number of hospitals",
             )
         if said := " ".join(owned(how, groups)):
             yield "scanners' own parts", said
