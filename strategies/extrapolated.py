@@ -51,7 +51,7 @@ def extrapolation(
     most = max(1.0, trainer.sizes["sites"] / 2)
     found = {}
     for name in squares.keys() & changes.keys():
-        of_mean = mean_square(changes[name][: trainer.parameters(name)])
+        of_mean = mean_square(changes[name][: trainer.count(name)])
         of_sites = float(squares[name]) / samples[name]
         found[name] = min(most, max(1.0, of_sites / (2 * of_mean))) if of_mean else 1.0
     return found

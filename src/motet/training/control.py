@@ -75,8 +75,8 @@ class Controls:
             self._seen[name] = total, steps + 1
             if name in self._corrections:
                 # Not in place: gradients of two parameters may be one memory.
-                added = torch._foreach_add(gradients[name], self._corrections[name])  # noqa: SLF001
-                gradients[name] = list(added)
+                pair = gradients[name], self._corrections[name]
+                gradients[name] = list(torch._foreach_add(*pair))  # noqa: SLF001 - torch has no other
 
     def close(self, name: str, *, leaves: bool) -> None:
         """Write down what was counted; of a group that leaves, the mean since it last did."""

@@ -124,7 +124,7 @@ class Trainer:
                     if _of(key, turn) and key.endswith(kept)
                 }
 
-    def parameters(self, name: str) -> int:
+    def count(self, name: str) -> int:
         """How many numbers of a group are parameters; buffers come after them."""
         return self._networks.count(name)
 
@@ -142,7 +142,7 @@ class Trainer:
         for name in moved:
             vector = self._networks.vector(name) + changes[name]
             if name in step_sizes:
-                count = self.parameters(name)
+                count = self.count(name)
                 vector[:count] += (step_sizes[name] - 1.0) * changes[name][:count]
             self._networks.load(name, vector)
         self._networks.refresh(moved)

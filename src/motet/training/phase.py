@@ -20,6 +20,9 @@ from motet.training.vocabulary import (
     EMA,
     LOSSES,
     MOMENTS,
+    OF_SQUARES,
+    OF_VALIDATION,
+    OF_WEIGHT,
     SAMPLES,
     SQUARES,
     UNFINISHED,
@@ -314,11 +317,11 @@ class Train(Phase):
                 ),
             ]
             if not turn.exact:
-                found.append(replace(_OF_WEIGHT, shape=(len(turn.leaving),)))
+                found.append(replace(OF_WEIGHT, shape=(len(turn.leaving),)))
                 if self.options.extrapolate:
-                    found.append(replace(_OF_SQUARES, shape=(len(self.averaged(turn)),)))
+                    found.append(replace(OF_SQUARES, shape=(len(self.averaged(turn)),)))
         if turn.validates:
-            found += _OF_VALIDATION
+            found += OF_VALIDATION
         return tuple(found)
 
     def _of_group(self, name: str, *, exact: bool) -> list[ArraySpec]:
@@ -361,26 +364,6 @@ class Train(Phase):
                 if known is None or spec.shape > known.shape:
                     found[spec.name] = spec
         return tuple(found.values())
-
-
-_OF_WEIGHT = ArraySpec(
-    name=WEIGHT,
-    shape=(),
-    least=0,
-    meaning="samples since each group that leaves last left, by which its changes count",
-)
-_OF_SQUARES = ArraySpec(
-    name=SQUARES,
-    shape=(),
-    least=0,
-    meaning="mean square of the change of each group that is averaged, by samples",
-)
-_OF_VALIDATION = (
-    ArraySpec(name=VALIDATION, shape=(), meaning="sum of the validation loss over samples"),
-    ArraySpec(
-        name=VALIDATED, shape=(), dtype="int64", least=0, meaning="samples of the validation"
-    ),
-)
 
 
 def _changed(group: Group) -> str:

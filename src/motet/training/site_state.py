@@ -107,7 +107,7 @@ class SiteState:
         if not weight:
             return 0.0
         count = self._shop.networks.count(name)
-        return weight * min(LARGEST_SQUARE, mean_square(as_float(change)[:count] / weight))
+        return weight * min(LARGEST_SQUARE, mean_square(as_float(change)[:count]) / weight**2)
 
     def _weights(self, turn: Turn, counts: Mapping[str, int]) -> dict[str, float]:
         """Samples behind every group that leaves, since it last did; the others' are kept."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from motet.releases import ArraySpec
 from motet.training.moment import Moment
 
 Keeper = Literal["shared", "owned", "local"]
@@ -27,6 +28,24 @@ EMA = "ema"
 """Last part of the names of running means, which sites are told where they judge them."""
 LOSSES, SAMPLES, WEIGHT, SQUARES, VALIDATION, VALIDATED = (
     *("losses", "samples", "weight", "squares", "validation", "validated"),
+)
+OF_WEIGHT = ArraySpec(
+    name=WEIGHT,
+    shape=(),
+    least=0,
+    meaning="samples since each group that leaves last left, by which its changes count",
+)
+OF_SQUARES = ArraySpec(
+    name=SQUARES,
+    shape=(),
+    least=0,
+    meaning="mean square of the change of each group that is averaged, by samples",
+)
+OF_VALIDATION = (
+    ArraySpec(name=VALIDATION, shape=(), meaning="sum of the validation loss over samples"),
+    ArraySpec(
+        name=VALIDATED, shape=(), dtype="int64", least=0, meaning="samples of the validation"
+    ),
 )
 
 
