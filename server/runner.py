@@ -26,7 +26,8 @@ from motet.strategies import strategy_for
 from motet.strategies.rounds import State
 from motet.strategies.trained import check_counted
 from motet.training.exchange import path_of, then
-from motet.training.phase import UNFINISHED, Train, Turn
+from motet.training.log import losses
+from motet.training.phase import UNFINISHED, VALIDATION, Train, Turn
 
 EVERY = 2.0
 """Seconds between checkpoints of a training of which sites keep nothing."""
@@ -175,7 +176,7 @@ class Runner:
                     step=int(row["step"]),
                     steps=int(row["steps"]),
                     exchange=turn.number,
-                    losses={k: v for k, v in row.items() if isinstance(v, float)},
+                    losses={name: row[name] for name in (*losses(row), VALIDATION) if name in row},
                     sites=row.get("sites", {}),
                     left=pace.left(int(row["steps"])),
                 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from motet.releases import Arrays
 from motet.strategies.rounds import Ask
-from motet.strategies.trained import Sums, run
+from motet.strategies.trained import StepSizes, Sums, run
 from motet.training.phase import SAMPLES, Train, Turn
 
 if TYPE_CHECKING:
@@ -23,9 +23,10 @@ def exact(train: Train, ask: Ask, shared: Arrays) -> Arrays:
     return run(train, ask, shared, step)
 
 
-def step(trainer: Trainer, turn: Turn, sums: Sums) -> None:
+def step(trainer: Trainer, turn: Turn, sums: Sums) -> StepSizes:
     """One optimizer step along the mean gradient; none where no site had a sample of this step."""
     # A private training does not tell how many were drawn.
     samples = float(sums[SAMPLES][0]) if SAMPLES in sums else trainer.expected
     if samples:
         trainer.step(turn, {name: sums[name] / samples for name in turn.leaving})
+    return {}

@@ -11,7 +11,7 @@ from motet.releases import Arrays
 from motet.strategies import exact
 from motet.strategies.fedavg import mean_change
 from motet.strategies.rounds import Ask
-from motet.strategies.trained import Sums, run
+from motet.strategies.trained import StepSizes, Sums, run
 from motet.training.phase import Train, Turn
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ def fedadam(train: Train, ask: Ask, shared: Arrays) -> Arrays:
     return run(train, ask, shared, adapt)
 
 
-def adapt(trainer: Trainer, turn: Turn, sums: Sums) -> None:
+def adapt(trainer: Trainer, turn: Turn, sums: Sums) -> StepSizes:
     """One step of Adam against the mean change; the sites' own moments are averaged."""
     if turn.exact:
-        exact.step(trainer, turn, sums)
-    else:
-        trainer.adapt(turn, mean_change(trainer.train, turn, sums))
+        return exact.step(trainer, turn, sums)
+    trainer.adapt(turn, mean_change(trainer.train, turn, sums))
+    return {}

@@ -15,7 +15,7 @@ from motet.releases import Arrays
 from motet.strategies import exact
 from motet.strategies.extrapolated import extrapolation
 from motet.strategies.rounds import Ask
-from motet.strategies.trained import Sums, run
+from motet.strategies.trained import StepSizes, Sums, run
 from motet.training.phase import WEIGHT, Train, Turn
 
 if TYPE_CHECKING:
@@ -27,13 +27,14 @@ def fedavg(train: Train, ask: Ask, shared: Arrays) -> Arrays:
     return run(train, ask, shared, average)
 
 
-def average(trainer: Trainer, turn: Turn, sums: Sums) -> None:
+def average(trainer: Trainer, turn: Turn, sums: Sums) -> StepSizes:
     """Move the networks by the mean of what they changed by, or further along it."""
     if turn.exact:
-        exact.step(trainer, turn, sums)
-    else:
-        changes = mean_change(trainer.train, turn, sums)
-        trainer.move(turn, changes, extrapolation(trainer, turn, sums, changes))
+        return exact.step(trainer, turn, sums)
+    changes = mean_change(trainer.train, turn, sums)
+    step_sizes = extrapolation(trainer, turn, sums, changes)
+    trainer.move(turn, changes, step_sizes)
+    return step_sizes
 
 
 def mean_change(train: Train, turn: Turn, sums: Sums) -> dict[str, NDArray[Any]]:

@@ -15,11 +15,14 @@ from motet.strategies.plain_sum import add
 from motet.strategies.rounds import Ask
 from motet.strategies.secure_sum import secure_total
 from motet.training.exchange import as_float, exchange
+from motet.training.log import STEP_SIZE
 from motet.training.phase import Train, Turn
 from motet.training.privacy import mechanism, noise_to_signal
 
 Sums = Mapping[str, NDArray[Any]]
-Conclude = Callable[[Any, Turn, Sums], None]
+StepSizes = Mapping[str, float]
+"""By what the mean change of a group was multiplied, where that is chosen at each exchange."""
+Conclude = Callable[[Any, Turn, Sums], StepSizes]
 """``(trainer, turn, sums)``: moves the coordinator's networks by what sites sent."""
 
 
@@ -44,7 +47,9 @@ def run(train: Train, ask: Ask, shared: Arrays, conclude: Conclude) -> Arrays:
         # Before the step: sites judged the networks as they are still here.
         row = trainer.note(turn, sums, of_sites)
         if turn.after > turn.first:
-            conclude(trainer, turn, sums)
+            step_sizes = conclude(trainer, turn, sums)
+            if row is not None:
+                row |= {f"{STEP_SIZE}{name}": size for name, size in step_sizes.items()}
         ask.keep(turn, trainer.state, row)
     return trainer.model() | of_noise(train, samples, ask.sizes)
 

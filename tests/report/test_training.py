@@ -151,6 +151,22 @@ def test_masked(tmp_path: Path) -> None:
     assert "behind masks" in dict(one.facts)["precision"]
 
 
+def test_how_far_means_were_lengthened(tmp_path: Path) -> None:
+    """Catches the rule without what came of it, and factors drawn among the losses."""
+    folder = made(tmp_path, extrapolate=True)
+    sizes = [{"step_size.decoder": 1.0}, {"step_size.decoder": 2.5, "step_size.encoder": 1.25}, {}]
+    write_log(folder / LOG, [{**row, **own} for row, own in zip(ROWS, sizes, strict=False)])
+    (one,) = trainings(read_study(folder))
+    said = dict(one.facts)["extrapolation"]
+    assert said.endswith(
+        "effective number of hospitals (decoder by 1.00 to 2.50; encoder by 1.25 to 1.25)"
+    )
+    assert "step_size" not in write_study_report(folder, site_pages="left out").read_text()
+    write_log(folder / LOG, ROWS)  # as of before factors were logged
+    (one,) = trainings(read_study(folder))
+    assert dict(one.facts)["extrapolation"].endswith("effective number of hospitals")
+
+
 def test_no_section_where_nothing_was_trained(tmp_path: Path) -> None:
     """Catches an empty heading in every report of ComBat."""
     page = write_study_report(write_study(tmp_path, metrics=SUMS_ALONE), site_pages="left out")

@@ -17,8 +17,8 @@ from motet.server.checkpoint import Checkpoint
 from motet.server.events import Kind
 from motet.server.result import StudyFolder
 from motet.training.coordinator import Trainer
-from motet.training.log import LOG, read_log, write_log
-from motet.training.phase import Turn
+from motet.training.log import LOG, STEP_SIZE, read_log, write_log
+from motet.training.phase import VALIDATION, Turn
 
 MADE = case("deepcombat", n=(12, 14, 13), p=4, covariates=("age",))
 TRAIN = {"preset": "tiny", "validation": 0.2, "validate_every": 3, "steps": 12}
@@ -55,10 +55,27 @@ def test_each_sites_losses_where_they_can_be_read() -> None:
     assert [dict(event.losses) for event in told] == [
         {k: v for k, v in row.items() if isinstance(v, float)} for row in rows
     ]
+    assert not any(name.startswith(STEP_SIZE) for row in rows for name in row)
     assert [event.sites for event in told] == [row["sites"] for row in rows]
     assert told[0].left is None
     assert told[1].left is not None
     assert told[-1].left == 0
+
+
+def test_how_far_means_were_lengthened_is_logged_and_is_no_loss() -> None:
+    """Catches a training of which nobody can say how far it went, and a line that validates alone
+    with the last exchange's factors."""
+    four = case("deepcombat", n=(12, 14, 13, 12), p=4, covariates=("age",))
+    federation, outcome = ran(replace(four, train={**TRAIN, "extrapolate": True}))
+    *rows, closing = outcome.training
+    sizes = [{n: v for n, v in row.items() if n.startswith(STEP_SIZE)} for row in rows]
+    assert {frozenset(of) for of in sizes} == {
+        frozenset({"step_size.encoder", "step_size.decoder"})
+    }
+    assert 1.0 < max(of["step_size.encoder"] for of in sizes) <= 2.0
+    assert not any(name.startswith(STEP_SIZE) for name in closing)
+    told = [event for event in federation.events if event.kind is Kind.TRAINED]
+    assert {*told[0].losses} == {*LOSSES, VALIDATION}
 
 
 def test_under_masks_the_sum_alone() -> None:

@@ -19,6 +19,7 @@ ROWS = [
         "ae.kl": 0.1 + 0.2,
         "validation": 1e-17,
         "validated": 0,
+        "step_size.decoder": 1.1,
         "sites": {"hh": {"ae.kl": 2.0, "validation": 3.0}, "guys": {"ae.kl": 1.0}},
     },
     {"phase": "critic", "exchange": 1, "step": 6, "steps": 6, "wasserstein": -1.5},
@@ -30,10 +31,10 @@ def test_numbers_read_back_exactly(tmp_path: Path) -> None:
     write_log(tmp_path / LOG, ROWS)
     header, *lines = (tmp_path / LOG).read_text().splitlines()
     assert header == (
-        "phase,exchange,step,steps,ae.kl,wasserstein,validation,validated,"
+        "phase,exchange,step,steps,ae.kl,wasserstein,validation,validated,step_size.decoder,"
         "guys/ae.kl,hh/ae.kl,hh/validation"
     )
-    assert lines[1] == "critic,1,6,6,,-1.5,,,,,"
+    assert lines[1] == "critic,1,6,6,,-1.5,,,,,,"
     of_all = [{k: v for k, v in row.items() if k != "sites"} for row in ROWS]
     assert list(read_log(tmp_path / LOG)) == of_all
     assert losses(ROWS[0]) == {"ae.kl": 0.1 + 0.2}

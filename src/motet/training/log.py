@@ -15,6 +15,8 @@ LOG = "training.csv"
 WHERE = ("phase", "exchange", "step", "steps")
 COUNTS = (*WHERE[1:], VALIDATED)
 """Columns of whole numbers."""
+STEP_SIZE = "step_size."
+"""Before a group's name: by what the mean of its changes was multiplied (FedExP)."""
 
 WORSE, WORSE_ON_BATCHES = 1.25, 2.0
 """How many times the first value the last one is of a training that went wrong.
@@ -27,7 +29,11 @@ Row = Mapping[str, Any]
 def losses(row: Row) -> dict[str, float]:
     """Means over all sites of a line, without the validation: ``<update>.<loss>``."""
     known = (*WHERE, VALIDATION, VALIDATED, "sites")
-    return {name: value for name, value in row.items() if name not in known}
+    return {
+        name: value
+        for name, value in row.items()
+        if name not in known and not name.startswith(STEP_SIZE)
+    }
 
 
 def got_worse(rows: Sequence[Row]) -> tuple[str, ...]:
@@ -64,16 +70,17 @@ def write_log(path: Path, rows: Sequence[Row], *, readable_by: int = EVERYBODY) 
     rows : sequence of mapping
         ``phase``, ``exchange``, ``step``, ``steps``, a mean a loss, ``validation`` with the step
         ``validated`` before which networks were judged, and ``sites``: site -> its own means,
-        which become columns ``<site>/<loss>``.
+        which become columns ``<site>/<loss>``. ``step_size.<group>`` where one was chosen.
     readable_by : int
         Mode of the file: of a site's own training that is its owner alone.
     """
     flat = [_flat(row) for row in rows]
     known = dict.fromkeys(name for row in rows for name in losses(row))
     judged = [name for name in (VALIDATION, VALIDATED) if any(name in row for row in flat)]
+    steps = sorted({name for row in flat for name in row if name.startswith(STEP_SIZE)})
     own = sorted({name for row in flat for name in row if "/" in name})
     with atomic(path, readable_by=readable_by) as stream:
-        table = csv.DictWriter(stream, (*WHERE, *known, *judged, *own), lineterminator="\n")
+        table = csv.DictWriter(stream, (*WHERE, *known, *judged, *steps, *own), lineterminator="\n")
         table.writeheader()
         table.writerows(flat)
 

@@ -52,8 +52,8 @@ class TrainOptions(BaseModel):
     extrapolate : bool
         Local mode, but for fedadam: the mean of the sites' changes is multiplied, group by group,
         by half of what their mean square is beside its square, at least 1 and at most half the
-        number of sites (FedExP). What single sites' people teach points elsewhere at each site,
-        and the mean alone keeps a part of it that falls with their number.
+        effective number of sites (FedExP). What single sites' people teach points elsewhere at
+        each site, and the mean alone keeps a part of it that falls with their number.
     proximal : float
         Weight mu of fedprox' term ``mu / 2 |w - w_shared|^2``.
     server_rate : float
@@ -167,6 +167,12 @@ class TrainedParams(Params):
         how = self.train
         if how.mode == "exact" and how.warm_up:
             raise misfit("train.warm_up", "it comes before local mode, and mode is exact")
+        if how.extrapolate and how.server == "fedadam":
+            raise misfit(
+                "train.extrapolate",
+                "fedadam has a step of its own, of no mean's length. Take it out, or take another "
+                "server: fedavg, fedprox or scaffold",
+            )
         return self
 
 
@@ -216,12 +222,6 @@ def _check_used(given: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
                 f"it has no effect where {key} is {is_now[key]}. Take it out, or set "
                 f"{key}: {value}",
             )
-    if given.get("extrapolate") and is_now["server"] == "fedadam":
-        raise misfit(
-            "train.extrapolate",
-            "fedadam has a step of its own, of no mean's length. Take it out, or take another "
-            "server: fedavg, fedprox or scaffold",
-        )
     if "validate_every" in given and not chosen.get("validation"):
         raise misfit(
             "train.validate_every",

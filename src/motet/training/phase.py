@@ -23,12 +23,14 @@ from motet.training.vocabulary import (
     OF_SQUARES,
     OF_VALIDATION,
     OF_WEIGHT,
+    OF_WEIGHT_SQUARES,
     SAMPLES,
     SQUARES,
     UNFINISHED,
     VALIDATED,
     VALIDATION,
     WEIGHT,
+    WEIGHT_SQUARES,
     Group,
     Keeper,
     Losses,
@@ -319,7 +321,8 @@ class Train(Phase):
             if not turn.exact:
                 found.append(replace(OF_WEIGHT, shape=(len(turn.leaving),)))
                 if self.options.extrapolate:
-                    found.append(replace(OF_SQUARES, shape=(len(self.averaged(turn)),)))
+                    each = (len(self.averaged(turn)),)
+                    found += [replace(spec, shape=each) for spec in (OF_SQUARES, OF_WEIGHT_SQUARES)]
         if turn.validates:
             found += OF_VALIDATION
         return tuple(found)
@@ -384,6 +387,7 @@ __all__ = [
     "VALIDATED",
     "VALIDATION",
     "WEIGHT",
+    "WEIGHT_SQUARES",
     "Group",
     "Keeper",
     "Losses",
