@@ -1,0 +1,167 @@
+"""What ``deepcombat_tables.py`` found, as tables and beside what was asked for.
+
+    python benchmarks/deepcombat_rows.py OUT.jsonl [OUT.jsonl ...]
+
+Exits with 1 where something that was asked for is not there. Shares, accuracies and R² of
+harmonized values are compared as they are, in percentage points, over seeds; R² of reconstruction
+as a ratio. Of runs with ``--held-out 0`` there is the reconstruction alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+EXACT, LOCAL, COMBAT = "small, exact mode", "small, local mode", "combat"
+SVM = "site_accuracy_linear_svm"
+AGE = ("r2_age", "r2_AGE")
+POINTS = 0.02
+"""By how much accuracies, shares and R² of harmonized values may be worse."""
+SPOKEN_OF = (
+    ("accuracy of telling the site, linear SVM", (SVM,), -1),
+    ("share of features whose batch means differ", ("anova_share",), -1),
+    ("share of features with an invented effect", ("invented_effect",), -1),
+    ("R² of age", AGE, 1),
+)
+"""What is said of harmonized values, by which metrics, and whether more of it is better."""
+
+Rows = Sequence[dict[str, Any]]
+
+
+def shown(values: Sequence[float], digits: int = 3) -> str:
+    return ", ".join(f"{value:.{digits}f}" for value in values)
+
+
+class Runs:
+    """The seeds of a method on one table, in order."""
+
+    def __init__(self, rows: Rows, version: str = "harmonized") -> None:
+        self.rows = sorted(rows, key=lambda row: row["seed"])
+        self._version = version
+
+    def of(self, key: str) -> list[float]:
+        return [row[key] for row in self.rows]
+
+    def metric(self, *names: str) -> list[float]:
+        """A metric by the beginning of its name, mean over those of that beginning."""
+        found = []
+        for row in self.rows:
+            values = [
+                versions[self._version][0]
+                for name, versions in row["metrics"].items()
+                if name.startswith(names) and self._version in versions
+            ]
+            found.append(float(np.mean(values)) if values else float("nan"))
+        return found
+
+    def chance(self) -> list[float]:
+        """The largest accuracy that permuted labels give in 95 %."""
+        return [row["metrics"][SVM][self._version][1][1] for row in self.rows]
+
+    def line(self, name: str) -> str:
+        """A row of the table."""
+        trained = "r2_fit" in self.rows[0]
+        cells = [
+            ", ".join(sorted({str(n) for n in self.of("exchanges")})) if trained else "–",
+            f"{np.mean(self.of('bytes')) / 1e6:.1f}" if trained else "–",
+            *(f"{np.mean(self.of(key)):.3f}" if trained else "–" for key in ("r2_fit", "r2_held")),
+            f"{shown(self.metric(SVM), 2)} ({shown(self.chance(), 2)})",
+            f"{np.mean(self.metric('site_accuracy_random_forest')):.2f}",
+            f"{np.mean(self.metric('anova_share')):.3f}",
+            shown(self.metric(*AGE)),
+            "–" if self._version == "raw" else f"{np.mean(self.metric('invented_effect')):.3f}",
+        ]
+        return f"| {name} | {' | '.join(cells)} |"
+
+
+HEADER = (
+    "| | exchanges | MB a site | R², fit | R², held out | linear SVM (chance gives up to) "
+    "| forest | ANOVA | age R² | invented |\n|---|---|---|---|---|---|---|---|---|---|"
+)
+Asked = tuple[bool, str]
+
+
+def local_mode(exact: Runs, local: Runs) -> Iterator[Asked]:
+    """Local mode beside exact mode, which is the training with everybody in one place."""
+    for key, of in (("r2_fit", "people of the fit"), ("r2_held", "people held out")):
+        ratio = float(np.mean(local.of(key)) / np.mean(exact.of(key)))
+        yield ratio >= 0.98, f"reconstruction of {of}: {ratio:.1%} of exact mode's"
+    fewer = min(a / b for a, b in zip(exact.of("exchanges"), local.of("exchanges"), strict=True))
+    yield fewer >= 50, f"{fewer:.0f} times fewer exchanges"
+    for said, names, better in SPOKEN_OF:
+        one, other = (float(np.mean(runs.metric(*names))) for runs in (local, exact))
+        yield better * (one - other) >= -POINTS, f"{said}: {one:.3f}, exact mode {other:.3f}"
+
+
+def beside_combat(combat: Runs, runs: Runs) -> Iterator[Asked]:
+    """What is not to be lost, less what ComBat keeps of it."""
+    less = np.subtract(runs.metric(*AGE), combat.metric(*AGE))
+    yield less.min() >= -POINTS, f"R² of age less ComBat's: {shown(less)}"
+
+
+def within_chance(runs: Runs) -> Iterator[Asked]:
+    """The site of held-out people is told no better than permuted labels are."""
+    found, chance = runs.metric(SVM), runs.chance()
+    inside = all(a <= b for a, b in zip(found, chance, strict=True))
+    yield (
+        inside,
+        f"accuracy of telling the site: {shown(found)}; chance gives up to {shown(chance)}",
+    )
+
+
+def everybody(runs: Runs) -> Iterator[Asked]:
+    """Reconstruction with nobody held out."""
+    found = runs.of("r2_fit")
+    yield all(0.5 <= r2 <= 0.6 for r2 in found), f"R² of everybody: {shown(found)}"
+
+
+def judged(title: str, asked: Iterator[Asked]) -> bool:
+    good = True
+    print(f"\n{title}")
+    for met, said in asked:
+        print(f"  {'met    ' if met else 'NOT MET'}  {said}")
+        good &= met
+    return good
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("found", type=Path, nargs="+")
+    rows = [
+        json.loads(line)
+        for path in parser.parse_args().found
+        for line in path.read_text().splitlines()
+    ]
+    good = True
+    for table in dict.fromkeys(row["table"] for row in rows):
+        own = [row for row in rows if row["table"] == table]
+        names = list(dict.fromkeys(row["method"] for row in own))
+        held = {n: [r for r in own if r["method"] == n and "metrics" in r] for n in names}
+        runs = {name: Runs(found) for name, found in sorted(held.items()) if found}
+        whole = {n: [r for r in own if r["method"] == n and "metrics" not in r] for n in names}
+        print(f"\n## {table}\n")
+        if COMBAT in runs:
+            print(HEADER)
+            print(Runs(held[COMBAT], "raw").line("raw"))
+            for name, found in runs.items():
+                print(found.line(name))
+        if EXACT in runs and LOCAL in runs:
+            good &= judged("Local mode beside exact mode", local_mode(runs[EXACT], runs[LOCAL]))
+        for name in (EXACT, LOCAL):
+            if name in runs and COMBAT in runs:
+                good &= judged(f"Beside ComBat, {name}", beside_combat(runs[COMBAT], runs[name]))
+            if name in runs and table == "nine-sites":
+                good &= judged(f"Site, {name}", within_chance(runs[name]))
+            if whole.get(name) and table == "nine-sites":
+                good &= judged(f"Everybody in the fit, {name}", everybody(Runs(whole[name])))
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()
