@@ -101,8 +101,8 @@ def local_mode(exact: Runs, local: Runs) -> Iterator[Asked]:
 
 def beside_combat(combat: Runs, runs: Runs) -> Iterator[Asked]:
     """What is not to be lost, less what ComBat keeps of it."""
-    less = np.subtract(runs.metric(*AGE), combat.metric(*AGE))
-    yield less.min() >= -POINTS, f"R² of age less ComBat's: {shown(less)}"
+    less = np.subtract(runs.metric(*AGE), combat.metric(*AGE)).tolist()
+    yield min(less) >= -POINTS, f"R² of age less ComBat's: {shown(less)}"
 
 
 def within_chance(runs: Runs) -> Iterator[Asked]:
