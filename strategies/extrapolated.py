@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from motet.training.exchange import mean_square
-from motet.training.phase import SQUARES, WEIGHT, WEIGHT_SQUARES, Turn
+from motet.training.phase import SQUARES, WEIGHT, Turn
 
 if TYPE_CHECKING:
     from motet.training.coordinator import Trainer
@@ -39,24 +39,19 @@ def extrapolation(
     Returns
     -------
     dict of str to float
-        Of every group that is averaged, from 1 to half the effective number of sites,
-        ``(sum n)^2 / sum n^2`` of their samples: what the published rule gives for changes that
-        are at right angles and equally long. Opposite ones it would lengthen without end; the
-        paper takes one step size for all parameters, and no largest.
+        Of every group that is averaged, from 1 to half the number of sites: what the published
+        rule gives for changes at right angles, of sites of one size. Opposite ones it would
+        lengthen without end; the paper takes one step size for all parameters, and no largest.
     """
     train = trainer.train
     if not train.options.extrapolate:
         return {}
     samples = dict(zip(turn.leaving, sums[WEIGHT], strict=True))
-    squares = zip(train.averaged(turn), sums[SQUARES], sums[WEIGHT_SQUARES], strict=True)
+    squares = dict(zip(train.averaged(turn), sums[SQUARES], strict=True))
+    most = max(1.0, trainer.sizes["sites"] / 2)
     found = {}
-    for name, of_changes, of_samples in squares:
-        if name not in changes:
-            continue
+    for name in squares.keys() & changes.keys():
         of_mean = mean_square(changes[name][: trainer.count(name)])
-        of_sites = of_changes / samples[name]
-        # Rounded behind masks; of equally many samples at every site it is smallest.
-        smallest = samples[name] ** 2 / trainer.sizes["sites"]
-        most = max(1.0, samples[name] ** 2 / max(of_samples, smallest) / 2)
-        found[name] = float(min(most, max(1.0, of_sites / (2 * of_mean)))) if of_mean else 1.0
+        of_sites = float(squares[name]) / samples[name]
+        found[name] = min(most, max(1.0, of_sites / (2 * of_mean))) if of_mean else 1.0
     return found

@@ -154,17 +154,19 @@ def test_masked(tmp_path: Path) -> None:
 def test_how_far_means_were_lengthened(tmp_path: Path) -> None:
     """Catches the rule without what came of it, and factors drawn among the losses."""
     folder = made(tmp_path, extrapolate=True)
-    sizes = [{"step_size.decoder": 1.0}, {"step_size.decoder": 2.5, "step_size.encoder": 1.25}, {}]
-    write_log(folder / LOG, [{**row, **own} for row, own in zip(ROWS, sizes, strict=False)])
+    sizes = (2.0, 1.0, 2.5, 1.5, 2.0)
+    rows = [
+        {**row, "step_size.decoder": size, "step_size.encoder": 1.25}
+        for row, size in zip(ROWS, sizes, strict=False)
+    ]
+    write_log(folder / LOG, [*rows, ROWS[-1]])
     (one,) = trainings(read_study(folder))
     said = dict(one.facts)["extrapolation"]
-    assert said.endswith(
-        "effective number of hospitals (decoder by 1.00 to 2.50; encoder by 1.25 to 1.25)"
-    )
+    assert said.endswith("number of hospitals (as logged, decoder 1.00 to 2.50; encoder 1.25)")
     assert "step_size" not in write_study_report(folder, site_pages="left out").read_text()
     write_log(folder / LOG, ROWS)  # as of before factors were logged
     (one,) = trainings(read_study(folder))
-    assert dict(one.facts)["extrapolation"].endswith("effective number of hospitals")
+    assert dict(one.facts)["extrapolation"].endswith("half the number of hospitals")
 
 
 def test_no_section_where_nothing_was_trained(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import motet.training.coordinator
 from conformance.cases import Case, case
 from conformance.federation import Federation
 from motet.cli.show import sentence
@@ -76,6 +77,16 @@ def test_how_far_means_were_lengthened_is_logged_and_is_no_loss() -> None:
     assert not any(name.startswith(STEP_SIZE) for name in closing)
     told = [event for event in federation.events if event.kind is Kind.TRAINED]
     assert {*told[0].losses} == {*LOSSES, VALIDATION}
+
+
+def test_step_sizes_of_exchanges_that_are_told_of_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a training that fails where there are more exchanges than lines."""
+    monkeypatch.setattr(motet.training.coordinator, "ROWS", 2)
+    four = case("deepcombat", n=(12, 14, 13, 12), p=4, covariates=("age",))
+    train = {"preset": "tiny", "steps": 8, "local_steps": 2, "extrapolate": True}
+    rows = ran(replace(four, train=train))[1].training
+    assert [row["exchange"] for row in rows] == [1, 3]
+    assert all("step_size.encoder" in row for row in rows)
 
 
 def test_under_masks_the_sum_alone() -> None:

@@ -93,8 +93,8 @@ def _how(how: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], cited: Cit
     if extrapolated(how):
         then += (
             "; that mean was multiplied, group by group, by half the ratio of the hospitals' mean "
-            "squared change to its own square, at least 1 and at most half the effective number "
-            f"of hospitals (FedExP {cited.cite(FEDEXP)})"
+            "squared change to its own square, at least 1 and at most half the number of hospitals "
+            f"(FedExP {cited.cite(FEDEXP)})"
         )
     warm = (
         f", after {count(int(how['warm_up']), 'step')} with gradients summed over all hospitals"

@@ -73,14 +73,14 @@ def faster(how: Mapping[str, Any]) -> str:
     return "" if times == 1.0 else f", with {times:g} times the learning rate for what is averaged"
 
 
-def lengthened(rows: tuple[Row, ...]) -> str:
-    """By how much it was, as a run's log has it."""
+def step_sizes(rows: tuple[Row, ...]) -> str:
+    """By what means of changes were multiplied in the exchanges that the log has."""
     found = []
     for name in sorted({name for row in rows for name in row if name.startswith(log.STEP_SIZE)}):
         taken = [float(row[name]) for row in rows if name in row]
-        group = name.removeprefix(log.STEP_SIZE)
-        found.append(f"{group} by {min(taken):.2f} to {max(taken):.2f}")
-    return f" ({'; '.join(found)})" if found else ""
+        ends = dict.fromkeys(f"{size:.2f}" for size in (min(taken), max(taken)))
+        found.append(f"{name.removeprefix(log.STEP_SIZE)} {' to '.join(ends)}")
+    return f" (as logged, {'; '.join(found)})" if found else ""
 
 
 def extrapolated(how: Mapping[str, Any]) -> bool:
@@ -193,7 +193,7 @@ def _facts(
                 "extrapolation",
                 "FedExP: that mean was multiplied, group by group, by half the ratio of the "
                 "hospitals' mean squared change to its own square, at least 1 and at most half "
-                f"the effective number of hospitals{lengthened(rows)}",
+                f"the number of hospitals{step_sizes(rows)}",
             )
         if said := " ".join(owned(how, groups)):
             yield "scanners' own parts", said

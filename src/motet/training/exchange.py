@@ -13,15 +13,7 @@ from motet.releases import Arrays, Leaves
 from motet.scale import Bounds, Magnitudes
 from motet.site import Site
 from motet.training.divergence import check_sent
-from motet.training.phase import (
-    LOSSES,
-    SQUARES,
-    VALIDATION,
-    WEIGHT,
-    WEIGHT_SQUARES,
-    Train,
-    Turn,
-)
+from motet.training.phase import LOSSES, SQUARES, VALIDATION, WEIGHT, Train, Turn
 from motet.training.telling import tell
 
 LARGEST_LOSS = 2.0**20
@@ -96,7 +88,6 @@ class _Half:
             VALIDATION: LARGEST_LOSS * samples,
             WEIGHT: behind,
             SQUARES: LARGEST_SQUARE * behind,
-            WEIGHT_SQUARES: behind**2,
         }
         return found | {name: bound for name, bound in known.items() if name in found}
 

@@ -77,10 +77,10 @@ def write_log(path: Path, rows: Sequence[Row], *, readable_by: int = EVERYBODY) 
     flat = [_flat(row) for row in rows]
     known = dict.fromkeys(name for row in rows for name in losses(row))
     judged = [name for name in (VALIDATION, VALIDATED) if any(name in row for row in flat)]
-    steps = sorted({name for row in flat for name in row if name.startswith(STEP_SIZE)})
+    sizes = sorted({name for row in flat for name in row if name.startswith(STEP_SIZE)})
     own = sorted({name for row in flat for name in row if "/" in name})
     with atomic(path, readable_by=readable_by) as stream:
-        table = csv.DictWriter(stream, (*WHERE, *known, *judged, *steps, *own), lineterminator="\n")
+        table = csv.DictWriter(stream, (*WHERE, *known, *judged, *sizes, *own), lineterminator="\n")
         table.writeheader()
         table.writerows(flat)
 

@@ -52,8 +52,8 @@ class TrainOptions(BaseModel):
     extrapolate : bool
         Local mode, but for fedadam: the mean of the sites' changes is multiplied, group by group,
         by half of what their mean square is beside its square, at least 1 and at most half the
-        effective number of sites (FedExP). What single sites' people teach points elsewhere at
-        each site, and the mean alone keeps a part of it that falls with their number.
+        number of sites (FedExP). What single sites' people teach points elsewhere at each site,
+        and the mean alone keeps a part of it that falls with their number.
     proximal : float
         Weight mu of fedprox' term ``mu / 2 |w - w_shared|^2``.
     server_rate : float

@@ -23,14 +23,12 @@ from motet.training.vocabulary import (
     OF_SQUARES,
     OF_VALIDATION,
     OF_WEIGHT,
-    OF_WEIGHT_SQUARES,
     SAMPLES,
     SQUARES,
     UNFINISHED,
     VALIDATED,
     VALIDATION,
     WEIGHT,
-    WEIGHT_SQUARES,
     Group,
     Keeper,
     Losses,
@@ -321,8 +319,7 @@ class Train(Phase):
             if not turn.exact:
                 found.append(replace(OF_WEIGHT, shape=(len(turn.leaving),)))
                 if self.options.extrapolate:
-                    each = (len(self.averaged(turn)),)
-                    found += [replace(spec, shape=each) for spec in (OF_SQUARES, OF_WEIGHT_SQUARES)]
+                    found.append(replace(OF_SQUARES, shape=(len(self.averaged(turn)),)))
         if turn.validates:
             found += OF_VALIDATION
         return tuple(found)
@@ -387,7 +384,6 @@ __all__ = [
     "VALIDATED",
     "VALIDATION",
     "WEIGHT",
-    "WEIGHT_SQUARES",
     "Group",
     "Keeper",
     "Losses",

@@ -15,17 +15,7 @@ from motet.site import Site
 from motet.training.control import Controls
 from motet.training.exchange import LARGEST_SQUARE, as_bfloat16, as_float, mean_square
 from motet.training.moment import Moment
-from motet.training.phase import (
-    CONTROL,
-    MOMENTS,
-    SAMPLES,
-    SQUARES,
-    WEIGHT,
-    WEIGHT_SQUARES,
-    Train,
-    Turn,
-    Update,
-)
+from motet.training.phase import CONTROL, MOMENTS, SAMPLES, SQUARES, WEIGHT, Train, Turn, Update
 from motet.training.workshop import Workshop
 
 _PRECISIONS = {torch.float64: np.float64, torch.float32: np.float32}
@@ -89,7 +79,6 @@ class SiteState:
         if train.options.extrapolate:
             of = train.averaged(turn)
             found[SQUARES] = np.array([self._square(n, found[n], weights[n]) for n in of])
-            found[WEIGHT_SQUARES] = np.array([weights[n] ** 2 for n in of])
         for name in controls.names:
             controls.close(name, leaves=name in turn.leaving)
             if name in turn.leaving:

@@ -26,10 +26,9 @@ CONTROL = "control"
 """Last part of the names of mean gradients of sites' steps (:mod:`motet.training.control`)."""
 EMA = "ema"
 """Last part of the names of running means, which sites are told where they judge them."""
-LOSSES, SAMPLES, WEIGHT, VALIDATION, VALIDATED = (
-    *("losses", "samples", "weight", "validation", "validated"),
+LOSSES, SAMPLES, WEIGHT, SQUARES, VALIDATION, VALIDATED = (
+    *("losses", "samples", "weight", "squares", "validation", "validated"),
 )
-SQUARES, WEIGHT_SQUARES = "squares", "weight_squares"
 OF_WEIGHT = ArraySpec(
     name=WEIGHT,
     shape=(),
@@ -41,12 +40,6 @@ OF_SQUARES = ArraySpec(
     shape=(),
     least=0,
     meaning="mean square of the change of each group that is averaged, by samples",
-)
-OF_WEIGHT_SQUARES = ArraySpec(
-    name=WEIGHT_SQUARES,
-    shape=(),
-    least=0,
-    meaning="square of the samples behind each of them: how many sites of one size these sites are",
 )
 OF_VALIDATION = (
     ArraySpec(name=VALIDATION, shape=(), meaning="sum of the validation loss over samples"),
