@@ -130,8 +130,8 @@ class Permission:
         behind = arrays.get(WEIGHT, arrays.get(SAMPLES, np.zeros(1)))
         counted = {
             # A group without samples changes nothing.
-            "are trained on": int(min(behind[behind > 0], default=0)),
-            "validate": int(arrays.get(VALIDATED, 0)),
+            "samples are trained on": int(min(behind[behind > 0], default=0)),
+            "samples validate": int(arrays.get(VALIDATED, 0)),
         }
         self.gate.check_samples(counted, plan=self.plan, path=path, cohort=self.cohort)
 

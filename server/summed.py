@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from motet.errors import ProtocolError, SubtractionError, listed
+from motet.errors import PolicyError, ProtocolError, SubtractionError, listed
 from motet.phases import Phase
 from motet.secure.circle import Circle
 from motet.secure.wire import read_key
@@ -76,9 +76,15 @@ class Summed:
                 "it.",
             )
         if found := self.exposes(lost):
+            refused = [site for site in found if lost[site] == PolicyError.code]
             raise SubtractionError(
-                f"{listed(found)} was lost after a sum with its numbers had been read. A sum "
-                "without it would give them away by subtraction, so the study stops here.",
-                do=f"Have {listed(found)} started again, then run the study again: it goes on "
+                f"Lost after a sum with its numbers had been read: {listed(found)}"
+                f"{f' (refused by policy: {listed(refused)})' if refused else ''}. A sum without "
+                "a lost site would give its numbers away by subtraction, so the study stops here.",
+                do=f"What the policy refuses stands in the log of {listed(refused)}. Change the "
+                "study until it is allowed and run it into another folder, or have the policy "
+                "changed and run it again: it goes on where it stopped."
+                if refused
+                else f"Have {listed(found)} started again, then run the study again: it goes on "
                 "where it stopped.",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -342,6 +343,10 @@ WORDS = {
 
 def _in_words(problem: ErrorDetails) -> str:
     """What is wrong with a value."""
+    if problem["type"] == "literal_error":
+        expected = str(problem["ctx"]["expected"])
+        meant = nearest(str(problem["input"]), re.findall(r"'([^']+)'", expected))
+        return f"It has to be {expected}{f'. {meant}' if meant else ''}"
     words = WORDS.get(problem["type"])
     if words is not None:
         return words.format(**problem.get("ctx", {}))

@@ -48,7 +48,7 @@ from motet.server.runner import Rows, unwritten
 from motet.sites import agreed, masks, open_sites
 from motet.store import content_hash, json_hash
 from motet.strategies.trained import check_trainings
-from motet.training.log import got_worse
+from motet.training.log import cautions
 from motet.training.where import Device, check_device
 
 Reports = Literal["now", "later"]
@@ -224,7 +224,7 @@ def _result(outcome: Outcome, accounts: Mapping[str, Account]) -> Result:
         models={site: a.model for site, a in accounts.items() if a.model is not None},
         missing=outcome.missing,
         warnings=(
-            *(("", said) for said in got_worse(outcome.training)),
+            *(("", said) for said in cautions(outcome.training, outcome.plan.params.model_dump())),
             *((site, said) for site, a in accounts.items() for said in a.warnings),
         ),
         judgements={} if outcome.judgement is None else {"sums": outcome.judgement},

@@ -82,4 +82,4 @@ def test_every_group_counts_by_itself(arrays: dict[str, list[float]], fewest: in
     )
     phase: Any = SimpleNamespace(train=SimpleNamespace(groups=()))
     Permission.check_step(site, phase, "@1", {n: np.array(a) for n, a in arrays.items()})
-    assert said == {"are trained on": fewest, "validate": 0}
+    assert said == {"samples are trained on": fewest, "samples validate": 0}

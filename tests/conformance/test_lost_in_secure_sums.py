@@ -34,7 +34,7 @@ def test_two_that_say_nothing_of_masks() -> None:
     """Catches masks that come off with the help of too few."""
     quiet = on("query.reveal", refusing("site-failed"))
     sites = Federation(secure(), alter={SITES[1]: quiet, SITES[2]: quiet}, policies=all_shy())
-    with pytest.raises(SubtractionError, match="was lost after a sum"):
+    with pytest.raises(SubtractionError, match="Lost after a sum"):
         sites.run()
 
 
@@ -65,7 +65,7 @@ def lost_later(policy: SitePolicy) -> Federation:
 
 def test_one_that_is_lost_after_a_sum_was_read() -> None:
     """Catches a study that goes on without it: the two sums differ by its own."""
-    with pytest.raises(SubtractionError, match="site-b1 was lost after a sum"):
+    with pytest.raises(SubtractionError, match="Lost after a sum .*: site-b1"):
         lost_later(SHY).run()
     outcome = lost_later(OPEN).run()
     assert outcome.missing == {SITES[1]: "site-failed"}

@@ -50,7 +50,9 @@ def test_from_the_question_to_the_word(asked: tuple[Path, Plan]) -> None:
     assert "The policy would refuse" in shown  # few people are held out
     assert "held out, fewer than 10" in shown
     assert "The plan is not approved" in shown
-    refused(motet("site", "approve", home, plan.study, "--purpose", "x"), "Say a purpose")
+    refused(
+        motet("site", "approve", home, plan.study, "--purpose", "x"), "This purpose is too short"
+    )
     approving = ("site", "approve", home, plan.study, "--purpose", "research", "--until")
     refused(motet(*approving, "soon"), "is no day")
     refused(motet(*approving, "2001-01-01"), "is past")

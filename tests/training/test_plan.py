@@ -38,7 +38,7 @@ FIT = {"a": 12, "b": 30, "c": 8, "d": 10}
         ({"mode": "exact", "batch": 30}, "acd", "b"),
         ({"mode": "exact", "batch": 0}, "c", ""),
         ({"batch": 30, "local_steps": 3}, "", "cd"),
-        ({"batch": 30, "local_steps": 12}, "", ""),
+        ({"batch": 30, "local_steps": 12, "steps": 12}, "", ""),
         ({"batch": 6, "local_steps": 1}, "abcd", ""),
     ],
     ids=str,
@@ -58,7 +58,7 @@ def test_a_step_is_as_large_as_the_training_makes_it() -> None:
     """Catches steps of 59 of 60 people, which are two of 30, and a share that validates taken off
     twice."""
     (words,) = few_behind(planned(mode="exact", batch=59), FIT, 14)["a"]
-    assert words.startswith("about 6 people are trained on")
+    assert words.startswith("about 6 samples are trained on")
     many = {site: 100 * n for site, n in FIT.items()}
     halved = {"mode": "exact", "batch": 300, "validation": 0.5, "validate_every": 1}
     assert not few_behind(planned(**halved), many, 10)

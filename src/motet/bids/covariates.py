@@ -165,7 +165,8 @@ class _Column:
             str(raw) for raw, value in zip(self.raw, self.parsed, strict=True) if value is None
         }
         if words and len(found) > MANY_NUMBERS and len(words) * 10 <= len(found):
-            raise self._text_error(f" The other {len(found)} values are numbers.")
+            others = sum(value is not None for value in self.parsed)
+            raise self._text_error(f" The other {others} values are numbers.")
         return "categorical" if words else "continuous"
 
     def numbers(self) -> NDArray[np.float64]:

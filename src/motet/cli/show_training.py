@@ -52,20 +52,26 @@ def few_behind(plan: Plan, fit: Mapping[str, int], least: int) -> dict[str, list
         owned = any(group.keeper == "owned" for group in train.groups)
         if plan.masks(train) and not owned:
             continue
+        # The same people come again between two exchanges: a policy counts them each time.
+        samples = "samples" if train.counted == "people" else train.counted
         for site, rows in fit.items():
             scanners = [batch.site == site for batch in plan.schema.batches]
             count, fewest = _trained_on(train, rows / max(1, total), total, scanners)
             judged = rows * train.options.validation if train.counted == "people" else 0.0
             for what, mean, low, do in (
-                ("are trained on", count, fewest, _more(train)),
-                ("validate", judged, judged, "a larger 'validation' makes it more"),
+                (f"{samples} are trained on", count, fewest, _more(train)),
+                (
+                    f"{train.counted} validate",
+                    judged,
+                    judged,
+                    "a larger 'validation' makes it more",
+                ),
             ):
                 if mean <= 0 or low >= least:
                     continue
                 fewer = f"fewer than {least}" if mean < least else f"at times fewer than {least}"
                 found.setdefault(site, []).append(
-                    f"about {mean:.3g} {train.counted} {what} in an exchange of '{train.name}', "
-                    f"{fewer}: {do}"
+                    f"about {mean:.3g} {what} in an exchange of '{train.name}', {fewer}: {do}"
                 )
     return found
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from motet.cli.show import console, released, table
-from motet.cli.show_training import trainings
+from motet.cli.show_training import few_behind, trainings
 from motet.errors import DeploymentError
 
 if TYPE_CHECKING:
@@ -93,6 +93,14 @@ def preview(home: Home, study: Study) -> None:
         "compared when it is asked for.",
         markup=False,
     )
+    here = sum(group.people for group in groups if group.group == "fit")
+    alike = dict.fromkeys((site for site in plan.schema.sites if site not in plan.unseen), here)
+    if few := few_behind(plan, alike, settings.policy.smallest_n).get(settings.name):
+        console.print(
+            "How many are behind an exchange of a training depends on how many people all have. "
+            f"If each hospital had {here}, the policy would refuse one: {'; '.join(few)}.",
+            markup=False,
+        )
     for key, sites in plan.holders.items():
         console.print(
             f"\nTraveler {key}: sums of this person are read by {', '.join(sites)}.", markup=False
@@ -188,9 +196,16 @@ def _day(text: str) -> date:
         raise DeploymentError(f"'{text}' is no day: write it as 2027-03-31.") from error
 
 
+SHORTEST = 5
+"""Letters of a purpose or a reason."""
+
+
 def _said(text: str, what: str) -> str:
-    if len(text.strip()) < 5:
-        raise DeploymentError(f"Say a {what} that somebody who reads the ledger understands.")
+    if len(text.strip()) < SHORTEST:
+        raise DeploymentError(
+            f"This {what} is too short to be understood by somebody who reads the ledger.",
+            do=f"Say it in {SHORTEST} letters or more: 'cortical thickness in ageing'.",
+        )
     return text.strip()
 
 

@@ -29,7 +29,7 @@ from motet.report.study_figures import study_figures
 from motet.report.summary import summary
 from motet.report.tiles import tiles
 from motet.report.worst import worst_features
-from motet.training.log import got_worse
+from motet.training.log import cautions
 from motet.version import __version__
 
 
@@ -108,7 +108,7 @@ def _tables(study: StudyFiles) -> Iterator[dict[str, Any]]:
 def _general(study: StudyFiles) -> tuple[str, ...]:
     """Warnings of the study itself; those of a training are a deployed study's, too."""
     said = [sentence for site, sentence in study.warnings if not site]
-    return tuple(dict.fromkeys([*got_worse(study.training), *said]))
+    return tuple(dict.fromkeys([*cautions(study.training, study.plan["params"]), *said]))
 
 
 def _warnings(study: StudyFiles) -> tuple[tuple[str, int], ...]:

@@ -36,6 +36,21 @@ def losses(row: Row) -> dict[str, float]:
     }
 
 
+def cautions(rows: Sequence[Row], params: Mapping[str, Any]) -> tuple[str, ...]:
+    """What to be told of before networks are used.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Of the log.
+    params : mapping
+        Of the plan.
+    """
+    said = "The preset 'tiny' is for tests: its networks learn next to nothing. Take 'small'."
+    tiny = params.get("train", {}).get("preset") == "tiny"
+    return (*([said] if tiny else []), *got_worse(rows))
+
+
 def got_worse(rows: Sequence[Row]) -> tuple[str, ...]:
     """A sentence for every training that ended far above where it began, though finite.
 

@@ -139,7 +139,9 @@ class TrainedParams(Params):
         if rounds is not None:
             if both := [name for name in ("steps", "epochs") if given.get(name)]:
                 raise misfit(
-                    "train.rounds", f"it says how long the training is, and so does {both[0]}"
+                    "train.rounds",
+                    f"it says how long the training is, and so does {both[0]}. Take one of them "
+                    "out",
                 )
             if type(rounds) is not int or rounds < 1:
                 raise misfit("train.rounds", f"this is a number of exchanges, not {rounds!r}")
@@ -167,6 +169,12 @@ class TrainedParams(Params):
         how = self.train
         if how.mode == "exact" and how.warm_up:
             raise misfit("train.warm_up", "it comes before local mode, and mode is exact")
+        if how.mode == "local" and how.steps < how.local_steps:
+            raise misfit(
+                "train.local_steps",
+                f"an exchange of {how.local_steps:,} steps is longer than the training, which has "
+                f"{how.steps:,}. Take local_steps: {how.steps} or less, or more 'steps'",
+            )
         if how.extrapolate and how.server == "fedadam":
             raise misfit(
                 "train.extrapolate",
