@@ -57,16 +57,20 @@ LATER = {"reference": "b3"}
 """A phase after the sum, at one site."""
 
 
-def lost_later(policy: SitePolicy) -> Federation:
+def lost_later(policy: SitePolicy, code: str = "site-failed") -> Federation:
     study = secure(options={**LATER}, missing=0.1)
-    failing: Alter = after("moments_of_incomplete", refusing("site-failed"))
+    failing: Alter = after("moments_of_incomplete", refusing(code))
     return Federation(study, alter={SITES[1]: failing}, policies=all_shy(policy))
 
 
 def test_one_that_is_lost_after_a_sum_was_read() -> None:
-    """Catches a study that goes on without it: the two sums differ by its own."""
-    with pytest.raises(SubtractionError, match="Lost after a sum .*: site-b1"):
+    """Catches a study that goes on without it, the two sums differ by its own; and the advice to
+    start a site again that is up and whose policy refuses."""
+    with pytest.raises(SubtractionError, match=r"Lost after a sum .*: site-b1\. A sum"):
         lost_later(SHY).run()
+    with pytest.raises(SubtractionError, match=r"site-b1 \(refused by policy: site-b1\)") as caught:
+        lost_later(SHY, code="policy").run()
+    assert "started again" not in str(caught.value)
     outcome = lost_later(OPEN).run()
     assert outcome.missing == {SITES[1]: "site-failed"}
 

@@ -10,7 +10,7 @@ import yaml
 
 from e2e.consortium import SITES, consortium, motet, refused, succeeded
 from motet.client.home import open_home
-from motet.config import load_study
+from motet.config import load_study, parse_study
 from motet.plan import Plan, build_plan
 from motet.sites import agreed, open_sites
 
@@ -82,6 +82,25 @@ def test_who_approves_is_told_of_far_ages(asked: tuple[Path, Plan]) -> None:
     file.write_text(before)
     who = people.participant_id[3]
     assert f"note: 'age' of {who} (950) is far from everybody's" in shown
+
+
+def test_who_approves_is_told_of_exchanges_of_few(asked: tuple[Path, Plan]) -> None:
+    """Catches a training that all approve, and that a policy stops after its first sums."""
+    home, plan = asked
+    pending = open_home(home).pending
+    train = {"preset": "tiny", "local_steps": 3}
+    for batch, said in ((8, True), (200, False)):
+        study = parse_study({**pending.find(plan.study).document["study"], "method": "deepcombat"})
+        study = study.model_copy(
+            update={"study": f"of {batch}", "train": {**train, "batch": batch}}
+        )
+        trained = build_plan(study, plan.schema)
+        pending.keep(trained, study.public())
+        shown = " ".join(succeeded("site", "preview", home, trained.study).split())
+        words = (
+            "If each hospital had 18, the policy would refuse one: about 7.71 samples are trained"
+        )
+        assert (words in shown) is said
 
 
 def test_one_page_for_the_ethics_board(asked: tuple[Path, Plan], tmp_path: Path) -> None:

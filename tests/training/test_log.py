@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from motet.errors import ModelError
-from motet.training.log import LOG, got_worse, losses, read_log, write_log
+from motet.training.log import LOG, cautions, got_worse, losses, read_log, write_log
 
 ROWS = [
     {
@@ -95,3 +95,10 @@ def test_a_training_that_got_worse(log: list[dict[str, Any]], said: str) -> None
     found = got_worse(log)
     assert len(found) == bool(said)
     assert all(said in sentence and "learning rate" in sentence for sentence in found)
+
+
+def test_a_preset_for_tests_is_no_result() -> None:
+    """Catches networks that learned nothing under figures that look fine."""
+    (said,) = cautions(ROWS, {"train": {"preset": "tiny"}})
+    assert "for tests" in said
+    assert cautions(ROWS, {"train": {"preset": "small"}}) == cautions([], {}) == ()

@@ -56,6 +56,9 @@ def test_no_networks_are_combined_in_exact_mode(server: str, how: dict[str, Any]
         ({"preset": "paper", "extrapolate": True}, "extrapolate.*mode is exact.*mode: local"),
         ({"server": "fedadam", "extrapolate": True}, "extrapolate.*fedadam has a step of its own"),
         ({"validate_every": 10}, "validate_every.*nobody validates"),
+        ({"steps": 7, "local_steps": 8}, "local_steps.*8 steps is longer.*has 7.*local_steps: 7"),
+        ({"rounds": 3, "epochs": 2}, "rounds.*so does epochs. Take one of them out"),
+        ({"server": "fedagv"}, "server.*'fedprox'.*Did you mean 'fedavg'"),
     ],
     ids=str,
 )
@@ -99,6 +102,7 @@ def test_what_an_older_version_saved_can_be_read(mode: str) -> None:
     hand, and what a preset says of the new one today is not what was done."""
     saved = Faster(train={"mode": mode}).model_dump(mode="json")
     del saved["train"]["local_rate"]
+    saved["train"] |= {"steps": 7, "local_steps": 8}  # which was allowed then
     read = checked(Faster, saved, saved=True)
     assert (read.train.mode, read.train.local_rate) == (mode, 1.0)
     assert Faster(train={"mode": "local"}).train.local_rate == 3.0

@@ -165,8 +165,10 @@ class TrainedParams(Params):
         return dict(given), {**cls._preset(given).get("train", {}), **given}
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _fits(self, info: ValidationInfo) -> Self:
         how = self.train
+        if is_saved(info):
+            return self  # an older version may have allowed what it did
         if how.mode == "exact" and how.warm_up:
             raise misfit("train.warm_up", "it comes before local mode, and mode is exact")
         if how.mode == "local" and how.steps < how.local_steps:
