@@ -24,6 +24,7 @@ from motet.plan import Plan, biology, build_plan
 from motet.releases import Arrays
 from motet.schema import SiteSchema
 from motet.secure.circle import FEWEST
+from motet.server.advice import about_missing
 from motet.server.agreement import features_digest, read_site_schema
 from motet.server.anchors import Anchors
 from motet.server.asking import SitesLostError
@@ -363,26 +364,8 @@ class Coordinator:
         raise QuorumError(
             f"{len(sites)} site(s) can take part ({listed(sites) or 'none'}); at least {quorum} "
             f"are needed.{f' Missing: {reasons}.' if reasons else ''}",
-            do=self._advice(),
+            do=about_missing(self._missing, plain=self._study.privacy.secure_sum is not True),
         )
-
-    def _advice(self) -> str:
-        """What to do about missing sites."""
-        if not self._missing:
-            return "A federation needs two sites or more: add one."
-        if len(self._missing) > 1 and set(self._missing.values()) <= {"data", "study-file"}:
-            return (
-                "They say the same: look at the names of covariates and options in the study file; "
-                "each site's own log has the sentence."
-            )
-        codes = set(self._missing.values())
-        if self._study.privacy.secure_sum is not True and "policy" in codes and len(codes) > 1:
-            return (
-                "With fewer than three sites sums cannot be masked, and a site refuses that its "
-                "own are read unless its policy says plain_sums: true: wait until the others are "
-                "back. Each site's own log has its reason."
-            )
-        return "The reason stands in each site's own log."
 
 
 def _resumes(progress: Progress) -> Event:

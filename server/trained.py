@@ -32,7 +32,7 @@ def _said(losses: Mapping[str, float]) -> str:
     short = {name: name.partition(".")[2] if len(updates) == 1 else name for name in losses}
     if len(losses) > 1 and VALIDATION in short:
         # Networks are judged as a site is told them, before it takes its steps.
-        short[VALIDATION] = f"{VALIDATION} before"
+        short[VALIDATION] = f"{VALIDATION} before these steps"
     return ", ".join(f"{short[name] or name} {value:.4g}" for name, value in losses.items())
 
 

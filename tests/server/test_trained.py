@@ -32,7 +32,7 @@ def test_a_line() -> None:
     """Catches a line without the losses, the sites that can be read, or the time left, and a loss
     of networks before a step told as of those after it."""
     assert trained(EVENT) == (
-        "Training 'cvae', step 120 of 1200, exchange 6: kl 0.5123, rec 12, validation before 3; "
+        "Training 'cvae', step 120 of 1200, exchange 6: kl 0.5123, rec 12, validation before these steps 3; "
         "about 3 min left."
     )
     last = Event(kind=Kind.TRAINED, phase="c", losses={"validation": 3.0})

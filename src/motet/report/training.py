@@ -23,12 +23,18 @@ MODES = {
     "taken once, as if everybody were in one place",
     "local": "local: each hospital took steps of its own{faster}; exchanged were {every}",
 }
+MOMENTS = {
+    "averaged": "averaged over hospitals with the networks",
+    "kept": "each hospital kept its own",
+    "forgotten": "begun anew after each exchange",
+}
 SERVERS = {
     "fedavg": "FedAvg: the mean of what hospitals changed, by samples",
     "fedprox": "FedProx: hospitals' steps were pulled towards the shared networks (mu = "
     "{proximal}), and their changes averaged by samples",
-    "scaffold": "SCAFFOLD: what all hospitals' gradients were on average between exchanges, less a "
-    "hospital's own, was added to its gradients of what is averaged, by samples",
+    "scaffold": "SCAFFOLD: a hospital's gradients were corrected by how far its mean gradient lay "
+    "from that of all hospitals, between the exchanges before; then the mean of what hospitals "
+    "changed, by samples",
     "fedadam": "FedAdam: a step of Adam (learning rate {server_rate}) along the mean of what "
     "hospitals changed",
 }
@@ -185,7 +191,8 @@ def _facts(
     masked: bool,
 ) -> Iterator[tuple[str, str]]:
     last, local = rows[-1], how["mode"] == "local"
-    yield "mode", MODES[how["mode"]].format(faster=faster(how), every=every(how, groups))
+    rate = f"{said} (local_rate)" if (said := faster(how)) else ""
+    yield "mode", MODES[how["mode"]].format(faster=rate, every=every(how, groups))
     if local:
         yield "server", SERVERS[how["server"]].format(**how)
         if extrapolated(how):
@@ -197,7 +204,7 @@ def _facts(
             )
         if said := " ".join(owned(how, groups)):
             yield "scanners' own parts", said
-        yield "moments of the optimizer", str(how["moments"])
+        yield "moments of the optimizer", MOMENTS[how["moments"]]
     if how["warm_up"]:
         yield "warm-up", f"{count(how['warm_up'], 'step')} of exact mode before local mode"
     yield (
