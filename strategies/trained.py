@@ -81,7 +81,7 @@ def check_trainings(plan: Plan, rows: int) -> None:
 
 
 def check_counted(train: Train, samples: int) -> None:
-    """Refuse what so many samples do not allow: a larger step, or a delta that is no promise.
+    """Refuse what so many samples do not allow: a step, an exchange, a delta that is a promise.
 
     Raises
     ------
@@ -96,6 +96,14 @@ def check_counted(train: Train, samples: int) -> None:
             f"{trained}{' beside those that validate' if train.options.validation else ''}.",
             do=f"Set train: {{batch: {trained}}} or less, or batch: 0 for everybody in every step.",
             key="train.batch",
+        )
+    asked, each = train.asked(trained), train.options.local_steps
+    if train.options.mode == "local" and asked < each:
+        raise TrainingError(
+            f"An exchange of '{train.name}' takes {each:,} steps, and {train.options.epochs:g} "
+            f"epochs of {trained} samples are {asked:,}.",
+            do=f"Set train: {{local_steps: {asked}}} or less, or more epochs.",
+            key="train.local_steps",
         )
 
 

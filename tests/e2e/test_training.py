@@ -79,7 +79,7 @@ def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
 def test_what_the_networks_never_saw_is_told(tmp_path: Path) -> None:
     """Catches a report of DeepComBat on features that ComBat alone harmonized: one person's missing
     value takes a feature from everybody's networks."""
-    train = {"preset": "tiny", "steps": 2}
+    train = {"preset": "tiny", "steps": 2, "local_steps": 2}
     study = consortium(tmp_path, method="deepcombat", train=train, evaluation={"metrics": "none"})
     table = tmp_path / "data/birch/features.tsv"
     rows = [line.split("\t") for line in table.read_text().splitlines()]
@@ -96,7 +96,7 @@ def test_what_the_networks_never_saw_is_told(tmp_path: Path) -> None:
 
 def test_people_unlike_those_of_the_fit_are_told_of(tmp_path: Path) -> None:
     """Catches what a decoder makes of ages that it never saw, given out without a word."""
-    train = {"preset": "tiny", "steps": 2}
+    train = {"preset": "tiny", "steps": 2, "local_steps": 2}
     study = consortium(tmp_path, method="deepcombat", train=train, evaluation={"metrics": "none"})
     succeeded("simulate", study, "--out", tmp_path / "out", "--reports", "later")
     said = {}

@@ -95,7 +95,10 @@ def test_a_training_that_got_worse_is_warned_of(last: float, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("rate", "said"),
-    [(1.0, "its own; exchanged"), (2.5, "2.5 times the learning rate for what is averaged (local_rate); exch")],
+    [
+        (1.0, "its own; exchanged"),
+        (2.5, "2.5 times the learning rate for what is averaged (local_rate); exch"),
+    ],
 )
 def test_a_local_rate_is_said(rate: float, said: str, tmp_path: Path) -> None:
     """Catches a training that took other rates than the report says."""

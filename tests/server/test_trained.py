@@ -32,8 +32,8 @@ def test_a_line() -> None:
     """Catches a line without the losses, the sites that can be read, or the time left, and a loss
     of networks before a step told as of those after it."""
     assert trained(EVENT) == (
-        "Training 'cvae', step 120 of 1200, exchange 6: kl 0.5123, rec 12, validation before these steps 3; "
-        "about 3 min left."
+        "Training 'cvae', step 120 of 1200, exchange 6: kl 0.5123, rec 12, "
+        "validation before these steps 3; about 3 min left."
     )
     last = Event(kind=Kind.TRAINED, phase="c", losses={"validation": 3.0})
     assert trained(last) == "Training 'c', step 0 of 0, exchange 1: validation 3."

@@ -169,6 +169,14 @@ def test_a_step_of_more_people_than_there_are_is_refused_by_the_plan() -> None:
     assert "batch: 0" in str(raised.value)
 
 
+def test_an_exchange_longer_than_the_training_is_refused_by_the_plan() -> None:
+    """Catches 'local_steps' that make a training of 5 epochs one of 50."""
+    length = {"batch": 30, "epochs": 5.0, "steps": 1000}
+    check_trainings(planned(**length, local_steps=10), 60)
+    with pytest.raises(TrainingError, match="takes 100 steps, and 5 epochs of 60 samples are 10"):
+        check_trainings(planned(**length, local_steps=100), 60)
+
+
 @pytest.mark.parametrize(
     ("train", "words"),
     [

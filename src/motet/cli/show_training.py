@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -165,8 +164,8 @@ def _exchanges(count: int) -> str:
 def _whole(train: Train, rows: int) -> str:
     """Why there are more steps than so many epochs are."""
     how = train.options
-    asked = math.ceil(how.epochs * train.per_epoch(train.trained_of(rows)))
-    if not how.epochs or asked >= train.steps(train.trained_of(rows)):
+    asked = train.asked(train.trained_of(rows))
+    if not how.epochs or asked == train.steps(train.trained_of(rows)):
         return ""
     return f" ({how.epochs:g} epochs are {asked:,}, and the last exchange is whole)"
 

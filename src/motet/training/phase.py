@@ -191,13 +191,16 @@ class Train(Phase):
             return float(self.options.batch or samples)
         return samples / self.per_epoch(samples)
 
-    def steps(self, samples: int) -> int:
-        """Steps of a training on so many samples."""
+    def asked(self, samples: int) -> int:
+        """Steps that the study asks for, of so many samples."""
         how = self.options
-        asked = how.steps
-        if how.epochs:
-            asked = min(asked, math.ceil(how.epochs * self.per_epoch(samples)))
-        return self._whole(asked)
+        if not how.epochs:
+            return how.steps
+        return min(how.steps, math.ceil(how.epochs * self.per_epoch(samples)))
+
+    def steps(self, samples: int) -> int:
+        """Steps of a training on so many samples, to the end of an exchange."""
+        return self._whole(self.asked(samples))
 
     def _whole(self, steps: int) -> int:
         """As many steps, rounded up to where all groups are exchanged."""
