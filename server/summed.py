@@ -6,10 +6,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from motet.errors import PolicyError, ProtocolError, SubtractionError, listed
+from motet.errors import ProtocolError, SubtractionError, listed
 from motet.phases import Phase
 from motet.secure.circle import Circle
 from motet.secure.wire import read_key
+from motet.server.advice import about_lost
 from motet.server.asking import SitesLostError
 
 
@@ -76,15 +77,8 @@ class Summed:
                 "it.",
             )
         if found := self.exposes(lost):
-            refused = [site for site in found if lost[site] == PolicyError.code]
             raise SubtractionError(
-                f"Lost after a sum with its numbers had been read: {listed(found)}"
-                f"{f' (refused by policy: {listed(refused)})' if refused else ''}. A sum without "
+                f"Lost after a sum with its numbers had been read: {listed(found)}. A sum without "
                 "a lost site would give its numbers away by subtraction, so the study stops here.",
-                do=f"What the policy refuses stands in the log of {listed(refused)}. Change the "
-                "study until it is allowed and run it into another folder, or have the policy "
-                "changed and run it again: it goes on where it stopped."
-                if refused
-                else f"Have {listed(found)} started again, then run the study again: it goes on "
-                "where it stopped.",
+                do=about_lost({site: lost[site] for site in found}),
             )

@@ -69,7 +69,7 @@ def of_noise(train: Train, samples: int, sizes: Mapping[str, int]) -> dict[str, 
 
 
 def check_trainings(plan: Plan, rows: int) -> None:
-    """Refuse a step of more people than there are in the fit, before anything is agreed to.
+    """Refuse what so many people in the fit do not allow, before anything is agreed to.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def check_trainings(plan: Plan, rows: int) -> None:
 
 
 def check_counted(train: Train, samples: int) -> None:
-    """Refuse what so many samples do not allow: a step, an exchange, a delta that is a promise.
+    """Refuse what so many samples do not allow: such steps or exchanges, or so large a delta.
 
     Raises
     ------
@@ -98,11 +98,11 @@ def check_counted(train: Train, samples: int) -> None:
             key="train.batch",
         )
     asked, each = train.asked(trained), train.options.local_steps
-    if train.options.mode == "local" and asked < each:
+    if train.options.mode == "local" and asked < train.options.warm_up + each:
         raise TrainingError(
             f"An exchange of '{train.name}' takes {each:,} steps, and {train.options.epochs:g} "
             f"epochs of {trained} samples are {asked:,}.",
-            do=f"Set train: {{local_steps: {asked}}} or less, or more epochs.",
+            do="Set train: {local_steps: …} to fewer, or epochs to more; warm_up counts, too.",
             key="train.local_steps",
         )
 

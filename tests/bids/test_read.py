@@ -290,9 +290,9 @@ def test_requests_decide_the_kind_and_the_levels(folder: Path) -> None:
 
 def test_one_typing_error_does_not_make_age_categorical() -> None:
     """Catches an age of '5o' turning a column of numbers into as many levels."""
-    ages = pd.DataFrame({"age": [str(i) for i in range(40)] + ["5o"]})
-    with pytest.raises(DataError, match=r"'5o' is not a number\. The other 40 values"):
-        from_arrays(np.zeros((41, 1)), site="s", covariates=ages)
+    ages = pd.DataFrame({"age": [str(i) for i in range(40)] + ["5o", "39"]})
+    with pytest.raises(DataError, match=r"'5o' is not a number\. The other 41 values"):
+        from_arrays(np.zeros((42, 1)), site="s", covariates=ages)
 
 
 def test_arrays_in_memory_are_shared_not_copied() -> None:

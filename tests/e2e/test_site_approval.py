@@ -97,9 +97,7 @@ def test_who_approves_is_told_of_exchanges_of_few(asked: tuple[Path, Plan]) -> N
         trained = build_plan(study, plan.schema)
         pending.keep(trained, study.public())
         shown = " ".join(succeeded("site", "preview", home, trained.study).split())
-        words = (
-            "If each hospital had 18, the policy would refuse one: about 7.71 samples are trained"
-        )
+        words = "If each had 18: about 7.71 samples are trained on in an exchange of 'cvae'"
         assert (words in shown) is said
 
 

@@ -87,6 +87,7 @@ def test_what_the_networks_never_saw_is_told(tmp_path: Path) -> None:
     table.write_text("".join("\t".join(row) + "\n" for row in rows))
     printed = succeeded("simulate", study, "--out", tmp_path / "out", "--reports", "later")
     assert "note: 1 of 4 features were harmonized by ComBat alone" in printed
+    assert "warning: The preset 'tiny' is for tests" in printed
     said = summary(read_study(tmp_path / "out"), "DeepComBat")
     assert (
         "1 of 4 features were harmonized by ComBat alone, not by the networks: values of them are "

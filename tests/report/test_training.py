@@ -154,6 +154,23 @@ def test_masked(tmp_path: Path) -> None:
     assert "behind masks" in dict(one.facts)["precision"]
 
 
+@pytest.mark.parametrize(
+    ("moments", "said"), [("kept", "kept its own"), ("forgotten", "begun anew after each")]
+)
+def test_what_became_of_moments(moments: str, said: str, tmp_path: Path) -> None:
+    """Catches a word that says nothing to who did not read the documents, and another's."""
+    (one,) = trainings(read_study(made(tmp_path, moments=moments)))
+    assert said in dict(one.facts)["moments of the optimizer"]
+
+
+def test_a_preset_for_tests_is_warned_of(tmp_path: Path) -> None:
+    """Catches a report of networks that were hardly trained like any other."""
+    said = "The preset &#39;tiny&#39; is for tests"
+    for preset, shown in (("tiny", True), ("small", False)):
+        page = write_study_report(made(tmp_path / preset, preset=preset), site_pages="left out")
+        assert (said in page.read_text()) is shown
+
+
 def test_how_far_means_were_lengthened(tmp_path: Path) -> None:
     """Catches the rule without what came of it, and factors drawn among the losses."""
     folder = made(tmp_path, extrapolate=True)

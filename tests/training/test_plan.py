@@ -175,6 +175,9 @@ def test_an_exchange_longer_than_the_training_is_refused_by_the_plan() -> None:
     check_trainings(planned(**length, local_steps=10), 60)
     with pytest.raises(TrainingError, match="takes 100 steps, and 5 epochs of 60 samples are 10"):
         check_trainings(planned(**length, local_steps=100), 60)
+    with pytest.raises(TrainingError, match="warm_up counts"):
+        check_trainings(planned(**length, local_steps=6, warm_up=5), 60)
+    check_trainings(planned(mode="exact", batch=30, epochs=0.5), 60)
 
 
 @pytest.mark.parametrize(
@@ -208,3 +211,6 @@ def test_what_is_likely_is_said_beside_the_most(capsys: pytest.CaptureFixture[st
     trainings(planned(epochs=1, batch=20, local_steps=3), rows=60)
     said = " ".join(capsys.readouterr().out.split())
     assert "60 rows here: 3 steps of about 20 in 1 exchange, about" in said
+    trainings(planned(epochs=7, batch=20, local_steps=10, steps=12), rows=60)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "60 rows here: 20 steps of about 20 in 2 exchanges" in said  # 7 epochs would be 21

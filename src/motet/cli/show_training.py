@@ -165,7 +165,7 @@ def _whole(train: Train, rows: int) -> str:
     """Why there are more steps than so many epochs are."""
     how = train.options
     asked = train.asked(train.trained_of(rows))
-    if not how.epochs or asked == train.steps(train.trained_of(rows)):
+    if asked in (how.steps, train.steps(train.trained_of(rows))):
         return ""
     return f" ({how.epochs:g} epochs are {asked:,}, and the last exchange is whole)"
 

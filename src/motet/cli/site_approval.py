@@ -86,19 +86,21 @@ def preview(home: Home, study: Study) -> None:
         for sentence in (*sentences(plan.privacy), f"This site's budget: {budget.said()}."):
             console.print(f"\n{sentence}", markup=False)
         why += [said for one in plan.private if (said := budget.against(one))]
-    console.print(
-        "The policy would refuse: " + "; ".join(why)
-        if why
-        else "The policy lets all of it leave, as far as people are counted; earlier releases are "
-        "compared when it is asked for.",
-        markup=False,
-    )
     here = sum(group.people for group in groups if group.group == "fit")
     alike = dict.fromkeys((site for site in plan.schema.sites if site not in plan.unseen), here)
-    if few := few_behind(plan, alike, settings.policy.smallest_n).get(settings.name):
+    few = few_behind(plan, alike, settings.policy.smallest_n).get(settings.name, [])
+    if why:
+        console.print("The policy would refuse: " + "; ".join(why), markup=False)
+    elif not few:
         console.print(
-            "How many are behind an exchange of a training depends on how many people all have. "
-            f"If each hospital had {here}, the policy would refuse one: {'; '.join(few)}.",
+            "The policy lets all of it leave, as far as people are counted; earlier releases are "
+            "compared when it is asked for.",
+            markup=False,
+        )
+    if few:
+        console.print(
+            "The policy may refuse an exchange of a training: how many are behind it depends on "
+            f"how many people all hospitals have. If each had {here}: {'; '.join(few)}.",
             markup=False,
         )
     for key, sites in plan.holders.items():

@@ -46,7 +46,7 @@ def cautions(rows: Sequence[Row], params: Mapping[str, Any]) -> tuple[str, ...]:
     params : mapping
         Of the plan.
     """
-    said = "The preset 'tiny' is for tests: its networks learn next to nothing. Take 'small'."
+    said = "The preset 'tiny' is for tests: networks are small, or hardly trained. Take 'small'."
     tiny = params.get("train", {}).get("preset") == "tiny"
     return (*([said] if tiny else []), *got_worse(rows))
 

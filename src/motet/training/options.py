@@ -171,11 +171,12 @@ class TrainedParams(Params):
             return self  # an older version may have allowed what it did
         if how.mode == "exact" and how.warm_up:
             raise misfit("train.warm_up", "it comes before local mode, and mode is exact")
-        if how.mode == "local" and how.steps < how.local_steps:
+        if how.mode == "local" and how.steps < how.warm_up + how.local_steps:
+            said = f", {how.warm_up:,} of them of warm_up" if how.warm_up else ""
             raise misfit(
                 "train.local_steps",
                 f"an exchange of {how.local_steps:,} steps is longer than the training, which has "
-                f"{how.steps:,}. Take local_steps: {how.steps} or less, or more 'steps'",
+                f"{how.steps:,}{said}. Take fewer 'local_steps', or more 'steps'",
             )
         if how.extrapolate and how.server == "fedadam":
             raise misfit(
