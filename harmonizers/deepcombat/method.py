@@ -120,6 +120,7 @@ class DeepComBat:
         summary="Removes batch effects that features share, by a conditional variational "
         "autoencoder with ComBat on its latent space and on its residuals.",
         data="table",
+        beside_combat=True,
         papers=("Hu et al. 2024, Human Brain Mapping 45:e26708, doi:10.1002/hbm.26708",),
         leaves="two sums of means and spreads; with start: moments (preset small's) products of "
         "features and covariates, which the coordinator alone reads; in training summed gradients, "

@@ -37,6 +37,7 @@ class FedComBat:
         summary="ComBat that keeps curved effects of covariates, and what they do together: any "
         "differentiable function of them, trained by all sites.",
         data="table",
+        beside_combat=True,
         papers=(
             "Silva et al. 2023, Fed-ComBat: a generalized federated framework for batch effect "
             "harmonization in collaborative studies, bioRxiv, doi:10.1101/2023.05.24.542107",

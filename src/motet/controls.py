@@ -1,4 +1,4 @@
-"""What a harmonization is compared with, in a simulation: alone, pooled, and a shuffled covariate.
+"""What a harmonization is compared with, in a simulation: alone, pooled, ComBat, and shuffles.
 
 Only a simulation has everybody in one place. All fits run the method's own steps.
 """
@@ -13,15 +13,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from motet import registry
 from motet.bids.table import Table
 from motet.client.alone import See, alone, fitted_alone, unwatched
 from motet.client.apply import Blocks, Rows, harmonized
-from motet.config import Study
+from motet.config import Privacy, Study
 from motet.errors import MotetError
 from motet.evaluation.result import Judgement, Version
 from motet.harmonizer import Params
 from motet.images.images import Images
-from motet.plan import Plan
+from motet.plan import Plan, build_plan
 from motet.schema import Batch, Schema
 from motet.site import draw
 from motet.sites import masks
@@ -85,6 +86,7 @@ def full_judgement(
         for site in tables:
             looked.add("harmonized", site, images(site))
     failed: list[str] = []
+    notes: list[str] = []
     versions: dict[Version, Values] = {
         "raw": {site: table.block(slice(None)) for site, table in tables.items()},
         "harmonized": harmonized,
@@ -93,9 +95,16 @@ def full_judgement(
     if study.evaluation.metrics != "uncontrolled":
         versions["local_only"] = local_only(tables, fit, plan, failed=failed.append, images=looked)
         versions["pooled"] = pooled(tables, fit, plan, images=looked)
+        plans: dict[Version, Plan] = {"harmonized": plan}
+        try:
+            if (combat := combat_of(study, plan)) is not None:
+                versions["combat"] = pooled(tables, fit, combat)
+                plans["combat"] = combat
+        except MotetError as error:
+            notes.append(f"ComBat failed on these people, and is not compared: {error.what}")
         # Of images, every control reads and harmonizes them all again.
         repeats = REPEATS if size <= ONCE and not _are_images(tables) else 1
-        shuffles = permuted(tables, fit, plan, repeats=repeats)
+        shuffles = permuted(tables, fit, plans, repeats=repeats)
     judged = battery(
         versions,
         tables,
@@ -104,16 +113,16 @@ def full_judgement(
         settings=study.evaluation,
         permuted=shuffles,
     )
-    notes = tuple(
+    notes += [
         f"The method failed on the people of {site} alone: its local-only values are its raw ones."
         for site in failed
-    )
+    ]
     if looked is not None:
         metrics, said = looked.judged()
         judged = replace(judged, metrics=(*judged.metrics, *metrics))
-        notes = (*notes, *said)
+        notes += said
     elif _are_images(tables):
-        notes = (*notes, "The images were not kept, so their measures alone are judged.")
+        notes.append("The images were not kept, so their measures alone are judged.")
     return replace(judged, notes=(*judged.notes, *notes))
 
 
@@ -287,16 +296,35 @@ def _in_pool(params: Params, schema: Schema) -> Params:
     return params.model_copy(update=changed)
 
 
+def combat_of(study: Study, plan: Plan) -> Plan | None:
+    """ComBat of the same batches and covariates; None of a method that is not compared with it."""
+    if not plan.harmonizer.card.beside_combat:
+        return None
+    known = registry.methods().get("combat").params_type.model_fields
+    params = {name: value for name, value in study.params.items() if name in known}
+    changed = {"method": "combat", "params": params, "train": {}, "privacy": Privacy()}
+    return build_plan(study.model_copy(update=changed), plan.schema)
+
+
 def permuted(
-    tables: Mapping[str, Table], fit: Masks, plan: Plan, *, repeats: int
+    tables: Mapping[str, Table], fit: Masks, plans: Mapping[Version, Plan], *, repeats: int
 ) -> list[Permuted]:
     """The pooled study harmonized with one covariate shuffled between people of a batch.
 
     An effect of the shuffled covariate that shows afterwards was invented by the method.
+
+    Parameters
+    ----------
+    tables, fit
+        Site -> its table, and who of it is in the fit.
+    plans : mapping of Version to Plan
+        What is judged, ``harmonized`` among it.
+    repeats : int
+        Shuffles of each covariate.
     """
     from motet.evaluation.battery import Permuted
 
-    found = []
+    plan, found = plans["harmonized"], []
     for covariate in plan.schema.covariates:
         for step in range(repeats):
             given = {
@@ -310,12 +338,12 @@ def permuted(
                 for site, table in tables.items()
             }
             try:
-                values = pooled(changed, fit, plan)
+                values: dict[str, Values] = {
+                    version: pooled(changed, fit, one) for version, one in plans.items()
+                }
             except MotetError:  # shuffled, it may be collinear with another where people are few
                 continue
-            found.append(
-                Permuted(column=covariate.name, shuffled=given, values={"harmonized": values})
-            )
+            found.append(Permuted(column=covariate.name, shuffled=given, values=values))
     return found
 
 

@@ -157,6 +157,8 @@ class Card:
         together alone.
     tissues : {"always", "monotone", "registered", "never"}
         When it claims to keep the tissues of an image (see ``KEEPS``).
+    beside_combat : bool
+        Whether a simulation judges ComBat, of the same batches and covariates, beside it.
     """
 
     title: str
@@ -167,6 +169,7 @@ class Card:
     limits: tuple[str, ...] = ()
     by_batch: bool = True
     tissues: Keeps = "never"
+    beside_combat: bool = False
 
     def keeps_tissues(self, *, monotone: bool, registered: bool) -> bool:
         """Whether the method claims to keep tissues on such images.

@@ -11,11 +11,13 @@ from conformance.cases import Case, case
 from conformance.federation import Federation
 from motet import controls, sites
 from motet.agreement import agree
+from motet.errors import MotetError
 from motet.evaluation.result import Judgement
 from motet.plan import Plan, build_plan
 
 SITE_OF = {"b0": "x", "b1": "x", "b2": "y", "b3": "z"}
 ASKED = {"metrics": "none", "held_out": 0.3}
+NOT_JUDGED = {"metrics": "none"}
 
 
 def planned(study: Case) -> Plan:
@@ -99,7 +101,7 @@ def test_permuted_is_harmonized_with_the_shuffled_values() -> None:
     tables, plan = study.tables(SITE_OF), planned(study)
     masks = sites.masks(tables, plan)
     pytest.importorskip("sklearn")
-    found = controls.permuted(tables, masks, plan, repeats=2)
+    found = controls.permuted(tables, masks, {"harmonized": plan}, repeats=2)
     assert [one.column for one in found] == ["age", "age", "sex", "sex"]
     honest = controls.pooled(tables, masks, plan)
     for one in found:
@@ -135,3 +137,57 @@ def test_a_site_that_fails_alone_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
         "a",
         "The method failed on the people of x alone: its local-only values are its raw ones.",
     )
+
+
+@pytest.mark.parametrize(
+    ("method", "more"), [("deepcombat", {"kl": 0.5}), ("fed_combat", {"learning_rate": 0.1})]
+)
+def test_networks_are_compared_with_the_combat_of_their_own_study(
+    method: str, more: dict[str, float]
+) -> None:
+    """Catches ComBat of other batches, covariates, people or options; and one without its rate of
+    invented effects, which is what a network's has to be read beside."""
+    pytest.importorskip("sklearn")
+    asked: dict[str, object] = {"held_out": 0.3, "unseen": ("z",), "permutations": 20}
+    made = replace(
+        case(method, options={"reference": "b2", **more}, n=(20, 22, 18, 21), missing=0.03),
+        evaluation=asked,
+    )
+    tables, plan = made.tables(SITE_OF), planned(made)
+    masks = sites.masks(tables, plan)
+    harmonized = controls.pooled(tables, masks, plan)
+    judged = controls.full_judgement(made.study, plan, tables, harmonized)
+    for name in ("site_accuracy_linear_svm", "anova_share", "invented_effect_share_age"):
+        assert {"combat", "harmonized"} <= set(judged.metric(name).readings), name
+    combat = replace(
+        made, method="combat", options={"reference": "b2"}, evaluation=asked | NOT_JUDGED
+    )
+    alone = Federation(combat, tables)
+    alone.run()
+    other = controls.combat_of(made.study, plan)
+    assert other is not None
+    found = controls.pooled(tables, masks, other)
+    for site, table in tables.items():
+        expected = alone.values[table.rows]
+        scale = made.scale[None, :]
+        np.testing.assert_allclose(found[site] / scale, expected / scale, rtol=0, atol=1e-12)
+    assert np.nanmax(abs(found["x"] - harmonized["x"])) > 1e-3
+    assert controls.combat_of(combat.study, planned(combat)) is None
+
+
+def test_a_combat_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a study that is not judged at all where ComBat beside it cannot be fitted."""
+    pytest.importorskip("sklearn")
+    study = replace(case(n=(20, 22, 18, 21), p=3), evaluation={"held_out": 0.3, "permutations": 20})
+    tables, plan = study.tables(SITE_OF), planned(study)
+
+    def failing(*given: object) -> Plan:
+        raise MotetError("The design is singular.")
+
+    monkeypatch.setattr(controls, "combat_of", failing)
+    harmonized = {site: table.block(slice(None)) for site, table in tables.items()}
+    judged = controls.full_judgement(study.study, plan, tables, harmonized)
+    assert "ComBat failed on these people, and is not compared: The design is singular." in (
+        judged.notes
+    )
+    assert "combat" not in judged.metric("anova_share").readings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,24 @@ def test_what_became_of_moments(moments: str, said: str, tmp_path: Path) -> None
     """Catches a word that says nothing to who did not read the documents, and another's."""
     (one,) = trainings(read_study(made(tmp_path, moments=moments)))
     assert said in dict(one.facts)["moments of the optimizer"]
+
+
+def test_combat_beside_networks(tmp_path: Path) -> None:
+    """Catches a version that is judged and not shown, or shown without saying what it is."""
+    without = write_study_report(made(tmp_path / "a"), site_pages="left out").read_text()
+    folder = made(tmp_path / "b")
+    path = folder / "metrics.json"
+    document = json.loads(path.read_text())
+    for judged in document["judgements"].values():
+        for metric in judged["metrics"]:
+            if "pooled" in metric["readings"]:
+                metric["readings"]["combat"] = metric["readings"]["pooled"]
+    path.write_text(json.dumps(document))
+    page = write_study_report(folder, site_pages="left out").read_text()
+    said = "ComBat with the same scanners and covariates"
+    assert said in page
+    assert "var(--combat)" in page
+    assert said not in without
 
 
 def test_a_preset_for_tests_is_warned_of(tmp_path: Path) -> None:

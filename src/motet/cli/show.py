@@ -159,6 +159,8 @@ SHOWN = (
 
 def judgement_table(judged: Judgement) -> None:
     """Print the metrics that matter most, for every version."""
+    from motet.report.comparison import NAMES
+
     order = {metric.name: metric for metric in judged.metrics}
     chosen = [
         metric
@@ -169,7 +171,7 @@ def judgement_table(judged: Judgement) -> None:
     versions = [v for v in VERSIONS if any(v in metric.readings for metric in chosen)]
     people = f"{judged.n} rows: {judged.people}; {judged.features} features"
     table(
-        (people, "chance", *(version.replace("_", " ") for version in versions)),
+        (people, "chance", *(NAMES[version] for version in versions)),
         [
             (
                 metric.title,

@@ -14,11 +14,14 @@ from typing import Any, Literal
 from motet.errors import ModelError
 from motet.releases import Arrays
 
-Version = Literal["raw", "local_only", "pooled", "harmonized", "demographics"]
-VERSIONS: tuple[Version, ...] = ("raw", "local_only", "pooled", "harmonized", "demographics")
+Version = Literal["raw", "local_only", "pooled", "combat", "harmonized", "demographics"]
+VERSIONS: tuple[Version, ...] = (
+    *("raw", "local_only", "pooled", "combat", "harmonized", "demographics"),
+)
 """What is judged. ``local_only``: every site harmonizes its own batches alone, the floor;
-``pooled``: the same method with all people in one place, the ceiling; ``demographics``: a probe
-that sees age, sex and the like alone, no measure of anybody."""
+``pooled``: the same method with all people in one place, the ceiling; ``combat``: ComBat of the
+same batches and covariates, for methods that say so; ``demographics``: a probe that sees age, sex
+and the like alone, no measure of anybody."""
 
 Aim = Literal["site_effect", "biology", "truth"]
 Better = Literal["chance", "lower", "higher", "raw"]

@@ -13,6 +13,7 @@ NAMES = {
     "raw": "raw",
     "local_only": "local only",
     "pooled": "pooled",
+    "combat": "ComBat",
     "harmonized": "harmonized",
     "demographics": "demographics",
 }
@@ -20,6 +21,8 @@ MEANING = {
     "raw": "as the hospitals measured them",
     "local_only": "every hospital harmonizes alone: what a federation has to beat",
     "pooled": "the same method with everybody's data in one place: the ceiling",
+    "combat": "ComBat with the same scanners and covariates, everybody in one place: what networks "
+    "have to be better than",
     "harmonized": "what this study gives",
     "demographics": "a probe that sees the covariates alone and no measure",
 }

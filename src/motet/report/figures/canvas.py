@@ -19,7 +19,7 @@ from markupsafe import Markup, escape
 
 INK, MUTED, GRID, PAPER = "#010101", "#020202", "#030303", "#040404"
 RAW, LOCAL, POOLED, HARMONIZED, DEMOGRAPHICS = "#050505", "#060606", "#070707", "#080808", "#090909"
-BAND = "#0a0a0a"
+BAND, COMBAT = "#0a0a0a", "#0c0c0c"
 BATCHES = tuple(f"#0b0b0{k}" for k in range(8))
 VARIABLES = {
     INK: "ink",
@@ -29,6 +29,7 @@ VARIABLES = {
     RAW: "raw",
     LOCAL: "local",
     POOLED: "pooled",
+    COMBAT: "combat",
     HARMONIZED: "harmonized",
     DEMOGRAPHICS: "demographics",
     BAND: "band",
@@ -40,6 +41,7 @@ OF_VERSION = {
     "raw": RAW,
     "local_only": LOCAL,
     "pooled": POOLED,
+    "combat": COMBAT,
     "harmonized": HARMONIZED,
     "demographics": DEMOGRAPHICS,
 }
