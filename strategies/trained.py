@@ -97,10 +97,11 @@ def check_counted(train: Train, samples: int) -> None:
             do=f"Set train: {{batch: {trained}}} or less, or batch: 0 for everybody in every step.",
             key="train.batch",
         )
-    asked, each = train.asked(trained), train.options.local_steps
-    if train.options.mode == "local" and asked < train.options.warm_up + each:
+    how, asked = train.options, train.asked(trained)
+    # Of so many steps without epochs the study file alone says it.
+    if how.epochs and how.mode == "local" and asked < how.warm_up + how.local_steps:
         raise TrainingError(
-            f"An exchange of '{train.name}' takes {each:,} steps, and {train.options.epochs:g} "
+            f"An exchange of '{train.name}' takes {how.local_steps:,} steps, and {how.epochs:g} "
             f"epochs of {trained} samples are {asked:,}.",
             do="Set train: {local_steps: …} to fewer, or epochs to more; warm_up counts, too.",
             key="train.local_steps",
