@@ -2,11 +2,10 @@
 
     python benchmarks/deepcombat_rows.py OUT.jsonl [OUT.jsonl ...]
 
-Exits with 1 where something that was asked for is not there. Shares, accuracies and R² of
-harmonized values are compared as they are, in percentage points, over seeds; R² of reconstruction
-as a ratio. That no site can be told is asked of the 9 sites; on the other tables the column says
-how far from that a method is, beside ComBat. Of runs with ``--held-out 0`` there is the
-reconstruction alone.
+Exits with 1 where something that was asked for is not there. Local mode may be worse than exact
+mode by 2 % of exact mode's figure, means over seeds. That no site can be told is asked of the 9
+sites; on the other tables the column says how far from that a method is, beside ComBat. Of runs
+with ``--held-out 0`` there is the reconstruction alone.
 """
 
 from __future__ import annotations
@@ -23,8 +22,10 @@ import numpy as np
 EXACT, LOCAL, COMBAT = "small, exact mode", "small, local mode", "combat"
 SVM, NINE = "site_accuracy_linear_svm", "nine-sites"
 AGE = ("r2_age", "r2_AGE")
+WITHIN = 0.02
+"""Share of exact mode's figure by which local mode's may be worse."""
 POINTS = 0.02
-"""By how much accuracies, shares and R² of harmonized values may be worse."""
+"""By how much R² of age may be below ComBat's."""
 SPOKEN_OF = (
     ("accuracy of telling the site, linear SVM", (SVM,), -1),
     ("share of features whose batch means differ", ("anova_share",), -1),
@@ -95,12 +96,14 @@ def local_mode(exact: Runs, local: Runs) -> Iterator[Asked]:
     """Local mode beside exact mode, which is the training with everybody in one place."""
     for key, of in (("r2_fit", "people of the fit"), ("r2_held", "people held out")):
         ratio = float(np.mean(local.of(key)) / np.mean(exact.of(key)))
-        yield ratio >= 0.98, f"reconstruction of {of}: {ratio:.1%} of exact mode's"
+        yield ratio >= 1 - WITHIN, f"reconstruction of {of}: {ratio:.1%} of exact mode's"
     fewer = min(np.divide(exact.of("exchanges"), local.of("exchanges")).tolist())
     yield fewer >= 50, f"{fewer:.0f} times fewer exchanges"
     for said, names, better in SPOKEN_OF:
         one, other = (float(np.mean(runs.metric(*names))) for runs in (local, exact))
-        yield better * (one - other) >= -POINTS, f"{said}: {one:.3f}, exact mode {other:.3f}"
+        more = (one - other) / other
+        met = better * more >= -WITHIN
+        yield met, f"{said}: {one:.3f}, exact mode {other:.3f} ({more:+.1%})"
 
 
 def beside_combat(combat: Runs, runs: Runs) -> Iterator[Asked]:

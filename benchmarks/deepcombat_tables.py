@@ -87,6 +87,7 @@ class Job:
     seed: int
     data: Path
     held_out: float
+    draws: int = 0
 
 
 def study_of(job: Job) -> Study:
@@ -156,8 +157,9 @@ def run(job: Job) -> dict[str, Any]:
     fit = {n: seen_by_fit(t, held_out=job.held_out, seed=job.seed) for n, t in tables.items()}
     # A site all of whose people are held out has nothing to train on, and no model of its own.
     tables = {name: table for name, table in tables.items() if fit[name].any()}
+    drawn = replace(plan, seed=plan.seed + 1000 * job.draws)
     began = time.perf_counter()
-    made = fitted(plan, tables, fit)
+    made = fitted(drawn, tables, fit)
     seconds = time.perf_counter() - began
     row = {"table": job.table, "method": job.method, "seed": job.seed, "seconds": round(seconds, 1)}
     row |= {key: made.get(key) for key in ("exchanges", "steps", "bytes")}
@@ -172,7 +174,7 @@ def run(job: Job) -> dict[str, Any]:
             n: replace(t, covariates=t.covariates.assign(**{covariate.name: given[n]}))
             for n, t in tables.items()
         }
-        values = fitted(plan, changed, fit)["values"]
+        values = fitted(drawn, changed, fit)["values"]
         permuted.append(
             Permuted(column=covariate.name, shuffled=given, values={"harmonized": values})
         )
@@ -208,6 +210,9 @@ def main() -> None:
     parser.add_argument(
         "--held-out", type=float, default=0.2, help="0: nobody, reconstruction only"
     )
+    parser.add_argument(
+        "--draws", type=int, default=0, help="other first weights and orders, the same people"
+    )
     parser.add_argument("--jobs", type=int, default=2)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
@@ -216,7 +221,14 @@ def main() -> None:
             data = Path(work) / name
             split_table(asked.tables / STUDIES[name].file, out=data, **SPLITS[name])
             jobs += [
-                Job(table=name, method=method, seed=int(seed), data=data, held_out=asked.held_out)
+                Job(
+                    table=name,
+                    method=method,
+                    seed=int(seed),
+                    data=data,
+                    held_out=asked.held_out,
+                    draws=asked.draws,
+                )
                 for seed in asked.seeds.split(",")
                 for method in asked.methods.split("|")
             ]
