@@ -69,7 +69,7 @@ class DeepComBatParams(TrainedParams):
                 "server": "scaffold",
                 "extrapolate": True,
                 "local_rate": 2.0,
-                "moments": "forgotten",
+                "moments": "kept",
             },
             "learning_rate": 0.0003,
             "columns_rate": 0.003,

@@ -76,7 +76,7 @@ def trained_alone(study: StudyFiles) -> Mapping[str, Any]:
 def faster(how: Mapping[str, Any]) -> str:
     """What steps of local mode do to learning rates; nothing where that is nothing."""
     times = how.get("local_rate", 1.0)  # older plans have none
-    return "" if times == 1.0 else f", with {times:g} times the learning rate for what is averaged"
+    return "" if times == 1.0 else f", with {times:g} times the learning rate"
 
 
 def step_sizes(rows: tuple[Row, ...]) -> str:

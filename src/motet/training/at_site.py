@@ -124,8 +124,6 @@ def _stepped(
     begun = _moment(train, shop, turn.first)
     rows = {step: shop.due(step) for step in range(turn.first, turn.after)}
     summed = [group.name for group in train.groups if group.summed]
-    # Steps are shorter where they are averaged; an owner's are not, and sums are not.
-    faster = {g.name: train.options.local_rate for g in train.groups if g.keeper == "shared"}
     everywhere = train.samples_a_step(train.trained_of(shop.samples))
     for due in shop.feed.ahead(rows):
         if not due.samples:
@@ -146,7 +144,7 @@ def _stepped(
                 if name in found.of:
                     found.of[name] = [share * part for part in found.of[name]]
             optimizer = shop.optimizers[update.name]
-            optimizer.step(found.of, moment, times=faster)
+            optimizer.step(found.of, moment, times=train.options.local_rate)
             counts[update.name] += found.samples
             for name, loss in found.losses.items():
                 sums[update.name, name] += loss

@@ -86,7 +86,7 @@ class Optimizer:
         gradients: Mapping[str, Sequence[Tensor]],
         moment: Moment,
         *,
-        times: Mapping[str, float] | None = None,
+        times: float = 1.0,
     ) -> None:
         """One step along mean gradients, one a parameter, by group; groups without them stay.
 
@@ -95,15 +95,15 @@ class Optimizer:
         gradients : mapping of str to tensors
             Without a history, contiguous, of their parameters' shapes: kernels do not look.
         moment : Moment
-        times : mapping of str to float, optional
-            Factors on groups' learning rates.
+        times : float
+            Factor on learning rates.
         """
-        factor, own = self._update.rate(moment) if self._update.rate else 1.0, times or {}
+        factor = times * (self._update.rate(moment) if self._update.rate else 1.0)
         # Parameters of one learning rate are moved by one kernel.
         by_rate: dict[float, list[str]] = {}
         for name, rate in self._rates.items():
             if name in gradients:
-                by_rate.setdefault(rate * own.get(name, 1.0), []).append(name)
+                by_rate.setdefault(rate, []).append(name)
         for rate, names in by_rate.items():
             found = [g for name in names for g in gradients[name]]
             self._move(tuple(names), found, rate * factor)
