@@ -29,7 +29,13 @@ MODES: dict[str, dict[str, Any]] = {
     "kept": {"mode": "local", "steps": 9, "moments": "kept"},
     "forgotten": {"mode": "local", "steps": 9, "moments": "forgotten", "warm_up": 2},
     "validated": {"mode": "local", "steps": 9, "validation": 0.25, "validate_every": 2},
-    "scaffold": {"mode": "local", "steps": 9, "server": "scaffold", "extrapolate": True},
+    "scaffold": {
+        "mode": "local",
+        "steps": 9,
+        "server": "scaffold",
+        "extrapolate": True,
+        "moments": "kept",
+    },
     "fedprox": {"mode": "local", "steps": 9, "server": "fedprox", "proximal": 0.1},
     "fedadam": {"mode": "local", "steps": 9, "server": "fedadam"},
 }
