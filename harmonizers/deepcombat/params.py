@@ -68,7 +68,7 @@ class DeepComBatParams(TrainedParams):
                 "local_steps": 60,
                 "server": "scaffold",
                 "extrapolate": True,
-                "local_rate": 2.0,
+                "local_rate": 1.1,
                 "moments": "kept",
             },
             "learning_rate": 0.0003,
