@@ -268,8 +268,8 @@ def test_a_local_rate_makes_steps_longer() -> None:
         told = {**SHARED, **trainer.told(train.turn(0))}
         sent = train_at_site(train, train.turn(0), sites_of(WHERE)["site 0"], told)  # type: ignore[arg-type]
         moved[rate] = sent
-    weights = {"encoder": slice(None, -H), "heads": slice(None)}  # the last are of the spectral norm
-    for name, chosen in weights.items():
+    # The encoder's last are of the spectral norm.
+    for name, chosen in (("encoder", slice(None, -H)), ("heads", slice(None))):
         one, other = (moved[rate][name][chosen] for rate in (1.0, 3.0))
         assert np.abs(one).max() > 0
         np.testing.assert_allclose(other, 3.0 * one, rtol=1e-9, atol=1e-15)
