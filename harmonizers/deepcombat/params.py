@@ -34,7 +34,7 @@ class DeepComBatParams(TrainedParams):
         First weights: random, as published, or learned from the features' covariance within and
         between batches, which leaves as one more sum and saves exchanges. The preset says which.
     learning_rate : float
-        Default: the preset's.
+        Default: the preset's. In local mode ``local_rate`` multiplies it, and the columns'.
     columns_rate : float, optional
         Learning rate of the batches' columns. Default: with ``small``, which begins with moments,
         0.003: networks begin near their end, columns at zero. Otherwise `learning_rate`.

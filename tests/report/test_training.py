@@ -227,7 +227,11 @@ def test_an_array_is_one_row(tmp_path: Path) -> None:
     ("train", "said", "doi"),
     [
         ({}, "averaged by samples (FedAvg [", "10.48550/arXiv.1602.05629"),
-        ({"local_rate": 2.0}, "with 2 times the learning rate", "arXiv.1602.05629"),
+        (
+            {"local_rate": 2.0},
+            "with 2 times the learning rate, and their changes",
+            "arXiv.1602.05629",
+        ),
         ({"server": "fedprox"}, "proximal term (mu = 0.01)", "10.48550/arXiv.1812.06127"),
         ({"server": "scaffold"}, "what all hospitals' gradients were", "10.48550/arXiv.1910.06378"),
         ({"server": "fedadam"}, "a step of Adam (learning rate 0.01)", "arXiv.2003.00295"),

@@ -171,7 +171,8 @@ def test_moments_are_averaged_kept_or_begin_anew() -> None:
         names = {spec.name for spec in train.arrays(train.turn(0))}
         assert ("critic.exp_avg" in names) == (how == "averaged")
         kept = {name for site in asked.sites.values() for name in site.keep}
-        assert ("toy.critic.exp_avg_sq" in kept) == (how == "kept")
+        of_all = {f"toy.{name}" for name in ("critic.exp_avg_sq", "heads.exp_avg_sq", "heads.ran")}
+        assert kept & of_all == (of_all if how == "kept" else set())
         assert train.stateless == (how != "kept")
     assert len({array.tobytes() for array in found.values()}) == 3
 
@@ -259,11 +260,19 @@ def test_fedadam_takes_a_step_of_its_own() -> None:
     assert 0 < moved < 0.01
 
 
-def test_a_local_rate_makes_steps_longer() -> None:
-    """Catches a factor that nothing reads, and heads that do not keep pace with the encoder."""
+@pytest.mark.parametrize("summed", [False, True])
+@pytest.mark.parametrize("own", [{}, {"lr_of": {"heads": 0.02}}], ids=["", "of heads"])
+def test_a_local_rate_makes_steps_of_all_groups_longer(own: dict[str, Any], summed: bool) -> None:
+    """Catches a factor that nothing reads, and heads, owned or summed, with a rate of their own or
+    without, that do not keep pace with the encoder."""
     moved = {}
     for rate in (1.0, 3.0):
-        train = with_sgd(toy(local(steps=1, local_steps=1, local_rate=rate)))
+        train = with_sgd(toy(local(steps=1, local_steps=1, local_rate=rate), summed=summed))
+        updates = tuple(
+            replace(u, optimizer={**u.optimizer, **own}) if "heads" in u.groups else u
+            for u in train.updates
+        )
+        train = replace(train, updates=updates)
         trainer = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH))
         told = {**SHARED, **trainer.told(train.turn(0))}
         sent = train_at_site(train, train.turn(0), sites_of(WHERE)["site 0"], told)  # type: ignore[arg-type]

@@ -29,6 +29,12 @@ from motet.report.training import (
 from motet.report.words import count, percent
 from motet.training.phase import VALIDATED
 
+MOMENTS = {
+    "averaged": "were averaged with them",
+    "kept": "stayed at each hospital",
+    "forgotten": "began anew after each exchange",
+}
+
 
 def trained(study: StudyFiles, cited: Citations) -> Iterator[str]:
     """Sentences on every training; none where nothing was trained."""
@@ -101,7 +107,8 @@ def _how(how: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], cited: Cit
         if how["warm_up"]
         else ""
     )
-    return f"{said}{then}{warm}. Exchanged were {every(how, groups)}."
+    exchanged = f"Exchanged were {every(how, groups)}"
+    return f"{said}{then}{warm}. {exchanged}; optimizers' moments {MOMENTS[how['moments']]}."
 
 
 def torch_version(study: StudyFiles, cited: Citations) -> str:

@@ -43,7 +43,8 @@ class TrainOptions(BaseModel):
     local_rate : float
         Local mode: factor on learning rates. A site's step is of fewer samples; where gradients are
         noise for the most part, Adam takes steps that are smaller by up to the root of the number
-        of sites, once they are averaged. What is not averaged, an owner's, keeps pace with it.
+        of sites, once they are averaged. What is not averaged keeps pace with it: owners' parts,
+        sums over sites, and groups that never leave.
     warm_up : int
         Steps of exact mode before local mode; more where that takes a round of all updates.
     moments : {"averaged", "kept", "forgotten"}

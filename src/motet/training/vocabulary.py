@@ -66,8 +66,9 @@ class Group:
     summed : bool
         Of an owned group in local mode: a batch's part moves by the sum of what all sites changed
         it by, and a site's gradient of it is its samples' sum over all samples of a step: one step
-        of gradient descent is exact mode's. The optimizer's moments are still the owner's. It is
-        for heads that other sites' samples train, too. Without momentum and weight decay alone.
+        of gradient descent is exact mode's, with a ``local_rate`` of 1. The optimizer's moments are
+        still the owner's. It is for heads that other sites' samples train, too. Without momentum
+        and weight decay alone.
     every : int
         Steps between exchanges in local mode; 0: the study's ``local_steps``.
     ema : float
