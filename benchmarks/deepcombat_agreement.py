@@ -26,13 +26,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from deepcombat_tables import SPLITS, STUDIES, Job, fitted, study_of
+from deepcombat_tables import SPLITS, Job, drawn_again, fitted, opened, parted
 from numpy.typing import NDArray
-
-from motet.bids.split import split_table
-from motet.cohort import seen_by_fit
-from motet.plan import build_plan
-from motet.sites import agreed, open_sites
 
 Float = NDArray[np.float64]
 
@@ -62,17 +57,12 @@ class Found:
 
 def harmonized(job: Job) -> tuple[Float, Float, int]:
     """Raw and harmonized values of people held out, (n, p), in sd of the fit; exchanges."""
-    study = study_of(job)
-    tables = open_sites(study)
-    plan = build_plan(study, agreed(study, tables))
-    fit = {n: seen_by_fit(t, held_out=job.held_out, seed=job.seed) for n, t in tables.items()}
-    names = [name for name in tables if fit[name].any()]
-    drawn = replace(plan, seed=plan.seed + 1000 * job.draws)
-    made = fitted(drawn, {n: tables[n] for n in names}, fit)
-    raw = {name: tables[name].block(slice(None)) for name in names}
-    sd = np.nanstd(np.concatenate([raw[name][fit[name]] for name in names]), axis=0)
+    _, plan, tables, fit = opened(job)
+    made = fitted(drawn_again(plan, job.draws), tables, fit)
+    raw = {name: table.block(slice(None)) for name, table in tables.items()}
+    sd = np.nanstd(np.concatenate([raw[name][fit[name]] for name in tables]), axis=0)
     old, new = (
-        np.concatenate([values[name][~fit[name]] for name in names]) / np.where(sd > 0, sd, np.nan)
+        np.concatenate([values[name][~fit[name]] for name in tables]) / np.where(sd > 0, sd, np.nan)
         for values in (raw, made["values"])
     )
     return old, new, made["exchanges"]
@@ -120,8 +110,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         jobs = []
         for name in asked.only.split(","):
-            data = Path(work) / name
-            split_table(asked.tables / STUDIES[name].file, out=data, **SPLITS[name])
+            data = parted(asked.tables, name, work=Path(work))
             jobs += [
                 Job(table=name, method="", seed=int(seed), data=data, held_out=0.2)
                 for seed in asked.seeds.split(",")

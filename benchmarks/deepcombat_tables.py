@@ -150,14 +150,30 @@ def reconstruction(plan: Plan, shared: Any, tables: Any, chosen: Mapping[str, An
     return 1.0 - error / total
 
 
-def run(job: Job) -> dict[str, Any]:
+def opened(job: Job) -> tuple[Study, Plan, dict[str, Any], dict[str, Any]]:
+    """The study, its plan, tables by site, and who of each is in the fit."""
     study = study_of(job)
     tables = open_sites(study)
     plan = build_plan(study, agreed(study, tables))
     fit = {n: seen_by_fit(t, held_out=job.held_out, seed=job.seed) for n, t in tables.items()}
     # A site all of whose people are held out has nothing to train on, and no model of its own.
-    tables = {name: table for name, table in tables.items() if fit[name].any()}
-    drawn = replace(plan, seed=plan.seed + 1000 * job.draws)
+    return study, plan, {name: table for name, table in tables.items() if fit[name].any()}, fit
+
+
+def drawn_again(plan: Plan, draws: int) -> Plan:
+    """With other first weights, orders and samples, for the same people."""
+    return replace(plan, seed=plan.seed + 1000 * draws)
+
+
+def parted(tables: Path, name: str, *, work: Path) -> Path:
+    """A table, site by site."""
+    split_table(tables / STUDIES[name].file, out=work / name, **SPLITS[name])
+    return work / name
+
+
+def run(job: Job) -> dict[str, Any]:
+    study, plan, tables, fit = opened(job)
+    drawn = drawn_again(plan, job.draws)
     began = time.perf_counter()
     made = fitted(drawn, tables, fit)
     seconds = time.perf_counter() - began
@@ -218,8 +234,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         jobs = []
         for name in asked.only.split(","):
-            data = Path(work) / name
-            split_table(asked.tables / STUDIES[name].file, out=data, **SPLITS[name])
+            data = parted(asked.tables, name, work=Path(work))
             jobs += [
                 Job(
                     table=name,

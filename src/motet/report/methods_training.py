@@ -16,6 +16,7 @@ from motet.report.references import (
     Citations,
 )
 from motet.report.training import (
+    MOMENTS,
     best,
     every,
     extrapolated,
@@ -28,12 +29,6 @@ from motet.report.training import (
 )
 from motet.report.words import count, percent
 from motet.training.phase import VALIDATED
-
-MOMENTS = {
-    "averaged": "were averaged with them",
-    "kept": "stayed at each hospital",
-    "forgotten": "began anew after each exchange",
-}
 
 
 def trained(study: StudyFiles, cited: Citations) -> Iterator[str]:
@@ -107,8 +102,8 @@ def _how(how: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], cited: Cit
         if how["warm_up"]
         else ""
     )
-    exchanged = f"Exchanged were {every(how, groups)}"
-    return f"{said}{then}{warm}. {exchanged}; optimizers' moments {MOMENTS[how['moments']]}."
+    moments = f"moments of the optimizer: {MOMENTS[how['moments']]}"
+    return f"{said}{then}{warm}. Exchanged were {every(how, groups)} ({moments})."
 
 
 def torch_version(study: StudyFiles, cited: Citations) -> str:
