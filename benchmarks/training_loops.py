@@ -1,8 +1,9 @@
 """The same training twice: by the engine, and by the loop that a PyTorch user would write.
 
 DeepComBat's autoencoder at the size that ``small`` has for so many features, on made-up people of
-ten scanners at one site. What the two cost is measured by ``training_overhead.py``; how many
-kernels they start is held by ``tests/training/test_kernels.py``.
+ten scanners at one site; the steps of the second exchange, which SCAFFOLD's control variates
+correct as they do all later ones. What the two cost is measured by ``training_overhead.py``; how
+many kernels they start is held by ``tests/training/test_kernels.py``.
 """
 
 from __future__ import annotations
@@ -11,27 +12,30 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from motet.harmonizers.deepcombat.networks import CVAE
 from motet.harmonizers.deepcombat.params import DeepComBatParams
 from motet.harmonizers.deepcombat.training import train_phase
 from motet.schema import Batch, Covariate, Schema
+from motet.strategies.fedavg import average
+from motet.training import gradients
 from motet.training.at_site import train_at_site
+from motet.training.control import Controls
 from motet.training.coordinator import Trainer
 from motet.training.draws import Draws, DrawsAhead
-from motet.training.feed import Feed, Portion
-from motet.training.gradients import losses_of, weights_at
-from motet.training.moment import Moment
+from motet.training.feed import Feed
+from motet.training.networks import Networks
 from motet.training.optimizer import Optimizer
 from motet.training.samples import Samples
-from motet.training.workshop import workshop
+from motet.training.site_state import SiteState
+from motet.training.workshop import Workshop, workshop
 
 SCANNERS, COLUMNS = 10, 3
 VIEWS = {
@@ -108,21 +112,8 @@ def made_up(people: int, features: int) -> Samples:
     )
 
 
-class AtHand(Draws):
-    """Draws of the latent space that were made before."""
-
-    def __init__(self, made: torch.Tensor) -> None:
-        self._made = made
-
-    def __len__(self) -> int:
-        return len(self._made)
-
-    def normal(self, purpose: str, *shape: int) -> torch.Tensor:
-        return self._made
-
-
 class Loops:
-    """Three ways through the same steps of the same networks.
+    """Ways through as many steps of the same networks.
 
     Parameters
     ----------
@@ -139,7 +130,7 @@ class Loops:
         features: int = 150,
         people: int = 900,
         batch: int = 64,
-        steps: int = 100,
+        steps: int = 60,
         width: int = 1,
         device: str = "cpu",
         compiled: bool = False,
@@ -154,7 +145,7 @@ class Loops:
         )
         options = {
             "preset": "small",
-            "steps": steps,
+            "steps": 2 * steps,
             "epochs": 0,
             "local_steps": steps,
             "batch": batch,
@@ -168,15 +159,15 @@ class Loops:
             train_phase(params, schema), first=None, samples=lambda site, shared: samples
         )
         shared = {"people": np.asarray(people)}
-        self._turn = self._train.turn(0)
         trainer = Trainer(self._train, sizes=schema.sizes, seed=1, samples=people)
-        self._told = {**shared, **trainer.told(self._turn)}
         self._site: Any = Site(name="here", schema=schema, device=device)
-        self._update = self._train.updates[0]
-        self.engine()
+        first, self._turn = self._train.turn(0), self._train.turn(1)
+        told = {**shared, **trainer.told(first)}
+        average(trainer, first, train_at_site(self._train, first, self._site, told))
+        self._told = {**shared, **trainer.told(self._turn)}
         self._shop = workshop(self._train, self._site, self._told)
-        self._moved = Optimizer(self._shop.networks, self._update)
-        self._rows = {step: self._shop.due(step) for step in range(steps)}
+        steps_of = range(self._turn.first, self._turn.after)
+        self._rows = {step: self._shop.due(step) for step in steps_of}
         self.seen = sum(map(len, self._rows.values()))
         self._tensors = {
             k: torch.from_numpy(v).float().to(self.device) for k, v in samples.arrays.items()
@@ -189,51 +180,56 @@ class Loops:
         """Steps of local mode, as a site takes them between two exchanges."""
         train_at_site(self._train, self._turn, self._site, self._told)
 
-    def passes(self, *, moves: bool = False, at_hand: bool = False) -> None:
-        """Forward and backward passes of the engine's steps, alone or with the optimizer's.
-
-        With rows and draws that are made step after step, or were `at_hand` before.
-        """
-        networks = self._shop.networks
-        computed = self._shop.feed.made(self._update.losses)
-        for step, portion in self._at_hand if at_hand else self._portions():
-            moment = Moment(step=step, steps=self.steps, per_epoch=14.0)
-            weights = weights_at(self._update, moment)
-            losses = losses_of(computed, networks, portion)
-            asked = [weights[n] / len(portion) for n in losses]
-            found = networks.gradients(list(losses.values()), self._update.groups, asked)
-            if moves:
-                self._moved.step(found, moment)
-            found.clear()
-
-    def _portions(self) -> Iterator[tuple[int, Portion]]:
+    def passes(self) -> None:
+        """Forward and backward passes of the engine's steps alone; all else is to free memory."""
+        networks, (update,) = self._shop.networks, self._train.updates
+        weights = list(update.weights.values())
         for due in self._shop.feed.ahead(self._rows):
-            (portion,) = due.portions()
-            yield due.step, portion
-
-    @cached_property
-    def _at_hand(self) -> list[tuple[int, Portion]]:
-        latent = self._net.encoder.heads[0].out_features
-        return [
-            (step, replace(part, draws=AtHand(part.draws.normal("latent", latent))))
-            for step, part in self._portions()
-        ]
+            for portion in due.portions():
+                losses = gradients.losses_of(update.losses, networks, portion)
+                found = networks.gradients(list(losses.values()), update.groups, weights)
+                del losses
+                found.clear()
 
     def plain(self) -> None:
         """Shuffled indices, ``randn``, mean losses, ``backward``, torch's fused Adam."""
-        done, net = 0, self._net
+        done = 0
         while done < self.seen:
             order = torch.randperm(self.people)
             for start in range(0, self.people, self.batch):
                 index = order[start : start + self.batch].to(self.device)
-                x, w, m = (self._tensors[k][index] for k in ("x", "w", "member"))
-                mu, log_var = net.encode(x, w, m)
-                z = mu + torch.exp(0.5 * log_var) * torch.randn_like(mu)
-                error = (net.decode(z, w, m) - x).square().sum(dim=1).mean()
-                kl = 0.5 * (mu.square() + log_var.exp() - 1 - log_var).sum(dim=1).mean()
+                loss = self.loss(*(self._tensors[k][index] for k in ("x", "w", "member")))
                 self._optimizer.zero_grad(set_to_none=True)
-                (error + 0.1 * kl).backward()
+                loss.backward()
                 self._optimizer.step()
                 done += len(index)
                 if done >= self.seen:
                     break
+
+    def loss(self, x: Tensor, w: Tensor, member: Tensor) -> Tensor:
+        """Of some samples, the mean."""
+        mu, log_var = self._net.encode(x, w, member)
+        z = mu + torch.exp(0.5 * log_var) * torch.randn_like(mu)
+        error = (self._net.decode(z, w, member) - x).square().sum(dim=1).mean()
+        kl = 0.5 * (mu.square() + log_var.exp() - 1 - log_var).sum(dim=1).mean()
+        return error + 0.1 * kl
+
+
+ENGINE = (
+    ("forward", gradients, "losses_of"),
+    ("backward", Networks, "gradients"),
+    ("optimizer", Optimizer, "step"),
+    ("control variates", Controls, "correct"),
+    ("rows and draws", Feed, "ahead"),
+    ("rows and draws", DrawsAhead, "found"),
+    ("rows and draws", Workshop, "due"),
+    ("exchange", SiteState, "load"),
+    ("exchange", SiteState, "leave"),
+)
+"""What the engine's time is spent on, and where."""
+PLAIN = (
+    ("forward", Loops, "loss"),
+    ("backward", torch.Tensor, "backward"),
+    ("optimizer", torch.optim.Adam, "step"),
+)
+"""What the plain loop's is."""

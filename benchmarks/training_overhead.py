@@ -1,15 +1,16 @@
 """What the engine costs beside forward and backward passes, and beside a plain PyTorch loop.
 
     python benchmarks/training_overhead.py [--device cpu|cuda] [--features 150] [--people 900]
-                                           [--batch 64] [--steps 100] [--repeats 41] [--width 1]
+                                           [--batch 64] [--steps 60] [--repeats 41] [--width 1]
 
-``training_loops.py`` says what is compared. In one process, in an order drawn anew each time: the
-engine, the plain loop, and forward and backward passes alone and with the optimizer's steps, which
-every training has; last with rows and draws that were made before, which no training has.
+``training_loops.py`` says what is compared. In one process, in an order drawn anew each time:
+medians over the repeats of the ratio of both loops' times, and how many kernels a step starts,
+which a GPU is bound by while networks are small; on a CPU it is counted with draws and gathering as
+on a GPU. On a GPU the utilisation is that of ``nvidia-smi`` meanwhile.
 
-Medians over the repeats of ratios within each, and how many kernels a step starts, which a GPU is
-bound by while networks are small; on a CPU it is counted with draws and gathering as on a GPU. On
-a GPU the utilisation is that of ``nvidia-smi`` meanwhile.
+On a CPU, where nothing runs while nobody waits for it, an account of each loop's time, too, median
+shares over repeats of its own. What it takes to free a step's memory is that of forward and
+backward passes alone.
 """
 
 from __future__ import annotations
@@ -26,7 +27,16 @@ from contextlib import nullcontext
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from training_loops import Kernels, Loops, as_on_a_gpu
+from accounts import ELSE, Accounts, Calls
+from training_loops import ENGINE, PLAIN, Kernels, Loops, as_on_a_gpu
+
+FREEING = "freeing memory"
+OUTSIDE = (
+    ("forward and backward", ("forward", "backward")),
+    ("these, optimizer and control variates", ("optimizer", "control variates")),
+    ("these, rows, draws, and freeing memory", ("rows and draws", FREEING)),
+)
+"""What is left of a loop's time, step after step."""
 
 
 def busy() -> float:
@@ -35,13 +45,38 @@ def busy() -> float:
     return float(subprocess.run(smi, capture_output=True, text=True).stdout.split()[0])
 
 
+def account(way: Callable[[], None], calls: Calls, repeats: int) -> dict[str, float]:
+    """Median shares of a loop's time by purpose."""
+    found = []
+    for _ in range(repeats):
+        accounts = Accounts(calls)
+        with accounts.watching():
+            way()
+        found.append(accounts.shares())
+    return {purpose: statistics.median(one[purpose] for one in found) for purpose in found[0]}
+
+
+def show_accounts(loops: Loops, repeats: int) -> None:
+    """Print what the time of both loops is spent on."""
+    passes = account(loops.passes, ENGINE, repeats)
+    freeing = passes[ELSE] / (passes["forward"] + passes["backward"])
+    for name, way, calls in (("engine", loops.engine, ENGINE), ("plain", loops.plain, PLAIN)):
+        of = account(way, calls, repeats)
+        freed = freeing * (of["forward"] + of["backward"])
+        of = {**of, FREEING: freed, ELSE: of[ELSE] - freed}
+        print(f"  {name}: " + ", ".join(f"{purpose} {share:.3f}" for purpose, share in of.items()))
+        for words, counted in OUTSIDE:
+            of = {purpose: share for purpose, share in of.items() if purpose not in counted}
+            print(f"    outside of {words}: {sum(of.values()):.3f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--features", type=int, default=150)
     parser.add_argument("--people", type=int, default=900)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=41)
     parser.add_argument("--width", type=int, default=1)
     parser.add_argument("--compile", action="store_true")
@@ -73,13 +108,7 @@ def main() -> None:
         sync()
         return clock() - began
 
-    ways: dict[str, Callable[[], None]] = {
-        "plain": loops.plain,
-        "engine": loops.engine,
-        "passes": loops.passes,
-        "passes and steps": lambda: loops.passes(moves=True),
-        "at hand": lambda: loops.passes(moves=True, at_hand=True),
-    }
+    ways: dict[str, Callable[[], None]] = {"plain": loops.plain, "engine": loops.engine}
     kernels = {}
     for name, way in ways.items():
         way()
@@ -98,23 +127,17 @@ def main() -> None:
             used.append(busy())
     median = {name: statistics.median(found) for name, found in times.items()}
 
-    def ratio(above: str, below: str) -> float:
-        return statistics.median(a / b for a, b in zip(times[above], times[below], strict=True))
-
+    pairs = zip(times["plain"], times["engine"], strict=True)
     print(f"{asked.device}, {loops.parameters} parameters, batch {asked.batch}")
     for name, seconds in median.items():
         each = f"{seconds / asked.steps * 1e3:.3f} ms a step, {loops.seen / seconds:.0f} samples/s"
         print(f"  {name}: {each}, {kernels.get(name, 0):.1f} kernels")
-    print(f"  engine / plain, samples a second: {ratio('plain', 'engine'):.3f}")
-    outside = 1 - ratio("passes and steps", "engine")
-    print(f"  outside of forward, backward and optimizer: {outside:.3f}")
-    bare = [1 - ratio("at hand", way) for way in ("engine", "plain")]
-    print(f"  the same with rows and draws: {bare[0]:.3f}, the plain loop's {bare[1]:.3f}")
-    print(f"  outside of forward and backward: {1 - ratio('passes', 'engine'):.3f}")
-    print(f"  the plain loop's: {1 - ratio('passes', 'plain'):.3f}")
+    print(f"  engine / plain, samples a second: {statistics.median(a / b for a, b in pairs):.3f}")
     flops = 6.0 * loops.parameters * loops.seen
     print(f"  {flops / median['engine'] / 1e9:.1f} GFLOP/s (6 a parameter and sample)")
-    if used:
+    if on_cpu:
+        show_accounts(loops, asked.repeats)
+    else:
         print(f"  GPU busy (nvidia-smi): {statistics.median(used):.0f} %")
 
 

@@ -94,6 +94,25 @@ def test_a_group_can_be_called_as_a_control_is(server: str) -> None:
     assert placed(server, "control", **how) == placed(server, **how)
 
 
+def controls_at(site: PlainSite, *, told: Mapping[str, Any]) -> Controls:
+    """Of networks of two parameters a group, two numbers each."""
+    networks = SimpleNamespace(
+        count=lambda name: 4,
+        buffers={n: torch.zeros(0) for n in ("critic", "encoder")},
+        device="cpu",
+        dtype=torch.float64,
+        shaped=lambda name, flat: flat,
+        zeros=lambda name: torch.zeros(4, dtype=torch.float64),
+        parts=lambda name, flat: list(flat.split(2)),
+    )
+    return Controls(
+        train=toy(options(mode="local", steps=8, local_steps=2, server="scaffold")),
+        networks=networks,  # type: ignore[arg-type]
+        site=site,  # type: ignore[arg-type]
+        shared={f"toy.{name}.control": array for name, array in told.items()},
+    )
+
+
 def test_of_one_step_between_exchanges_corrections_cancel() -> None:
     """Catches controls that are averaged with other weights than what they correct."""
     one, other = (placed(server, steps=7, local_steps=1) for server in ("scaffold", "fedavg"))
@@ -139,21 +158,35 @@ def test_networks_do_not_blow_up_where_nobody_is_at_a_site() -> None:
     ask: Any = InPlace(sites=sites_of((0, 1, 2, 3, 4)), sizes={"batches": 5}, seed=3)  # type: ignore[arg-type]
     found = scaffold(toy(how, strata=""), ask, SHARED)
     assert all(np.isfinite(array).all() for array in found.values())
-    controls = Controls(
-        train=toy(how),
-        networks=SimpleNamespace(  # type: ignore[arg-type]
-            count=lambda name: 3,
-            buffers={n: torch.zeros(0) for n in ("critic", "encoder")},
-            device="cpu",
-            dtype=torch.float64,
-            shaped=lambda name, flat: flat,
-        ),
-        site=(site := PlainSite(name="x", schema=PlainSchema(()), data=np.zeros(0))),  # type: ignore[arg-type]
-        shared={"toy.encoder.control": np.ones(3)},
-    )
+    site = PlainSite(name="x", schema=PlainSchema(()), data=np.zeros(0))
+    controls = controls_at(site, told={"encoder": np.ones(4)})
     controls.close("encoder", leaves=True)
     assert not controls.own("encoder").any()
     assert not site.keep
-    gradients = {"encoder": [torch.ones(3)]}
+    gradients = {"encoder": [torch.ones(2, dtype=torch.float64) for _ in range(2)]}
     controls.correct(gradients)
-    assert (gradients["encoder"][0] == 1.0).all()
+    assert (torch.cat(gradients["encoder"]) == 1.0).all()
+
+
+@pytest.mark.parametrize("whose", ["one group's", "two groups'"])
+def test_parameters_of_one_gradient_are_each_corrected_by_their_own(whose: str) -> None:
+    """Catches corrections in place where parameters that are only ever added have one gradient, in
+    one memory: both would get both."""
+    site = PlainSite(name="x", schema=PlainSchema(()), data=np.zeros(0))
+    site.keep |= {f"toy.{name}.own_control": np.zeros(4) for name in ("critic", "encoder")}
+    of_all = {"critic": np.array([1.0, 2, 3, 4]), "encoder": np.array([5.0, 6, 7, 8])}
+    controls = controls_at(site, told=of_all)
+    one, other, third = (torch.full((2,), x, dtype=torch.float64) for x in (10.0, 20.0, 30.0))
+    if whose == "one group's":
+        gradients = {"critic": [one, one], "encoder": [other, third]}
+    else:
+        gradients = {"critic": [one, other], "encoder": [one, third]}
+    before = {name: torch.cat(parts).numpy() for name, parts in gradients.items()}
+    for _ in range(2):
+        corrected = dict(gradients)
+        controls.correct(corrected)
+        for name, parts in corrected.items():
+            assert torch.cat(parts).tolist() == (before[name] + of_all[name]).tolist()
+    for name in before:
+        controls.close(name, leaves=True)
+        assert controls.own(name).tolist() == before[name].tolist()

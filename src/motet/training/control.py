@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from motet.releases import Arrays
 from motet.site import Site
-from motet.training.networks import Networks, joined
+from motet.training.networks import Networks
 from motet.training.phase import CONTROL, Train
 
 OWN, SUM, STEPS = "own_control", "gradients", "gradient_steps"
@@ -43,8 +43,10 @@ class Controls:
         self.names = tuple(group.name for group in train.leaving if train.controls(group))
         """Groups with a control; none unless it is asked for."""
         self._corrections = {name: more for name in self.names if (more := self._correction(name))}
-        self._seen: dict[str, tuple[list[Tensor], int]] = {}
-        """Sum, a parameter each, and number of this turn's gradients, before corrections."""
+        self._sums = {name: networks.zeros(name) for name in self.names}
+        """Sums of this turn's gradients, before corrections."""
+        self._parts = {name: networks.parts(name, flat) for name, flat in self._sums.items()}
+        self._steps = dict.fromkeys(self.names, 0)
 
     def _at(self, name: str, what: str) -> str:
         return f"{self._train.name}.{name}.{what}"
@@ -63,30 +65,29 @@ class Controls:
 
     def correct(self, gradients: MutableMapping[str, list[Tensor]]) -> None:
         """Count a step's gradients, and correct them."""
-        for name in self.names:
-            if name not in gradients:
-                continue
-            # One kernel for all parameters of a group; to join gradients takes one more.
-            if name in self._seen:
-                total, steps = self._seen[name]
-                torch._foreach_add_(total, gradients[name])
-            else:
-                total, steps = [part.clone() for part in gradients[name]], 0
-            self._seen[name] = total, steps + 1
-            if name in self._corrections:
-                # Not in place: gradients of two parameters may be one memory.
-                pair = gradients[name], self._corrections[name]
-                gradients[name] = list(torch._foreach_add(*pair))  # noqa: SLF001 - torch has no other
+        found = [name for name in self.names if gradients.get(name)]
+        if not found:
+            return
+        # Gradients are one tensor a parameter: one kernel adds to all of them.
+        torch._foreach_add_(_all(self._parts, found), _all(gradients, found))
+        for name in found:
+            self._steps[name] += 1
+        found = [name for name in found if name in self._corrections]
+        if not found:
+            return
+        every = _all(gradients, gradients)
+        if len(set(map(Tensor.data_ptr, every))) < len(every):
+            # Two parameters that are only ever added have one gradient, which is corrected twice.
+            gradients.update({name: [part.clone() for part in gradients[name]] for name in found})
+        torch._foreach_add_(_all(gradients, found), _all(self._corrections, found))
 
     def close(self, name: str, *, leaves: bool) -> None:
         """Write down what was counted; of a group that leaves, the mean since it last did."""
         keep = self._site.keep
-        if name in self._seen:
-            parts, steps = self._seen[name]
-            total = joined(parts)
+        if self._steps[name]:
             so_far, ran = (keep.get(self._at(name, what), 0) for what in (SUM, STEPS))
-            keep[self._at(name, SUM)] = so_far + total.to("cpu", torch.float64).numpy()
-            keep[self._at(name, STEPS)] = np.asarray(ran + steps)
+            keep[self._at(name, SUM)] = so_far + self._sums[name].to("cpu", torch.float64).numpy()
+            keep[self._at(name, STEPS)] = np.asarray(ran + self._steps[name])
         if leaves and self._at(name, SUM) in keep:
             ran = int(keep.pop(self._at(name, STEPS)))
             keep[self._at(name, OWN)] = keep.pop(self._at(name, SUM)) / ran
@@ -97,3 +98,7 @@ class Controls:
         own = self._flat(self._site.keep.get(self._at(name, OWN), np.zeros(length)))
         rest = torch.zeros_like(self._networks.buffers[name])
         return self._networks.shaped(name, torch.cat([own.to(self._networks.dtype), rest]))
+
+
+def _all(tensors: Mapping[str, list[Tensor]], names: Iterable[str]) -> list[Tensor]:
+    return [part for name in names for part in tensors[name]]

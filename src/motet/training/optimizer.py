@@ -14,7 +14,7 @@ from torch.optim.sgd import sgd
 
 from motet.errors import PlanError
 from motet.training.moment import Moment
-from motet.training.networks import Networks, joined
+from motet.training.networks import Networks
 from motet.training.phase import MOMENTS, Update
 
 KINDS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
@@ -74,9 +74,14 @@ class Optimizer:
             raise PlanError(f"'lr_of' names groups that '{update.name}' does not move: {unknown}.")
         self._adam = kind != "sgd"
         self._rates = {name: float(rates.get(name, rate)) for name in self._leaves}
-        self._moments = {
-            key: {n: [torch.zeros_like(leaf) for leaf in of] for n, of in self._leaves.items()}
+        # A vector a group, which exchanges copy at once; kernels see its parts.
+        self._flat = {
+            key: {n: networks.zeros(n) for n in self._leaves}
             for key in (MOMENTS if self._adam else ())
+        }
+        self._moments = {
+            key: {n: networks.parts(n, flat) for n, flat in of.items()}
+            for key, of in self._flat.items()
         }
         self._together: dict[tuple[str, ...], tuple[list[Tensor], ...]] = {}
         self.ran = dict.fromkeys(self._leaves, 0)
@@ -160,23 +165,19 @@ class Optimizer:
     def tensors(self) -> dict[str, Tensor]:
         """The same where and as they are."""
         found: dict[str, Tensor] = {}
-        for key, moments in self._moments.items():
-            for name, moment in moments.items():
+        for key, moments in self._flat.items():
+            for name, flat in moments.items():
                 rest = torch.zeros_like(self._networks.buffers[name])
-                found[f"{name}.{key}"] = self._networks.shaped(name, joined([*moment, rest]))
+                found[f"{name}.{key}"] = self._networks.shaped(name, torch.cat([flat, rest]))
         return found
 
     def take(self, moments: Mapping[str, NDArray[np.floating]], ran: Mapping[str, int]) -> None:
         """Go on with moments after `ran` steps of each group; what is not given begins anew."""
         self.ran = {name: ran.get(name, 0) for name in self._leaves}
-        for key, kept in self._moments.items():
-            for name, moment in kept.items():
+        for key, kept in self._flat.items():
+            for name, flat in kept.items():
                 array = moments.get(f"{name}.{key}")
                 if array is None:
-                    for part in moment:
-                        part.zero_()
-                    continue
-                flat = self._networks.taken(name, array)
-                found = self._networks.parts(name, flat[: self._networks.count(name)])
-                for part, new in zip(moment, found, strict=True):
-                    part.copy_(new)
+                    flat.zero_()
+                else:
+                    flat.copy_(self._networks.taken(name, array)[: len(flat)])

@@ -93,7 +93,7 @@ class SiteState:
                 if group in turn.leaving and train.options.moments == "averaged":
                     found[at] = self._changed(group, at, now, weights[group])
                 elif group not in turn.leaving or train.options.moments == "kept":
-                    self._site.keep[self._kept(at)] = now.to("cpu", torch.float64).numpy()
+                    self._site.keep[self._kept(at)] = now.cpu().numpy()
                 else:
                     self._site.keep.pop(self._kept(at), None)
             self._keep_count(update)
