@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,18 +12,20 @@ from unittest import mock
 Calls = Sequence[tuple[str, Any, str]]
 """(purpose, owner, name) of functions of modules and methods of classes."""
 ELSE = "all else"
+"""The purpose of what is not watched."""
 
 
 class Accounts:
-    """Seconds of a loop by purpose, without those of what is called within.
+    """Seconds of a loop by purpose, without those of watched calls within.
 
-    A call is told from the next by two readings of the clock, some 0.2 microseconds; a device that
-    is not waited for has to be measured otherwise.
+    A watched call costs a microsecond, nearly all of it charged to the caller. The clock is that of
+    the wall: a process' own takes a system call to read. A device that is not waited for has to be
+    measured otherwise.
 
     Parameters
     ----------
     calls : sequence of (purpose, owner, name)
-        Of a function that returns an iterator every next one is watched, too.
+        Of a generator what it does for each of its values.
 
     Attributes
     ----------
@@ -32,7 +35,7 @@ class Accounts:
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
-        self.of = dict.fromkeys([ELSE, *(purpose for purpose, _, _ in calls)], 0.0)
+        self.of = dict.fromkeys([*(purpose for purpose, _, _ in calls), ELSE], 0.0)
         self._within, self._since = [ELSE], 0.0
 
     @contextmanager
@@ -40,34 +43,41 @@ class Accounts:
         """Keep account of what happens within."""
         with ExitStack() as stack:
             for purpose, owner, name in self._calls:
-                seen = self._seen(purpose, getattr(owner, name))
-                stack.enter_context(mock.patch.object(owner, name, seen))
+                call = getattr(owner, name)
+                watch = self._values if inspect.isgeneratorfunction(call) else self._call
+                stack.enter_context(mock.patch.object(owner, name, watch(purpose, call)))
             self._since = time.perf_counter()
             yield
             self._turn()
 
     def shares(self) -> dict[str, float]:
         """Of all time, the part of every purpose."""
-        return {purpose: spent / sum(self.of.values()) for purpose, spent in self.of.items()}
+        total = sum(self.of.values())
+        return {purpose: spent / total for purpose, spent in self.of.items()}
 
     def _turn(self) -> None:
         now = time.perf_counter()
         self.of[self._within[-1]] += now - self._since
         self._since = now
 
-    def _seen(self, purpose: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    def _call(self, purpose: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def seen(*args: Any, **kwargs: Any) -> Any:
             self._turn()
             self._within.append(purpose)
-            found = call(*args, **kwargs)
-            self._turn()
-            self._within.pop()
-            return self._each(purpose, found) if isinstance(found, Iterator) else found
+            try:
+                return call(*args, **kwargs)
+            finally:
+                self._turn()
+                self._within.pop()
 
         return seen
 
-    def _each(self, purpose: str, found: Iterator[Any]) -> Iterator[Any]:
-        end = object()
-        following = self._seen(purpose, next)
-        while (one := following(found, end)) is not end:
-            yield one
+    def _values(self, purpose: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        following = self._call(purpose, next)
+
+        def seen(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            end, values = object(), call(*args, **kwargs)
+            while (one := following(values, end)) is not end:
+                yield one
+
+        return seen

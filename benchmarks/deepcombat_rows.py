@@ -3,7 +3,9 @@
     python benchmarks/deepcombat_rows.py OUT.jsonl [OUT.jsonl ...]
 
 Exits with 1 where something that was asked for is not there. Local mode may be worse than exact
-mode by 2 % of exact mode's figure, means over seeds. That no site can be told is asked of the 9
+mode by 2 % of exact mode's figure, means over all runs: every seed, and every drawing of each
+(``--draws``), of which both have the same. Exact mode that is drawn again differs from itself by as
+much in one run. That no site can be told is asked of the 9
 sites; on the other tables the column says how far from that a method is, beside ComBat. Of runs
 with ``--held-out 0`` there is the reconstruction alone.
 """
@@ -42,7 +44,7 @@ def shown(values: Sequence[float], digits: int = 3) -> str:
 
 
 class Runs:
-    """The seeds of a method on one table, in order."""
+    """The runs of a method on one table, in the order of their seeds."""
 
     def __init__(self, rows: Rows, version: str = "harmonized") -> None:
         self.rows = sorted(rows, key=lambda row: row["seed"])

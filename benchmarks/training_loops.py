@@ -135,7 +135,7 @@ class Loops:
         device: str = "cpu",
         compiled: bool = False,
     ) -> None:
-        self.batch, self.steps, self.people = batch, steps, people
+        self.batch, self.people = batch, people
         self.device = torch.device(device)
         schema = Schema(
             features=tuple(f"f{j}" for j in range(features)),
@@ -181,27 +181,33 @@ class Loops:
         train_at_site(self._train, self._turn, self._site, self._told)
 
     def passes(self) -> None:
-        """Forward and backward passes of the engine's steps alone; all else is to free memory."""
+        """Forward and backward passes of the engine's steps alone; their memory is freed, too."""
         networks, (update,) = self._shop.networks, self._train.updates
-        weights = list(update.weights.values())
+        networks.ask_only(update.groups)
         for due in self._shop.feed.ahead(self._rows):
             for portion in due.portions():
                 losses = gradients.losses_of(update.losses, networks, portion)
+                weights = [update.weights[name] for name in losses]
                 found = networks.gradients(list(losses.values()), update.groups, weights)
                 del losses
                 found.clear()
 
     def plain(self) -> None:
         """Shuffled indices, ``randn``, mean losses, ``backward``, torch's fused Adam."""
+        for x, w, member in self.rows():
+            loss = self.loss(x, w, member)
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self._optimizer.step()
+
+    def rows(self) -> Iterator[list[Tensor]]:
+        """People in an order drawn anew in every pass, as many as the engine sees."""
         done = 0
         while done < self.seen:
             order = torch.randperm(self.people)
             for start in range(0, self.people, self.batch):
                 index = order[start : start + self.batch].to(self.device)
-                loss = self.loss(*(self._tensors[k][index] for k in ("x", "w", "member")))
-                self._optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                self._optimizer.step()
+                yield [self._tensors[k][index] for k in ("x", "w", "member")]
                 done += len(index)
                 if done >= self.seen:
                     break
@@ -209,17 +215,21 @@ class Loops:
     def loss(self, x: Tensor, w: Tensor, member: Tensor) -> Tensor:
         """Of some samples, the mean."""
         mu, log_var = self._net.encode(x, w, member)
-        z = mu + torch.exp(0.5 * log_var) * torch.randn_like(mu)
+        z = mu + torch.exp(0.5 * log_var) * self.noise(mu)
         error = (self._net.decode(z, w, member) - x).square().sum(dim=1).mean()
         kl = 0.5 * (mu.square() + log_var.exp() - 1 - log_var).sum(dim=1).mean()
         return error + 0.1 * kl
+
+    def noise(self, like: Tensor) -> Tensor:
+        """Of the latent space."""
+        return torch.randn_like(like)
 
 
 ENGINE = (
     ("forward", gradients, "losses_of"),
     ("backward", Networks, "gradients"),
     ("optimizer", Optimizer, "step"),
-    ("control variates", Controls, "correct"),
+    *(("control variates", Controls, name) for name in ("__init__", "correct", "close", "own")),
     ("rows and draws", Feed, "ahead"),
     ("rows and draws", DrawsAhead, "found"),
     ("rows and draws", Workshop, "due"),
@@ -231,5 +241,8 @@ PLAIN = (
     ("forward", Loops, "loss"),
     ("backward", torch.Tensor, "backward"),
     ("optimizer", torch.optim.Adam, "step"),
+    ("optimizer", torch.optim.Adam, "zero_grad"),
+    ("rows and draws", Loops, "rows"),
+    ("rows and draws", Loops, "noise"),
 )
 """What the plain loop's is."""

@@ -1,4 +1,4 @@
-"""What the engine costs beside forward and backward passes, and beside a plain PyTorch loop.
+"""What the engine costs beside a plain PyTorch loop, and on a CPU what its time is spent on.
 
     python benchmarks/training_overhead.py [--device cpu|cuda] [--features 150] [--people 900]
                                            [--batch 64] [--steps 60] [--repeats 41] [--width 1]
@@ -8,9 +8,9 @@ medians over the repeats of the ratio of both loops' times, and how many kernels
 which a GPU is bound by while networks are small; on a CPU it is counted with draws and gathering as
 on a GPU. On a GPU the utilisation is that of ``nvidia-smi`` meanwhile.
 
-On a CPU, where nothing runs while nobody waits for it, an account of each loop's time, too, median
-shares over repeats of its own. What it takes to free a step's memory is that of forward and
-backward passes alone.
+On a CPU, where nothing runs while nobody waits for it, an account of either loop follows
+(``accounts.py``), and the engine's less what forward and backward passes in a loop of their own
+take besides: to free memory, most of all.
 """
 
 from __future__ import annotations
@@ -27,16 +27,18 @@ from contextlib import nullcontext
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from accounts import ELSE, Accounts, Calls
+from accounts import ELSE, Accounts
 from training_loops import ENGINE, PLAIN, Kernels, Loops, as_on_a_gpu
 
-FREEING = "freeing memory"
-OUTSIDE = (
-    ("forward and backward", ("forward", "backward")),
-    ("these, optimizer and control variates", ("optimizer", "control variates")),
-    ("these, rows, draws, and freeing memory", ("rows and draws", FREEING)),
-)
-"""What is left of a loop's time, step after step."""
+PASSES = ("forward", "backward")
+ARITHMETIC = (*PASSES, "optimizer", "control variates")
+WITHOUT = {
+    "forward and backward": PASSES,
+    "these and the optimizer": (*PASSES, "optimizer"),
+    "these and control variates": ARITHMETIC,
+    "these and rows and draws": (*ARITHMETIC, "rows and draws"),
+}
+"""Of what a loop's time is shown without, and which purposes these are."""
 
 
 def busy() -> float:
@@ -45,29 +47,38 @@ def busy() -> float:
     return float(subprocess.run(smi, capture_output=True, text=True).stdout.split()[0])
 
 
-def account(way: Callable[[], None], calls: Calls, repeats: int) -> dict[str, float]:
-    """Median shares of a loop's time by purpose."""
-    found = []
-    for _ in range(repeats):
-        accounts = Accounts(calls)
-        with accounts.watching():
-            way()
-        found.append(accounts.shares())
-    return {purpose: statistics.median(one[purpose] for one in found) for purpose in found[0]}
-
-
 def show_accounts(loops: Loops, repeats: int) -> None:
-    """Print what the time of both loops is spent on."""
-    passes = account(loops.passes, ENGINE, repeats)
-    freeing = passes[ELSE] / (passes["forward"] + passes["backward"])
-    for name, way, calls in (("engine", loops.engine, ENGINE), ("plain", loops.plain, PLAIN)):
-        of = account(way, calls, repeats)
-        freed = freeing * (of["forward"] + of["backward"])
-        of = {**of, FREEING: freed, ELSE: of[ELSE] - freed}
-        print(f"  {name}: " + ", ".join(f"{purpose} {share:.3f}" for purpose, share in of.items()))
-        for words, counted in OUTSIDE:
-            of = {purpose: share for purpose, share in of.items() if purpose not in counted}
-            print(f"    outside of {words}: {sum(of.values()):.3f}")
+    """Print what the time of both loops is spent on, medians over the repeats."""
+    ways = {
+        "passes": (loops.passes, ENGINE),
+        "engine": (loops.engine, ENGINE),
+        "plain": (loops.plain, PLAIN),
+    }
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
+    shuffled = random.Random(1)
+    for _ in range(repeats):
+        for name in shuffled.sample(list(ways), len(ways)):
+            way, calls = ways[name]
+            accounts = Accounts(calls)
+            with accounts.watching():
+                way()
+            found[name].append(accounts.shares())
+    median = statistics.median
+    # What forward and backward passes alone take besides, beside the passes themselves.
+    freeing = median(one[ELSE] / sum(one[p] for p in PASSES) for one in found["passes"])
+    for name in ("engine", "plain"):
+        shares = {p: median(one[p] for one in found[name]) for p in found[name][0]}
+        print(f"  {name}: " + ", ".join(f"{p} {share:.3f}" for p, share in shares.items()))
+        for words, purposes in WITHOUT.items():
+            rest = median(1 - sum(one.get(p, 0.0) for p in purposes) for one in found[name])
+            print(f"    outside of {words}: {rest:.3f}")
+    own = median(
+        1
+        - sum(one[p] for p in WITHOUT["these and rows and draws"])
+        - freeing * sum(one[p] for p in PASSES)
+        for one in found["engine"]
+    )
+    print(f"    the engine's, less what passes alone take besides, as freeing memory: {own:.3f}")
 
 
 def main() -> None:

@@ -32,3 +32,5 @@ def test_the_engine_starts_fewer_kernels_than_a_plain_loop(features: int, batch:
     assert plain.total() > 90 * steps, "nothing was counted"
     assert engine.total() < plain.total() - 3 * steps
     assert engine["_local_scalar_dense"] == 2, "two losses, read once after all steps"
+    of_controls = engine["_foreach_add_"], engine["_foreach_add"]
+    assert of_controls == (steps, steps), "control variates: a sum and a correction of all groups"

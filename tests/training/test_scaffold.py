@@ -16,6 +16,7 @@ from motet.strategies.fedavg import fedavg
 from motet.strategies.in_place import InPlace
 from motet.strategies.scaffold import scaffold
 from motet.training.control import Controls
+from motet.training.networks import Networks
 from motet.training.phase import Group, Train, Update
 from motet.training.samples import Samples
 from training.toy import SHARED, PlainSchema, PlainSite, Where, options, sites_of, toy
@@ -94,25 +95,6 @@ def test_a_group_can_be_called_as_a_control_is(server: str) -> None:
     assert placed(server, "control", **how) == placed(server, **how)
 
 
-def controls_at(site: PlainSite, *, told: Mapping[str, Any]) -> Controls:
-    """Of networks of two parameters a group, two numbers each."""
-    networks = SimpleNamespace(
-        count=lambda name: 4,
-        buffers={n: torch.zeros(0) for n in ("critic", "encoder")},
-        device="cpu",
-        dtype=torch.float64,
-        shaped=lambda name, flat: flat,
-        zeros=lambda name: torch.zeros(4, dtype=torch.float64),
-        parts=lambda name, flat: list(flat.split(2)),
-    )
-    return Controls(
-        train=toy(options(mode="local", steps=8, local_steps=2, server="scaffold")),
-        networks=networks,  # type: ignore[arg-type]
-        site=site,  # type: ignore[arg-type]
-        shared={f"toy.{name}.control": array for name, array in told.items()},
-    )
-
-
 def test_of_one_step_between_exchanges_corrections_cancel() -> None:
     """Catches controls that are averaged with other weights than what they correct."""
     one, other = (placed(server, steps=7, local_steps=1) for server in ("scaffold", "fedavg"))
@@ -158,35 +140,94 @@ def test_networks_do_not_blow_up_where_nobody_is_at_a_site() -> None:
     ask: Any = InPlace(sites=sites_of((0, 1, 2, 3, 4)), sizes={"batches": 5}, seed=3)  # type: ignore[arg-type]
     found = scaffold(toy(how, strata=""), ask, SHARED)
     assert all(np.isfinite(array).all() for array in found.values())
-    site = PlainSite(name="x", schema=PlainSchema(()), data=np.zeros(0))
-    controls = controls_at(site, told={"encoder": np.ones(4)})
+    controls = Controls(
+        train=toy(how),
+        networks=SimpleNamespace(  # type: ignore[arg-type]
+            count=lambda name: 3,
+            leaves={n: [torch.zeros(3)] for n in ("critic", "encoder")},
+            buffers={n: torch.zeros(0) for n in ("critic", "encoder")},
+            device="cpu",
+            dtype=torch.float64,
+            shaped=lambda name, flat: flat,
+        ),
+        site=(site := PlainSite(name="x", schema=PlainSchema(()), data=np.zeros(0))),  # type: ignore[arg-type]
+        shared={"toy.encoder.control": np.ones(3)},
+    )
     controls.close("encoder", leaves=True)
     assert not controls.own("encoder").any()
     assert not site.keep
-    gradients = {"encoder": [torch.ones(2, dtype=torch.float64) for _ in range(2)]}
+    gradients = {"encoder": [torch.ones(3)]}
     controls.correct(gradients)
-    assert (torch.cat(gradients["encoder"]) == 1.0).all()
+    assert (gradients["encoder"][0] == 1.0).all()
 
 
-@pytest.mark.parametrize("whose", ["one group's", "two groups'"])
-def test_parameters_of_one_gradient_are_each_corrected_by_their_own(whose: str) -> None:
-    """Catches corrections in place where parameters that are only ever added have one gradient, in
-    one memory: both would get both."""
-    site = PlainSite(name="x", schema=PlainSchema(()), data=np.zeros(0))
-    site.keep |= {f"toy.{name}.own_control": np.zeros(4) for name in ("critic", "encoder")}
-    of_all = {"critic": np.array([1.0, 2, 3, 4]), "encoder": np.array([5.0, 6, 7, 8])}
-    controls = controls_at(site, told=of_all)
-    one, other, third = (torch.full((2,), x, dtype=torch.float64) for x in (10.0, 20.0, 30.0))
-    if whose == "one group's":
-        gradients = {"critic": [one, one], "encoder": [other, third]}
-    else:
-        gradients = {"critic": [one, other], "encoder": [one, third]}
-    before = {name: torch.cat(parts).numpy() for name, parts in gradients.items()}
+class Several(nn.Module):
+    """Groups that are only ever added to each other, and one that has no parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name, sizes in {"one": (4, 3), "other": (4,), "unknown": (4,)}.items():
+            parts = (nn.Parameter(torch.zeros(size)) for size in sizes)
+            self.add_module(name, nn.ParameterList(parts))
+        self.add_module("still", nn.Module())
+        self.still.register_buffer("kept", torch.zeros(1))
+
+    def loss(self) -> Tensor:
+        a, b = self.one
+        padded = torch.cat([torch.zeros(1, dtype=a.dtype), b])
+        total = a + padded + self.other[0] + self.unknown[0]
+        return (total - torch.arange(1.0, 5.0)).square()
+
+
+def test_gradients_that_share_memory_are_each_corrected_by_their_own() -> None:
+    """Catches corrections where gradients lie: of parameters that are added gradients are one
+    memory, or a part of it, and each would get the others' corrections."""
+    module, names = Several(), ("one", "other", "still", "unknown")
+    groups = tuple(
+        Group(name=name, size=size) for name, size in zip(names, (7, 4, 1, 4), strict=True)
+    )
+    update = Update(
+        name="all",
+        groups=names,
+        optimizer={"name": "sgd", "lr": 0.1},
+        losses=Fit().losses,
+        weights={"loss": 1.0},
+    )
+    train = Train(
+        name="point",
+        build=lambda sizes: module,
+        samples=Fit().samples,
+        groups=groups,
+        updates=(update,),
+        options=options(mode="local", steps=2, local_steps=1, server="scaffold"),
+    )
+    of_all = {
+        "one": np.array([1.0, 2, 3, 4, 50, 60, 70]),
+        "other": np.array([5.0, 6, 7, 8]),
+        "still": np.zeros(1),
+        "unknown": np.full(4, 100.0),
+    }
+    site = PlainSite(name="x", schema=PlainSchema(()), data=np.zeros(0))  # type: ignore[arg-type]
+    # Of one group the site has no control yet: its gradient is to stay as it is.
+    sizes = {"one": 7, "other": 4, "still": 0}
+    site.keep |= {f"point.{name}.own_control": np.zeros(size) for name, size in sizes.items()}
+    networks = Networks(module, groups, batches=0, dtype=torch.float64, device=torch.device("cpu"))
+    controls = Controls(
+        train=train,
+        networks=networks,
+        site=site,  # type: ignore[arg-type]
+        shared={f"point.{name}.control": array for name, array in of_all.items()},
+    )
+    gradient = -2.0 * np.arange(1.0, 5.0)
+    plain = {"one": np.append(gradient, gradient[1:]), "other": gradient, "unknown": gradient}
     for _ in range(2):
-        corrected = dict(gradients)
-        controls.correct(corrected)
-        for name, parts in corrected.items():
-            assert torch.cat(parts).tolist() == (before[name] + of_all[name]).tolist()
-    for name in before:
+        gradients = networks.gradients([module.loss()], names)
+        controls.correct(gradients)
+        for name, before in plain.items():
+            added = 0.0 if name == "unknown" else of_all[name]
+            found = torch.cat(gradients[name]).numpy()
+            np.testing.assert_array_equal(found, before + added, err_msg=name)
+    for name in names:
         controls.close(name, leaves=True)
-        assert controls.own(name).tolist() == before[name].tolist()
+        own = site.keep[f"point.{name}.own_control"]
+        np.testing.assert_array_equal(own, plain.get(name, np.zeros(0)))

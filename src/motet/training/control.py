@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, MutableMapping
+from itertools import islice
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from motet.releases import Arrays
 from motet.site import Site
-from motet.training.networks import Networks
+from motet.training.networks import Networks, joined
 from motet.training.phase import CONTROL, Train
 
 OWN, SUM, STEPS = "own_control", "gradients", "gradient_steps"
@@ -43,10 +44,11 @@ class Controls:
         self.names = tuple(group.name for group in train.leaving if train.controls(group))
         """Groups with a control; none unless it is asked for."""
         self._corrections = {name: more for name in self.names if (more := self._correction(name))}
-        self._sums = {name: networks.zeros(name) for name in self.names}
-        """Sums of this turn's gradients, before corrections."""
-        self._parts = {name: networks.parts(name, flat) for name, flat in self._sums.items()}
+        leaves = networks.leaves
+        self._sums = {n: [torch.zeros_like(leaf) for leaf in leaves[n]] for n in self.names}
+        """Sums of this turn's gradients before corrections, one a parameter."""
         self._steps = dict.fromkeys(self.names, 0)
+        """How many gradients these are of."""
 
     def _at(self, name: str, what: str) -> str:
         return f"{self._train.name}.{name}.{what}"
@@ -65,28 +67,29 @@ class Controls:
 
     def correct(self, gradients: MutableMapping[str, list[Tensor]]) -> None:
         """Count a step's gradients, and correct them."""
-        found = [name for name in self.names if gradients.get(name)]
-        if not found:
+        counted = [name for name in self.names if gradients.get(name)]
+        if not counted:
             return
-        # Gradients are one tensor a parameter: one kernel adds to all of them.
-        torch._foreach_add_(_all(self._parts, found), _all(gradients, found))
-        for name in found:
+        # One kernel for the parameters of all groups.
+        torch._foreach_add_(_all(self._sums, counted), _all(gradients, counted))
+        for name in counted:
             self._steps[name] += 1
-        found = [name for name in found if name in self._corrections]
-        if not found:
+        corrected = [name for name in counted if name in self._corrections]
+        if not corrected:
             return
-        every = _all(gradients, gradients)
-        if len(set(map(Tensor.data_ptr, every))) < len(every):
-            # Two parameters that are only ever added have one gradient, which is corrected twice.
-            gradients.update({name: [part.clone() for part in gradients[name]] for name in found})
-        torch._foreach_add_(_all(gradients, found), _all(self._corrections, found))
+        # Not in place: gradients may share memory, among them and with what a loss keeps.
+        pair = _all(gradients, corrected), _all(self._corrections, corrected)
+        found = iter(torch._foreach_add(*pair))  # noqa: SLF001 - torch has no other
+        for name in corrected:
+            gradients[name] = list(islice(found, len(gradients[name])))
 
     def close(self, name: str, *, leaves: bool) -> None:
         """Write down what was counted; of a group that leaves, the mean since it last did."""
         keep = self._site.keep
         if self._steps[name]:
+            total = joined(self._sums[name])
             so_far, ran = (keep.get(self._at(name, what), 0) for what in (SUM, STEPS))
-            keep[self._at(name, SUM)] = so_far + self._sums[name].to("cpu", torch.float64).numpy()
+            keep[self._at(name, SUM)] = so_far + total.to("cpu", torch.float64).numpy()
             keep[self._at(name, STEPS)] = np.asarray(ran + self._steps[name])
         if leaves and self._at(name, SUM) in keep:
             ran = int(keep.pop(self._at(name, STEPS)))
@@ -101,4 +104,5 @@ class Controls:
 
 
 def _all(tensors: Mapping[str, list[Tensor]], names: Iterable[str]) -> list[Tensor]:
+    """Those of several groups, one after another."""
     return [part for name in names for part in tensors[name]]

@@ -101,10 +101,6 @@ class Networks:
         """A group's parameters as one flat vector: a copy."""
         return joined(leaf.detach() for leaf in self.leaves[name])
 
-    def zeros(self, name: str) -> Tensor:
-        """A zero for each of a group's parameters, flat."""
-        return torch.zeros(self.count(name), dtype=self.dtype, device=self.device)
-
     def vector(self, name: str) -> NDArray[np.float64]:
         """A group's numbers, (size,) or (batches, size) float64."""
         return self.numbers(name).to("cpu", torch.float64).numpy()

@@ -14,7 +14,7 @@ from torch.optim.sgd import sgd
 
 from motet.errors import PlanError
 from motet.training.moment import Moment
-from motet.training.networks import Networks
+from motet.training.networks import Networks, joined
 from motet.training.phase import MOMENTS, Update
 
 KINDS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
@@ -74,14 +74,9 @@ class Optimizer:
             raise PlanError(f"'lr_of' names groups that '{update.name}' does not move: {unknown}.")
         self._adam = kind != "sgd"
         self._rates = {name: float(rates.get(name, rate)) for name in self._leaves}
-        # A vector a group, which exchanges copy at once; kernels see its parts.
-        self._flat = {
-            key: {n: networks.zeros(n) for n in self._leaves}
-            for key in (MOMENTS if self._adam else ())
-        }
         self._moments = {
-            key: {n: networks.parts(n, flat) for n, flat in of.items()}
-            for key, of in self._flat.items()
+            key: {n: [torch.zeros_like(leaf) for leaf in of] for n, of in self._leaves.items()}
+            for key in (MOMENTS if self._adam else ())
         }
         self._together: dict[tuple[str, ...], tuple[list[Tensor], ...]] = {}
         self.ran = dict.fromkeys(self._leaves, 0)
@@ -163,21 +158,25 @@ class Optimizer:
         return {at: now.to("cpu", torch.float64).numpy() for at, now in self.tensors().items()}
 
     def tensors(self) -> dict[str, Tensor]:
-        """The same where and as they are."""
+        """Copies of the same, on the device and in the training's precision."""
         found: dict[str, Tensor] = {}
-        for key, moments in self._flat.items():
-            for name, flat in moments.items():
+        for key, moments in self._moments.items():
+            for name, moment in moments.items():
                 rest = torch.zeros_like(self._networks.buffers[name])
-                found[f"{name}.{key}"] = self._networks.shaped(name, torch.cat([flat, rest]))
+                found[f"{name}.{key}"] = self._networks.shaped(name, joined([*moment, rest]))
         return found
 
     def take(self, moments: Mapping[str, NDArray[np.floating]], ran: Mapping[str, int]) -> None:
         """Go on with moments after `ran` steps of each group; what is not given begins anew."""
         self.ran = {name: ran.get(name, 0) for name in self._leaves}
-        for key, kept in self._flat.items():
-            for name, flat in kept.items():
+        for key, kept in self._moments.items():
+            for name, moment in kept.items():
                 array = moments.get(f"{name}.{key}")
+                if not moment:  # a group of buffers alone
+                    continue
                 if array is None:
-                    flat.zero_()
-                else:
-                    flat.copy_(self._networks.taken(name, array)[: len(flat)])
+                    torch._foreach_zero_(moment)
+                    continue
+                flat = self._networks.taken(name, array)
+                found = self._networks.parts(name, flat[: self._networks.count(name)])
+                torch._foreach_copy_(moment, found)

@@ -157,10 +157,10 @@ class SiteState:
     def _keep(self, names: list[str], update: Update) -> None:
         for name in names:
             self._site.keep[self._kept(name)] = self._shop.networks.vector(name)
-        for at, array in self._shop.optimizers[update.name].moments().items():
+        for at, now in self._shop.optimizers[update.name].tensors().items():
             group, _, moment = at.rpartition(".")
             if group in names and moment in update.moments:
-                self._site.keep[self._kept(at)] = array
+                self._site.keep[self._kept(at)] = now.cpu().numpy()
         self._keep_count(update)
 
 
