@@ -229,7 +229,7 @@ ENGINE = (
     ("forward", gradients, "losses_of"),
     ("backward", Networks, "gradients"),
     ("optimizer", Optimizer, "step"),
-    *(("control variates", Controls, name) for name in ("__init__", "correct", "close", "own")),
+    *(("control variates", Controls, n) for n in ("__init__", "correct", "count", "close", "own")),
     ("rows and draws", Feed, "ahead"),
     ("rows and draws", DrawsAhead, "found"),
     ("rows and draws", Workshop, "due"),

@@ -32,5 +32,8 @@ def test_the_engine_starts_fewer_kernels_than_a_plain_loop(features: int, batch:
     assert plain.total() > 90 * steps, "nothing was counted"
     assert engine.total() < plain.total() - 3 * steps
     assert engine["_local_scalar_dense"] == 2, "two losses, read once after all steps"
-    of_controls = engine["_foreach_add_"], engine["_foreach_add"]
-    assert of_controls == (steps, steps), "control variates: a sum and a correction of all groups"
+    assert engine["_foreach_add"] == steps, "control variates correct all groups together"
+    looks = 2 * -(-steps // 10)
+    assert engine["_foreach_add_"] == 2 * looks, (
+        "of two groups sums now and then"
+    )

@@ -17,6 +17,7 @@ from motet.strategies.in_place import InPlace
 from motet.strategies.scaffold import scaffold
 from motet.training.control import Controls
 from motet.training.networks import Networks
+from motet.training.optimizer import Optimizer
 from motet.training.phase import Group, Train, Update
 from motet.training.samples import Samples
 from training.toy import SHARED, PlainSchema, PlainSite, Where, options, sites_of, toy
@@ -150,6 +151,9 @@ def test_networks_do_not_blow_up_where_nobody_is_at_a_site() -> None:
             dtype=torch.float64,
             shaped=lambda name, flat: flat,
         ),
+        optimizers=dict.fromkeys(
+            ("critic", "generator"), SimpleNamespace(running=lambda name: (0.0, []))
+        ),
         site=(site := PlainSite(name="x", schema=PlainSchema(()), data=np.zeros(0))),  # type: ignore[arg-type]
         shared={"toy.encoder.control": np.ones(3)},
     )
@@ -215,6 +219,7 @@ def test_gradients_that_share_memory_are_each_corrected_by_their_own() -> None:
     controls = Controls(
         train=train,
         networks=networks,
+        optimizers={"all": Optimizer(networks, update)},
         site=site,  # type: ignore[arg-type]
         shared={f"point.{name}.control": array for name, array in of_all.items()},
     )
@@ -227,6 +232,7 @@ def test_gradients_that_share_memory_are_each_corrected_by_their_own() -> None:
             added = 0.0 if name == "unknown" else of_all[name]
             found = torch.cat(gradients[name]).numpy()
             np.testing.assert_array_equal(found, before + added, err_msg=name)
+        controls.count(gradients)
     for name in names:
         controls.close(name, leaves=True)
         own = site.keep[f"point.{name}.own_control"]

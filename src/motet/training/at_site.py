@@ -120,7 +120,13 @@ def _stepped(
         (u.name, name): [] for u in train.updates for name in u.weights
     }
     counts = dict.fromkeys((u.name for u in train.updates), 0)
-    controls = Controls(train=train, networks=shop.networks, site=site, shared=shared)
+    controls = Controls(
+        train=train,
+        networks=shop.networks,
+        optimizers=shop.optimizers,
+        site=site,
+        shared=shared,
+    )
     begun = _moment(train, shop, turn.first)
     rows = {step: shop.due(step) for step in range(turn.first, turn.after)}
     summed = [group.name for group in train.groups if group.summed]
@@ -145,6 +151,7 @@ def _stepped(
                     found.of[name] = [share * part for part in found.of[name]]
             optimizer = shop.optimizers[update.name]
             optimizer.step(found.of, moment, times=train.options.local_rate)
+            controls.count(found.of)
             counts[update.name] += found.samples
             for name, loss in found.losses.items():
                 sums[update.name, name] += loss

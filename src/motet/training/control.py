@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from itertools import islice
 
 import numpy as np
@@ -12,7 +12,9 @@ from torch import Tensor
 
 from motet.releases import Arrays
 from motet.site import Site
+from motet.training.gradient_sum import GradientSum
 from motet.training.networks import Networks, joined
+from motet.training.optimizer import Optimizer
 from motet.training.phase import CONTROL, Train
 
 OWN, SUM, STEPS = "own_control", "gradients", "gradient_steps"
@@ -24,31 +26,42 @@ class Controls:
     A site's people are not everybody, and steps along their gradients alone lead elsewhere. So the
     mean gradient of all sites' steps between the last two exchanges, less the site's own, is added
     to every gradient. Karimireddy et al. 2020, algorithm 1, option II (arXiv:1910.06378), which
-    takes that mean gradient from what plain gradient descent changed; here it is counted, since the
-    steps are Adam's. Sites count by their samples since a group last left, so that it is for
-    trainings in which every site has samples behind each exchange: of one that has none the others'
-    mean knows nothing.
+    takes that mean gradient from what plain gradient descent changed; here it is
+    :class:`GradientSum`'s, since the steps are Adam's. Sites count by their samples since a group
+    last left, so that it is for trainings in which every site has samples behind each exchange: of
+    one that has none the others' mean knows nothing.
 
     Parameters
     ----------
     train : Train
     networks : Networks
+    optimizers : mapping of str to Optimizer
+        Of the updates, as this turn's steps begin.
     site : Site
         Keeps its own control, and the gradients since a group last left.
     shared : mapping of str to ndarray
         ``<train>.<group>.control``: of all sites; absent before the first exchange.
     """
 
-    def __init__(self, *, train: Train, networks: Networks, site: Site, shared: Arrays) -> None:
+    def __init__(
+        self,
+        *,
+        train: Train,
+        networks: Networks,
+        optimizers: Mapping[str, Optimizer],
+        site: Site,
+        shared: Arrays,
+    ) -> None:
         self._train, self._networks, self._site, self._shared = train, networks, site, shared
         self.names = tuple(group.name for group in train.leaving if train.controls(group))
         """Groups with a control; none unless it is asked for."""
         self._corrections = {name: more for name in self.names if (more := self._correction(name))}
-        leaves = networks.leaves
-        self._sums = {n: [torch.zeros_like(leaf) for leaf in leaves[n]] for n in self.names}
-        """Sums of this turn's gradients before corrections, one a parameter."""
-        self._steps = dict.fromkeys(self.names, 0)
-        """How many gradients these are of."""
+        of = {name: update.name for update in train.updates for name in update.groups}
+        self._sums = {
+            name: GradientSum(optimizers[of[name]], name, networks.leaves[name])
+            for name in self.names
+        }
+        """Of this turn's corrected gradients."""
 
     def _at(self, name: str, what: str) -> str:
         return f"{self._train.name}.{name}.{what}"
@@ -66,31 +79,35 @@ class Controls:
         return self._networks.parts(name, away.to(self._networks.dtype))
 
     def correct(self, gradients: MutableMapping[str, list[Tensor]]) -> None:
-        """Count a step's gradients, and correct them."""
-        counted = [name for name in self.names if gradients.get(name)]
-        if not counted:
+        """Correct a step's gradients."""
+        names = [name for name in self._corrections if name in gradients]
+        if not names:
             return
-        # One kernel for the parameters of all groups.
-        torch._foreach_add_(_all(self._sums, counted), _all(gradients, counted))
-        for name in counted:
-            self._steps[name] += 1
-        corrected = [name for name in counted if name in self._corrections]
-        if not corrected:
-            return
-        # Not in place: gradients may share memory, among them and with what a loss keeps.
-        pair = _all(gradients, corrected), _all(self._corrections, corrected)
+        # One kernel for all groups, and not in place: gradients may share memory, among them and
+        # with what a loss keeps.
+        pair = ([part for n in names for part in of[n]] for of in (gradients, self._corrections))
         found = iter(torch._foreach_add(*pair))  # noqa: SLF001 - torch has no other
-        for name in corrected:
+        for name in names:
             gradients[name] = list(islice(found, len(gradients[name])))
+
+    def count(self, gradients: Mapping[str, list[Tensor]]) -> None:
+        """Count a step's gradients, as they were corrected, after the optimizer's step."""
+        for name in self.names:
+            if gradients.get(name):
+                self._sums[name].add(gradients[name])
 
     def close(self, name: str, *, leaves: bool) -> None:
         """Write down what was counted; of a group that leaves, the mean since it last did."""
         keep = self._site.keep
-        if self._steps[name]:
-            total = joined(self._sums[name])
+        counted = self._sums[name]
+        if counted.steps:
+            total = counted.total().to("cpu", torch.float64)
+            if name in self._corrections:
+                away = joined(self._corrections[name]).to("cpu", torch.float64)
+                total -= counted.steps * away
             so_far, ran = (keep.get(self._at(name, what), 0) for what in (SUM, STEPS))
-            keep[self._at(name, SUM)] = so_far + total.to("cpu", torch.float64).numpy()
-            keep[self._at(name, STEPS)] = np.asarray(ran + self._steps[name])
+            keep[self._at(name, SUM)] = so_far + total.numpy()
+            keep[self._at(name, STEPS)] = np.asarray(ran + counted.steps)
         if leaves and self._at(name, SUM) in keep:
             ran = int(keep.pop(self._at(name, STEPS)))
             keep[self._at(name, OWN)] = keep.pop(self._at(name, SUM)) / ran
@@ -101,8 +118,3 @@ class Controls:
         own = self._flat(self._site.keep.get(self._at(name, OWN), np.zeros(length)))
         rest = torch.zeros_like(self._networks.buffers[name])
         return self._networks.shaped(name, torch.cat([own.to(self._networks.dtype), rest]))
-
-
-def _all(tensors: Mapping[str, list[Tensor]], names: Iterable[str]) -> list[Tensor]:
-    """Those of several groups, one after another."""
-    return [part for name in names for part in tensors[name]]

@@ -153,6 +153,17 @@ class Optimizer:
             maximize=how["maximize"],
         )
 
+    def running(self, name: str) -> tuple[float, list[Tensor]]:
+        """What a step leaves of the running means of a group's gradients, and these, as they lie.
+
+        No tensor where there are none, or where they are of something else beside gradients.
+        """
+        how = self._how
+        others = how["maximize"] or (how["weight_decay"] and not how.get("decoupled_weight_decay"))
+        if not self._adam or others:
+            return 0.0, []
+        return how["betas"][0], self._moments[MOMENTS[0]][name]
+
     def moments(self) -> dict[str, NDArray[np.float64]]:
         """``<group>.exp_avg`` and ``<group>.exp_avg_sq``, shaped as the group leaves."""
         return {at: now.to("cpu", torch.float64).numpy() for at, now in self.tensors().items()}
