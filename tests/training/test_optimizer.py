@@ -17,7 +17,7 @@ from motet.strategies.in_place import InPlace
 from motet.training.coordinator import Trainer
 from motet.training.exchange import as_bfloat16, as_float, exchange
 from motet.training.moment import Moment
-from motet.training.networks import Networks
+from motet.training.networks import Networks, build
 from motet.training.optimizer import Optimizer
 from motet.training.phase import Group, Update
 from training.toy import BATCH, SHARED, options, sites_of, toy
@@ -115,6 +115,21 @@ def test_moments_are_corrected_by_every_groups_own_steps(monkeypatch: pytest.Mon
     assert optimizer.ran == {"often": 11, "seldom": 4}
     for a, b in zip(both.parameters(), theirs.parameters(), strict=True):
         assert torch.allclose(a, b, rtol=0, atol=1e-13)
+
+
+def test_what_is_told_of_moments_is_a_copy() -> None:
+    """Catches moments that are handed out as they lie: what leaves is changed in place."""
+    train = toy(options(mode="local"))
+    networks = build(train, {"batches": len(BATCH)}, seed=3)
+    optimizer = Optimizer(networks, train.updates[0])
+    ones = {n: [torch.ones_like(leaf) for leaf in networks.leaves[n]] for n in optimizer.ran}
+    optimizer.step(ones, NOW)
+    before = optimizer.moments()
+    assert before
+    for told in optimizer.tensors().values():
+        told.fill_(9.0)
+    for name, array in optimizer.moments().items():
+        np.testing.assert_array_equal(array, before[name], err_msg=name)
 
 
 def test_a_group_of_buffers_alone_is_moved_by_nothing() -> None:

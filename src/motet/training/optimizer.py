@@ -160,9 +160,8 @@ class Optimizer:
         """
         how = self._how
         others = how["maximize"] or (how["weight_decay"] and not how.get("decoupled_weight_decay"))
-        if not self._adam or others:
-            return 0.0, []
-        return how["betas"][0], self._moments[MOMENTS[0]][name]
+        decay = 0.0 if others or not self._adam else float(how["betas"][0])
+        return decay, self._moments[MOMENTS[0]][name] if decay else []
 
     def moments(self) -> dict[str, NDArray[np.float64]]:
         """``<group>.exp_avg`` and ``<group>.exp_avg_sq``, shaped as the group leaves."""
