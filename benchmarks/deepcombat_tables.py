@@ -177,7 +177,8 @@ def run(job: Job) -> dict[str, Any]:
     began = time.perf_counter()
     made = fitted(drawn, tables, fit)
     seconds = time.perf_counter() - began
-    row = {"table": job.table, "method": job.method, "seed": job.seed, "seconds": round(seconds, 1)}
+    row: dict[str, Any] = {"table": job.table, "method": job.method}
+    row |= {"seed": job.seed, "draws": job.draws, "seconds": round(seconds, 1)}
     row |= {key: made.get(key) for key in ("exchanges", "steps", "bytes")}
     if study.method == "deepcombat":
         row["r2_fit"] = reconstruction(plan, made["shared"], tables, fit)

@@ -184,9 +184,10 @@ class Loops:
         """Forward and backward passes of the engine's steps alone; their memory is freed, too."""
         networks, (update,) = self._shop.networks, self._train.updates
         networks.ask_only(update.groups)
+        computed = self._shop.feed.made(update.losses)
         for due in self._shop.feed.ahead(self._rows):
             for portion in due.portions():
-                losses = gradients.losses_of(update.losses, networks, portion)
+                losses = gradients.losses_of(computed, networks, portion)
                 weights = [update.weights[name] for name in losses]
                 found = networks.gradients(list(losses.values()), update.groups, weights)
                 del losses

@@ -33,7 +33,5 @@ def test_the_engine_starts_fewer_kernels_than_a_plain_loop(features: int, batch:
     assert engine.total() < plain.total() - 3 * steps
     assert engine["_local_scalar_dense"] == 2, "two losses, read once after all steps"
     assert engine["_foreach_add"] == steps, "control variates correct all groups together"
-    looks = 2 * -(-steps // 10)
-    assert engine["_foreach_add_"] == 2 * looks, (
-        "of two groups sums now and then"
-    )
+    looks = 2 * -(-steps // 10)  # of two groups
+    assert engine["_foreach_add_"] == 2 * looks, "moments are looked at every ten steps"

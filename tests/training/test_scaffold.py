@@ -16,7 +16,7 @@ from motet.strategies.fedavg import fedavg
 from motet.strategies.in_place import InPlace
 from motet.strategies.scaffold import scaffold
 from motet.training.control import Controls
-from motet.training.networks import Networks
+from motet.training.networks import Networks, joined
 from motet.training.optimizer import Optimizer
 from motet.training.phase import Group, Train, Update
 from motet.training.samples import Samples
@@ -122,6 +122,53 @@ def test_controls_are_mean_gradients_since_the_group_last_left() -> None:
     np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("moments", ["averaged", "kept", "forgotten"])
+def test_controls_of_adam_are_what_its_moments_remember_of_gradients(
+    moments: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches moments of before a turn or of before its step, corrections that are taken for the
+    site's own gradients, and turns that are left out where a group waits for others."""
+    decay, block, turn = 0.8, 5, 17
+    seen: dict[tuple[str, str], dict[int, list[tuple[Any, Any]]]] = {}
+    turns: list[Controls] = []
+    correct = Controls.correct
+
+    def recorded(self: Controls, gradients: dict[str, list[Tensor]]) -> None:
+        if self not in turns:
+            turns.append(self)
+        raw = {name: joined(gradients[name]).numpy() for name in self.names if name in gradients}
+        correct(self, gradients)
+        for name, before in raw.items():
+            pair = before, joined(gradients[name]).numpy()
+            of_turns = seen.setdefault((self._site.name, name), {})
+            of_turns.setdefault(turns.index(self), []).append(pair)
+
+    monkeypatch.setattr(Controls, "correct", recorded)
+    how = options(
+        mode="local", steps=4 * turn, local_steps=2 * turn, server="scaffold", moments=moments
+    )
+    train = toy(how, every=turn)
+    adam = {"optimizer": {"name": "adam", "lr": 0.003, "betas": (decay, 0.99)}}
+    train = replace(train, updates=tuple(replace(u, **adam) for u in train.updates))
+    sites = sites_of((0, 0, 1, 2, 2))
+    scaffold(train, InPlace(sites=sites, sizes={"batches": 5}, seed=3), SHARED)  # type: ignore[arg-type]
+    assert len(turns) == 4 * len(sites)
+    for (site, name), of_turns in seen.items():
+        total, steps, most = 0.0, 0, 0.0
+        for pairs in list(of_turns.values())[-1 if name == "critic" else -2 :]:
+            raw, corrected = (np.array(one) for one in zip(*pairs, strict=True))
+            most = max(most, float(np.abs(corrected - raw).max()))
+            for first in range(0, len(raw), block):
+                part = corrected[first : first + block]
+                weights = decay ** np.arange(len(part))[::-1]
+                total = total + len(part) * (weights / weights.sum()) @ part
+            total = total - (corrected - raw).sum(axis=0)
+            steps += len(raw)
+        assert most > 1e-4, "nothing was corrected"
+        own = sites[site].keep[f"toy.{name}.own_control"]
+        np.testing.assert_allclose(own, total / steps, rtol=0, atol=1e-12, err_msg=f"{site} {name}")
+
+
 def test_what_leaves_is_declared() -> None:
     """Catches gradients that no plan speaks of, and those of heads, which are not averaged."""
     train = toy(options(mode="local", steps=8, local_steps=4, server="scaffold"))
@@ -154,6 +201,7 @@ def test_networks_do_not_blow_up_where_nobody_is_at_a_site() -> None:
         optimizers=dict.fromkeys(
             ("critic", "generator"), SimpleNamespace(running=lambda name: (0.0, []))
         ),
+        steps=2,
         site=(site := PlainSite(name="x", schema=PlainSchema(()), data=np.zeros(0))),  # type: ignore[arg-type]
         shared={"toy.encoder.control": np.ones(3)},
     )
@@ -220,6 +268,7 @@ def test_gradients_that_share_memory_are_each_corrected_by_their_own() -> None:
         train=train,
         networks=networks,
         optimizers={"all": Optimizer(networks, update)},
+        steps=2,
         site=site,  # type: ignore[arg-type]
         shared={f"point.{name}.control": array for name, array in of_all.items()},
     )

@@ -124,6 +124,7 @@ def _stepped(
         train=train,
         networks=shop.networks,
         optimizers=shop.optimizers,
+        steps=turn.after - turn.first,
         site=site,
         shared=shared,
     )

@@ -36,7 +36,9 @@ class Controls:
     train : Train
     networks : Networks
     optimizers : mapping of str to Optimizer
-        Of the updates, as this turn's steps begin.
+        Of the updates, with the moments that this turn's steps begin with.
+    steps : int
+        Of this turn.
     site : Site
         Keeps its own control, and the gradients since a group last left.
     shared : mapping of str to ndarray
@@ -49,6 +51,7 @@ class Controls:
         train: Train,
         networks: Networks,
         optimizers: Mapping[str, Optimizer],
+        steps: int,
         site: Site,
         shared: Arrays,
     ) -> None:
@@ -58,7 +61,7 @@ class Controls:
         self._corrections = {name: more for name in self.names if (more := self._correction(name))}
         of = {name: update.name for update in train.updates for name in update.groups}
         self._sums = {
-            name: GradientSum(optimizers[of[name]], name, networks.leaves[name])
+            name: GradientSum(optimizers[of[name]], name, networks.leaves[name], steps=steps)
             for name in self.names
         }
         """Of this turn's corrected gradients."""
@@ -85,13 +88,20 @@ class Controls:
             return
         # One kernel for all groups, and not in place: gradients may share memory, among them and
         # with what a loss keeps.
-        pair = ([part for n in names for part in of[n]] for of in (gradients, self._corrections))
-        found = iter(torch._foreach_add(*pair))  # noqa: SLF001 - torch has no other
+        found = iter(
+            torch._foreach_add(  # noqa: SLF001 - torch has no other
+                [part for name in names for part in gradients[name]],
+                [part for name in names for part in self._corrections[name]],
+            )
+        )
         for name in names:
             gradients[name] = list(islice(found, len(gradients[name])))
 
     def count(self, gradients: Mapping[str, list[Tensor]]) -> None:
-        """Count a step's gradients, as they were corrected, after the optimizer's step."""
+        """Count a step's gradients, as they were corrected, after the optimizer's step along them.
+
+        Nothing else is to change them in between: what counts are a site's own.
+        """
         for name in self.names:
             if gradients.get(name):
                 self._sums[name].add(gradients[name])

@@ -12,14 +12,14 @@ from motet.training.optimizer import Optimizer
 
 
 class GradientSum:
-    """The sum of a group's gradients since an optimizer was at hand.
+    """The sum of a group's gradients from here on.
 
     Adam's first moment is a running mean, ``m_t = b m_(t-1) + (1 - b) g_t``. Of the s gradients
     between two looks at it ``(m_t - b^s m_(t-s)) / (1 - b^s)`` is a mean, whose weights fall by b
     from the last to the first; s of it are taken for their sum. Looked at every ``1 / (1 - b)``
-    steps, no gradient weighs less than 0.38 of another, and the three kernels of a look are for as
-    many steps: to add up every gradient costs a large network as much as a tenth of its passes.
-    Optimizers without such a mean have every gradient added.
+    steps, no gradient weighs less than 1 / e of another, and a look's three kernels are for as many
+    steps (decision 22). Every gradient is added where an optimizer has no such mean, and where
+    looks save little or are few: fewer than three alike would lean to the later steps.
 
     Parameters
     ----------
@@ -29,6 +29,8 @@ class GradientSum:
         The group.
     leaves : sequence of Tensor
         Its parameters.
+    steps : int
+        How many steps are to come, at the most.
 
     Attributes
     ----------
@@ -36,9 +38,14 @@ class GradientSum:
         How many gradients the sum is of.
     """
 
-    def __init__(self, optimizer: Optimizer, name: str, leaves: Sequence[Tensor]) -> None:
-        self._decay, self._running = optimizer.running(name)
-        self._every = round(1.0 / (1.0 - self._decay))
+    def __init__(
+        self, optimizer: Optimizer, name: str, leaves: Sequence[Tensor], *, steps: int
+    ) -> None:
+        self._decay, means = optimizer.running(name)
+        # Of 0.9, 1 / (1 - b) is a little less than ten as floating point has it.
+        self._every = int(1.0 / (1.0 - self._decay) + 1e-9)
+        looks = self._every > 3 and steps >= 3 * self._every
+        self._running = means if looks else []
         self._sum = [torch.zeros_like(leaf) for leaf in leaves]
         self._seen = [mean.clone() for mean in self._running]
         self.steps = self._unseen = 0

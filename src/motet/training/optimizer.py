@@ -156,12 +156,13 @@ class Optimizer:
     def running(self, name: str) -> tuple[float, list[Tensor]]:
         """What a step leaves of the running means of a group's gradients, and these, as they lie.
 
-        No tensor where there are none, or where they are of something else beside gradients.
+        0 and no tensor where there are none, or where they are of something else beside gradients.
         """
         how = self._how
         others = how["maximize"] or (how["weight_decay"] and not how.get("decoupled_weight_decay"))
-        decay = 0.0 if others or not self._adam else float(how["betas"][0])
-        return decay, self._moments[MOMENTS[0]][name] if decay else []
+        if others or not self._adam:
+            return 0.0, []
+        return float(how["betas"][0]), self._moments[MOMENTS[0]][name]
 
     def moments(self) -> dict[str, NDArray[np.float64]]:
         """``<group>.exp_avg`` and ``<group>.exp_avg_sq``, shaped as the group leaves."""
@@ -181,9 +182,9 @@ class Optimizer:
         self.ran = {name: ran.get(name, 0) for name in self._leaves}
         for key, kept in self._moments.items():
             for name, moment in kept.items():
-                array = moments.get(f"{name}.{key}")
                 if not moment:  # a group of buffers alone
                     continue
+                array = moments.get(f"{name}.{key}")
                 if array is None:
                     torch._foreach_zero_(moment)
                     continue
