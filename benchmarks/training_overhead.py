@@ -10,7 +10,8 @@ on a GPU. On a GPU the utilisation is that of ``nvidia-smi`` meanwhile.
 
 On a CPU, where nothing runs while nobody waits for it, an account of either loop follows
 (``accounts.py``), and the engine's less what forward and backward passes in a loop of their own
-take besides: to free memory, most of all.
+take besides: to free memory, most of all. Exits with 1 where the ratio is below 0.95, or that rest
+above 0.05.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import os
 import random
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -40,6 +42,9 @@ WITHOUT = {
 }
 """Of what a loop's time is shown without, and which purposes these are."""
 
+RATIO, OWN = 0.95, 0.05
+"""What was asked for: of the plain loop's samples a second, and of the engine's own time."""
+
 
 def busy() -> float:
     """Utilisation of the GPU in per cent."""
@@ -47,8 +52,8 @@ def busy() -> float:
     return float(subprocess.run(smi, capture_output=True, text=True).stdout.split()[0])
 
 
-def show_accounts(loops: Loops, repeats: int) -> None:
-    """Print what the time of both loops is spent on, medians over the repeats."""
+def show_accounts(loops: Loops, repeats: int) -> float:
+    """Print what the time of both loops is spent on, medians over the repeats; the engine's own."""
     ways = {
         "passes": (loops.passes, ENGINE),
         "engine": (loops.engine, ENGINE),
@@ -79,6 +84,7 @@ def show_accounts(loops: Loops, repeats: int) -> None:
         for one in found["engine"]
     )
     print(f"    the engine's, less what passes alone take besides, as freeing memory: {own:.3f}")
+    return own
 
 
 def main() -> None:
@@ -143,13 +149,16 @@ def main() -> None:
     for name, seconds in median.items():
         each = f"{seconds / asked.steps * 1e3:.3f} ms a step, {loops.seen / seconds:.0f} samples/s"
         print(f"  {name}: {each}, {kernels.get(name, 0):.1f} kernels")
-    print(f"  engine / plain, samples a second: {statistics.median(a / b for a, b in pairs):.3f}")
+    ratio = statistics.median(a / b for a, b in pairs)
+    print(f"  engine / plain, samples a second: {ratio:.3f}")
+    met = ratio >= RATIO
     flops = 6.0 * loops.parameters * loops.seen
     print(f"  {flops / median['engine'] / 1e9:.1f} GFLOP/s (6 a parameter and sample)")
     if on_cpu:
-        show_accounts(loops, asked.repeats)
+        met &= show_accounts(loops, asked.repeats) <= OWN
     else:
         print(f"  GPU busy (nvidia-smi): {statistics.median(used):.0f} %")
+    sys.exit(0 if met else 1)
 
 
 if __name__ == "__main__":
