@@ -6,10 +6,10 @@ Exits with 1 where something that was asked for is not there. Local mode may be 
 mode by 2 % of exact mode's figure, means over all runs: every seed, and every drawing of each
 (``--draws``), of which both have the same. Exact mode that is drawn again differs from itself by as
 much in one run. R² of age may be below ComBat's by 0.02: of every seed's first drawing, which is
-what a study of that seed has, and of every seed's mean over its drawings, since one drawing of the
-same seed moves it by a hundredth. That no site can be told is asked of the 9 sites, in every run; on
-the other tables the column says how far from that a method is, beside ComBat. Of runs with
-``--held-out 0`` there is the reconstruction alone.
+what a study of that seed has, and of every seed's mean over its drawings, since other draws move it
+by a hundredth. That no site can be told is asked of the 9 sites, in every run; on the other tables
+the column says how far from that a method is, beside ComBat. Of runs with ``--held-out 0`` there is
+the reconstruction alone.
 """
 
 from __future__ import annotations
