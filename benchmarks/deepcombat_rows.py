@@ -124,6 +124,8 @@ def beside_combat(combat: Runs, runs: Runs) -> Iterator[Asked]:
     less: dict[int, list[float]] = {seed: [] for seed in kept}
     for seed, value in zip(runs.of("seed"), runs.metric(*AGE), strict=True):
         less[seed].append(value - kept[seed])
+    if any(one not in runs.which for one in ((seed, 0) for seed in kept)):
+        sys.exit("R² of age is asked of every seed's first drawing: --draws 0 is missing")
     first = [found[0] for found in less.values()]
     yield min(first) >= -POINTS, f"R² of age less ComBat's, first drawings: {shown(first)}"
     means = [float(np.mean(found)) for found in less.values()]

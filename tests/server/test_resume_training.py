@@ -15,7 +15,7 @@ from conformance.cases import Case, case
 from conformance.federation import Federation
 from conformance.interrupted import Killed, interrupt, same
 from motet.client.keep import Keep
-from motet.errors import TrainingError
+from motet.errors import QuorumError, TrainingError
 from motet.server import Outcome
 from motet.server.checkpoint import Checkpoint
 from motet.server.events import Kind
@@ -30,12 +30,13 @@ MODES: dict[str, dict[str, Any]] = {
     "forgotten": {"mode": "local", "steps": 9, "moments": "forgotten", "warm_up": 2},
     "validated": {"mode": "local", "steps": 9, "validation": 0.25, "validate_every": 2},
     "scaffold": {"mode": "local", "steps": 9, "server": "scaffold"},
+    # Of as many steps between exchanges as mean gradients are read from moments.
     "as small": {
         "mode": "local",
-        "steps": 9,
+        "steps": 90,
+        "local_steps": 30,
         "server": "scaffold",
         "extrapolate": True,
-        "local_rate": 1.1,
         "moments": "kept",
     },
     "fedprox": {"mode": "local", "steps": 9, "server": "fedprox", "proximal": 0.1},
@@ -181,12 +182,8 @@ def test_a_site_whose_loss_is_no_number_stops_and_the_others_go_on() -> None:
     assert outcome.missing["site-b2"] == errors[-1].code  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("mode", "loss"), [("exact", "kl"), ("as small", "autoencoder.kl")])
-def test_a_diverging_site_is_named_and_nothing_of_the_step_is_sent(
-    mode: str, loss: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The same in the middle of a training, which starts over without the site: catches moments
-    and mean gradients that the others keep of the training with it."""
+def no_numbers(patch: pytest.MonkeyPatch, *, batch: int, of: int, first: int) -> list[int]:
+    """Let a loss of one batch be NaN from a step on; the steps in which it was."""
     import torch
 
     import motet.harmonizers.deepcombat.networks as networks
@@ -194,17 +191,30 @@ def test_a_diverging_site_is_named_and_nothing_of_the_step_is_sent(
     honest = networks.losses
     seen: list[int] = []
 
-    def losses(nets: Any, batch: Any, draws: Any) -> Any:
-        found = honest(nets, batch, draws)
-        column = torch.nonzero(batch["member"].sum(dim=0)).reshape(-1).tolist()
-        if draws.step >= 3 and column == [2] and batch["member"].shape[1] == 4:
-            seen.append(1)
+    def losses(nets: Any, data: Any, draws: Any) -> Any:
+        found = honest(nets, data, draws)
+        column = torch.nonzero(data["member"].sum(dim=0)).reshape(-1).tolist()
+        if draws.step >= first and column == [batch] and data["member"].shape[1] == of:
+            seen.append(draws.step)
             found["kl"] = found["kl"] * float("nan")
         return found
 
-    monkeypatch.setattr(networks, "losses", losses)
-    sites = Federation(study(mode))
-    outcome = sites.run()
+    patch.setattr(networks, "losses", losses)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("mode", "loss", "first"), [("exact", "kl", 3), ("as small", "autoencoder.kl", 30)]
+)
+def test_a_diverging_site_is_named_and_nothing_of_the_step_is_sent(
+    mode: str, loss: str, first: int
+) -> None:
+    """The same in the middle of a training, which starts over without the site: catches moments
+    and mean gradients that the others keep of the training with it."""
+    with pytest.MonkeyPatch.context() as patch:
+        seen = no_numbers(patch, batch=2, of=4, first=first)
+        sites = Federation(study(mode))
+        outcome = sites.run()
     assert seen
     assert outcome.missing == {"site-b2": TrainingError.code}
     (error,) = [e for s, e in sites.errors if s == "site-b2"]
@@ -212,8 +222,27 @@ def test_a_diverging_site_is_named_and_nothing_of_the_step_is_sent(
     assert "smaller learning rate" in str(error)
     without = study(mode)
     tables = {s: t for s, t in without.tables().items() if s != "site-b2"}
-    monkeypatch.setattr(networks, "losses", honest)
     same(outcome, Federation(without, tables).run())
+
+
+@pytest.mark.parametrize(("mode", "first"), [("exact", 3), ("as small", 60)])
+def test_the_last_exchange_before_a_diverging_one_is_kept(
+    mode: str, first: int, tmp_path: Path, somewhere: Path
+) -> None:
+    """Where too few sites are left to start over without it. Catches a study that has to be run
+    from its beginning once whatever made a loss of NaN is mended."""
+    uninterrupted, expected = whole(mode, somewhere / mode)
+    with pytest.MonkeyPatch.context() as patch:
+        seen = no_numbers(patch, batch=2, of=4, first=first)
+        sites = Federation(study(mode), folder=tmp_path / "sites")
+        with pytest.raises(QuorumError):
+            sites.run(quorum=4, checkpoint=tmp_path / "progress.npz")
+        sites.ended()
+    assert min(seen) == first
+    again, outcome = finished(tmp_path, study(mode))
+    same(outcome, expected)
+    assert again.values.tobytes() == uninterrupted.values.tobytes()
+    assert exchanges(again) == 1
 
 
 def test_a_step_of_more_samples_than_there_are_is_refused() -> None:

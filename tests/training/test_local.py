@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conformance.cases import case
+from conformance.direct import direct
 from motet.errors import PlanError
 from motet.releases import bind
 from motet.strategies.exact import exact
-from motet.strategies.fedadam import fedadam
 from motet.strategies.fedavg import average, fedavg
-from motet.strategies.fedprox import fedprox
 from motet.strategies.in_place import InPlace
 from motet.training.at_site import train_at_site
 from motet.training.coordinator import Trainer
@@ -177,6 +177,20 @@ def test_moments_are_averaged_kept_or_begin_anew() -> None:
     assert len({array.tobytes() for array in found.values()}) == 3
 
 
+@pytest.mark.parametrize("moments", ["averaged", "kept"])
+def test_one_site_goes_on_as_if_nothing_was_exchanged(moments: str) -> None:
+    """Two exchanges of three steps are one of six. Catches moments that are not those with which
+    the last step ended, and steps that are counted anew."""
+    made, found = case("deepcombat"), []
+    for local_steps in (3, 6):
+        how = {"preset": "tiny", "mode": "local", "steps": 6, "moments": moments}
+        study = replace(made, train={**how, "local_steps": local_steps})
+        found.append(direct(study, study.pooled()).shared)
+    for name in ("encoder", "decoder", "encoder_batch", "decoder_batch"):
+        two, one = (shared[f"cvae.{name}"] for shared in found)
+        np.testing.assert_allclose(two, one, rtol=0, atol=1e-12, err_msg=name)
+
+
 def test_a_group_of_its_own_interval_leaves_more_often() -> None:
     """Catches a critic that is exchanged with the rest, and a rest that is sent with the critic."""
     train = toy(local(local_steps=8), every=2)
@@ -237,27 +251,6 @@ def test_a_local_group_never_leaves_and_is_trained_all_the_same() -> None:
         for number in range(train.exchanges(train.steps(len(BATCH)))):
             names = {s.name.partition(".")[0] for s in train.arrays(train.turn(number))}
             assert "critic" not in names
-
-
-def test_a_proximal_term_of_nothing_is_fedavg_and_a_large_one_holds() -> None:
-    """Catches a term that pulls towards zero, or to where a site was before."""
-    train = toy(local())
-    moved = {}
-    first = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH)).model()["toy.critic"]
-    for mu in (0.0, 3.0, 1000.0):
-        near = replace(train, options=local(server="fedprox", proximal=mu))
-        moved[mu] = fedprox(near, ask(), SHARED)["toy.critic"]
-    plain = fedavg(train, ask(), SHARED)["toy.critic"]
-    assert (moved[0.0] == plain).all()
-    distance = {mu: np.abs(array - first).max() for mu, array in moved.items()}
-    assert distance[1000.0] < distance[0.0]
-
-
-def test_fedadam_takes_a_step_of_its_own() -> None:
-    train = toy(local(server="fedadam", server_rate=0.001))
-    first = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH)).model()["toy.critic"]
-    moved = np.abs(fedadam(train, ask(), SHARED)["toy.critic"] - first).max()
-    assert 0 < moved < 0.01
 
 
 @pytest.mark.parametrize("summed", [False, True])

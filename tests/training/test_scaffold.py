@@ -18,7 +18,7 @@ from motet.strategies.scaffold import scaffold
 from motet.training.control import Controls
 from motet.training.networks import Networks, joined
 from motet.training.optimizer import Optimizer
-from motet.training.phase import Group, Train, Update
+from motet.training.phase import Group, Train, Turn, Update
 from motet.training.samples import Samples
 from training.toy import SHARED, PlainSchema, PlainSite, Where, options, sites_of, toy
 
@@ -126,9 +126,11 @@ def test_controls_are_mean_gradients_since_the_group_last_left() -> None:
 def test_controls_of_adam_are_what_its_moments_remember_of_gradients(
     moments: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Catches moments of before a turn or of before its step, corrections that are taken for the
-    site's own gradients, and turns that are left out where a group waits for others."""
-    decay, block, turn = 0.8, 5, 17
+    """Of the critic, which has a step in two, moments would be looked at once: every gradient is
+    added. Catches moments of before a turn or of before its step, corrections that are taken for
+    the site's own gradients, turns that are left out where a group waits for others, and a look at
+    a group that has few steps of many."""
+    decay, turn = 0.8, 17
     seen: dict[tuple[str, str], dict[int, list[tuple[Any, Any]]]] = {}
     turns: list[Controls] = []
     correct = Controls.correct
@@ -154,6 +156,7 @@ def test_controls_of_adam_are_what_its_moments_remember_of_gradients(
     scaffold(train, InPlace(sites=sites, sizes={"batches": 5}, seed=3), SHARED)  # type: ignore[arg-type]
     assert len(turns) == 4 * len(sites)
     for (site, name), of_turns in seen.items():
+        block = 1 if name == "critic" else 5
         total, steps, most = 0.0, 0, 0.0
         for pairs in list(of_turns.values())[-1 if name == "critic" else -2 :]:
             raw, corrected = (np.array(one) for one in zip(*pairs, strict=True))
@@ -173,7 +176,7 @@ def test_what_leaves_is_declared() -> None:
     """Catches gradients that no plan speaks of, and those of heads, which are not averaged."""
     train = toy(options(mode="local", steps=8, local_steps=4, server="scaffold"))
     names = {spec.name: spec.meaning for spec in train.releases}
-    assert "mean gradient of the steps between exchanges" in names["encoder.control"]
+    assert "weighted mean gradient of the steps between exchanges" in names["encoder.control"]
     assert "critic.control" in names
     assert "heads.control" not in names
     assert not train.stateless
@@ -201,7 +204,7 @@ def test_networks_do_not_blow_up_where_nobody_is_at_a_site() -> None:
         optimizers=dict.fromkeys(
             ("critic", "generator"), SimpleNamespace(running=lambda name: (0.0, []))
         ),
-        steps=2,
+        turn=Turn(number=0, first=0, after=2),
         site=(site := PlainSite(name="x", schema=PlainSchema(()), data=np.zeros(0))),  # type: ignore[arg-type]
         shared={"toy.encoder.control": np.ones(3)},
     )
@@ -268,7 +271,7 @@ def test_gradients_that_share_memory_are_each_corrected_by_their_own() -> None:
         train=train,
         networks=networks,
         optimizers={"all": Optimizer(networks, update)},
-        steps=2,
+        turn=Turn(number=0, first=0, after=2),
         site=site,  # type: ignore[arg-type]
         shared={f"point.{name}.control": array for name, array in of_all.items()},
     )

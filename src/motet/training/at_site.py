@@ -124,7 +124,7 @@ def _stepped(
         train=train,
         networks=shop.networks,
         optimizers=shop.optimizers,
-        steps=turn.after - turn.first,
+        turn=turn,
         site=site,
         shared=shared,
     )

@@ -15,7 +15,7 @@ from motet.site import Site
 from motet.training.gradient_sum import GradientSum
 from motet.training.networks import Networks, joined
 from motet.training.optimizer import Optimizer
-from motet.training.phase import CONTROL, Train
+from motet.training.phase import CONTROL, Train, Turn
 
 OWN, SUM, STEPS = "own_control", "gradients", "gradient_steps"
 
@@ -37,8 +37,7 @@ class Controls:
     networks : Networks
     optimizers : mapping of str to Optimizer
         Of the updates, with the moments that this turn's steps begin with.
-    steps : int
-        Of this turn.
+    turn : Turn
     site : Site
         Keeps its own control, and the gradients since a group last left.
     shared : mapping of str to ndarray
@@ -51,7 +50,7 @@ class Controls:
         train: Train,
         networks: Networks,
         optimizers: Mapping[str, Optimizer],
-        steps: int,
+        turn: Turn,
         site: Site,
         shared: Arrays,
     ) -> None:
@@ -59,12 +58,13 @@ class Controls:
         self.names = tuple(group.name for group in train.leaving if train.controls(group))
         """Groups with a control; none unless it is asked for."""
         self._corrections = {name: more for name in self.names if (more := self._correction(name))}
-        of = {name: update.name for update in train.updates for name in update.groups}
-        self._sums = {
-            name: GradientSum(optimizers[of[name]], name, networks.leaves[name], steps=steps)
-            for name in self.names
-        }
+        self._sums: dict[str, GradientSum] = {}
         """Of this turn's corrected gradients."""
+        for name in self.names:
+            update = train.update_of(name)
+            steps = update.ran(turn.after) - update.ran(turn.first)
+            optimizer, leaves = optimizers[update.name], networks.leaves[name]
+            self._sums[name] = GradientSum(optimizer, name, leaves, steps=steps)
 
     def _at(self, name: str, what: str) -> str:
         return f"{self._train.name}.{name}.{what}"

@@ -176,7 +176,7 @@ class Trainer:
         """Move the running means of groups, by the updates of each since it last left."""
         for name in set(moved) & set(self._ema):
             group = self.train.group(name)
-            update = next(u for u in self.train.updates if name in u.groups)
+            update = self.train.update_of(name)
             before = turn.first if turn.exact else turn.after - self.train.every(group)
             decay = group.ema ** (update.ran(turn.after) - update.ran(before))
             self._ema[name].lerp_(self._networks.parameters(name), 1.0 - decay)

@@ -145,6 +145,10 @@ class Train(Phase):
         """The update of this name."""
         return next(update for update in self.updates if update.name == name)
 
+    def update_of(self, group: str) -> Update:
+        """The update that moves a group."""
+        return next(update for update in self.updates if group in update.groups)
+
     def every(self, group: Group) -> int:
         """Steps between exchanges of a group in local mode."""
         return group.every or self.options.local_steps
@@ -291,7 +295,7 @@ class Train(Phase):
         group = array.partition(".")[0]
         if group not in {one.name for one in self.leaving}:
             return self.exchanges(steps)
-        update = next(u for u in self.updates if group in u.groups)
+        update = self.update_of(group)
         if how.mode == "exact":
             return update.ran(steps)
         every = self.every(self.group(group))
@@ -338,16 +342,15 @@ class Train(Phase):
         if self.private is not None:
             what = "gradient, clipped by person and summed over people drawn in secret, with noise"
         specs = [ArraySpec(name=name, shape=shape, dtype=dtype, meaning=f"{name}: {what}")]
-        update = next(update for update in self.updates if name in update.groups)
         if not exact and how.moments == "averaged":
             specs += [
                 replace(
                     specs[0], name=f"{name}.{moment}", meaning=f"{name}: the optimizer's {moment}"
                 )
-                for moment in update.moments
+                for moment in self.update_of(name).moments
             ]
         if not exact and self.controls(group):
-            control = f"{name}: mean gradient of the steps between exchanges, by samples"
+            control = f"{name}: weighted mean gradient of the steps between exchanges, by samples"
             specs.append(replace(specs[0], name=f"{name}.{CONTROL}", meaning=control))
         return specs
 
