@@ -34,7 +34,7 @@ POINTS = 0.02
 SPOKEN_OF = (
     ("accuracy of telling the site, linear SVM", (SVM,), -1),
     ("share of features whose batch means differ", ("anova_share",), -1),
-    ("what batches explain of features, eta²", ("batch_eta2",), -1),
+    ("what batches explain of features, eta², chance included", ("batch_eta2",), -1),
     ("share of features with an invented effect", ("invented_effect",), -1),
     ("R² of age", AGE, 1),
 )
