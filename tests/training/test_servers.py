@@ -63,7 +63,7 @@ def test_fedadam_takes_adams_first_step_along_the_mean_change() -> None:
     """Reddi et al. 2021, algorithm 2, with corrections for moments that begin at zero: of the mean
     change d it is ``rate d / (|d| + 0.001)``. Catches a step the other way, and one of the sites'
     rate."""
-    train = toy(options(mode="local", steps=4, local_steps=4, server="fedadam", server_rate=0.01))
+    train = toy(local(steps=4, server="fedadam", server_rate=0.01))
     trainer, turn = Trainer(train, sizes=SIZES, seed=3, samples=len(BATCH)), train.turn(0)
     told = {**SHARED, **trainer.told(turn)}
     sites = sites_of(WHERE).values()

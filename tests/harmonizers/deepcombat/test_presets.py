@@ -13,7 +13,7 @@ def test_small_trains_as_it_was_measured() -> None:
     assert (how.extrapolate, how.moments, how.local_rate) == (True, "kept", 1.0)
     assert (how.batch, how.epochs, how.local_steps) == (64, 70.0, 64)
     assert (params.learning_rate, params.columns_rate) == (0.0003, 0.003)
-    assert (params.start, params.latent_scale) == ("moments", 0.5)
+    assert params.start == "moments"
 
 
 def test_paper_trains_as_published() -> None:
@@ -22,4 +22,4 @@ def test_paper_trains_as_published() -> None:
     how = params.train
     assert (how.mode, how.batch, how.epochs, how.local_rate) == ("exact", 64, 40.0, 1.0)
     assert (params.learning_rate, params.columns_rate, params.kl) == (0.01, None, 0.1)
-    assert (params.start, params.latent_scale) == ("random", 1.0)
+    assert params.start == "random"
