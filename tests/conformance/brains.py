@@ -45,13 +45,13 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "default": {"planes": ["axial"]},
         "one contrast": {
             "second": "",
-            "planes": ["sagittal"],
+            "planes": ["sagittal", "axial"],
+            "fusion": "network",
             # Two of them lie at one site of some assignments.
             "targets": ["b2", "b0"],
             "style_steps": 3,
             "detail": 0.7,
         },
-        "fusion": {"second": "", "planes": ["sagittal", "axial"], "fusion": "network"},
     },
     "murd": {"default": {}, "two planes": {"planes": ["coronal", "sagittal"], "appearance": 2}},
 }

@@ -19,6 +19,7 @@ from motet.client.local_site import LocalSite
 from motet.client.policy import SitePolicy
 from motet.config import parse_study
 from motet.flower.records import decode
+from motet.harmonizers.deepcombat import gaussian
 from motet.harmonizers.deepcombat.coding import Coder
 from motet.harmonizers.deepcombat.gaussian import BETWEEN, COVARIANCE, Gaussian
 from motet.harmonizers.deepcombat.params import DeepComBatParams
@@ -47,6 +48,12 @@ class Heard:
         _, body = decode(message.content)
         self.names |= set(body.arrays)
         return answer()
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first training that is over at once, for what does not look at its networks."""
+    monkeypatch.setattr(gaussian, "STEPS", 10)
 
 
 def known_at_first(patch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
@@ -110,6 +117,7 @@ def test_no_sum_is_of_a_single_batch() -> None:
     assert not [spec.name for spec in phase.arrays if "batches" in spec.shape]
 
 
+@pytest.mark.usefixtures("short")
 def test_sites_that_show_no_sum_of_their_own_take_part(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches rows of single batches in a sum, which such sites refuse, and bounds that a masked
     product exceeds."""
@@ -126,6 +134,7 @@ def test_sites_that_show_no_sum_of_their_own_take_part(monkeypatch: pytest.Monke
         np.testing.assert_allclose(masked[name], plain[name], atol=1e-6)
 
 
+@pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("secure", [None, False], ids=["masked", "not masked"])
 def test_covariances_stay_at_the_coordinator(
     secure: bool | None, monkeypatch: pytest.MonkeyPatch
@@ -145,6 +154,7 @@ def test_covariances_stay_at_the_coordinator(
     assert "no site reads what is concluded" in plan.readers(phase)
 
 
+@pytest.mark.usefixtures("short")
 def test_a_run_goes_on_from_its_covariances(tmp_path: Path) -> None:
     """Catches a checkpoint without what no site was told."""
     study = case("deepcombat", {"start": "moments"}, n=(40, 40, 40), p=4, covariates=("age",))
