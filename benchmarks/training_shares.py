@@ -2,11 +2,11 @@
 
     python benchmarks/training_shares.py [--methods calamiti,murd] [--mode local|exact] [--steps 60]
 
-Preset ``small`` on a made-up consortium of three sites (``motet phantom``, T1w and T2w at 2 mm), all
-in one process: sites' steps, exchanges between them, and the coordinator's part, which is none of a
-site's time in a federation. Shares are of the wall's clock (``accounts.py``), one thread. ``once``
-is what sites do once, as to order their slices. Exits with 1 where more than 0.05 is outside of
-both passes. The loop of networks that are a hundredth as large is in ``training_overhead.py``.
+Preset ``small`` on a made-up consortium of three sites (``motet phantom``, T1w and T2w at 2 mm),
+all in one process: sites' steps, exchanges between them, and the coordinator's part, which is no
+site's time in a federation. Shares are of the wall's clock (``accounts.py``), one thread; ``once``
+is what a site does once in a training. Exits with 1 where more than 0.05 is outside of both passes.
+DeepComBat's networks, whose passes take a two hundredth of the time, have ``training_overhead.py``.
 """
 
 from __future__ import annotations

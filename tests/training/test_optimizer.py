@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +22,7 @@ from motet.training.coordinator import Trainer
 from motet.training.exchange import as_bfloat16, as_float, exchange
 from motet.training.moment import Moment
 from motet.training.networks import Networks, build
-from motet.training.optimizer import Optimizer
+from motet.training.optimizer import KINDS, Optimizer
 from motet.training.phase import Group, Update
 from training.toy import BATCH, SHARED, options, sites_of, toy
 
@@ -146,6 +150,51 @@ def test_a_group_of_buffers_alone_is_moved_by_nothing() -> None:
     optimizer.step(networks.gradients([total], ("net", "fixed")), NOW)
     assert not np.array_equal(networks.vector("net"), before)
     assert optimizer.ran == {"net": 1, "fixed": 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "torchs"),
+    [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)],
+)
+def test_defaults_are_torchs(kind: str, torchs: Any) -> None:
+    """Catches another torch, whose default is another, or which knows the argument no more."""
+    defaults = torchs([nn.Parameter(torch.zeros(1))], lr=0.1).defaults
+    assert KINDS[kind] == {name: defaults[name] for name in KINDS[kind]}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"name": "lion"}, "There is no optimizer 'lion'; known: adam, adamw, sgd"),
+        ({"name": "adam", "amsgrad": True}, "not exchanged"),
+        ({"name": "sgd", "momentum": 0.9}, "not exchanged"),
+        ({"name": "sgd", "betas": (0.9, 0.99)}, "'sgd' has no 'betas' here; it has: weight_decay"),
+        ({"name": "adam", "lr": -1.0}, "'lr' of the optimizer 'adam' is -1.0"),
+        ({"name": "adam", "eps": float("nan")}, "'eps' of the optimizer 'adam' is nan"),
+        ({"name": "adamw", "weight_decay": -0.1}, "'weight_decay'"),
+        ({"name": "adam", "betas": (0.9, 1.0)}, "'betas'"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else "-".join(value),
+)
+def test_what_is_no_optimizer_is_refused(given: dict[str, Any], said: str) -> None:
+    """Catches an argument that is taken and not read, and moments that run away at once."""
+    with pytest.raises(PlanError, match=re.escape(said)):
+        Optimizer(of_one(Crosswise()), update(**{"lr": 0.1, **given}))
+
+
+def test_a_training_does_not_wait_for_torchs_compiler() -> None:
+    """Catches what imports it, as making one of torch's optimizers does: it takes as long as torch
+    itself, in every process that trains."""
+    code = (
+        "import sys; sys.path.insert(0, 'tests')\n"
+        "from conformance.cases import case\n"
+        "from conformance.federation import Federation\n"
+        "Federation(case('deepcombat', n=(9, 12), p=4, covariates=('age',))).run()\n"
+        "assert 'torch' in sys.modules\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+    )
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
 
 
 def test_a_rate_of_an_unknown_group_is_refused() -> None:

@@ -57,21 +57,22 @@ class _Entered:
 
     def __init__(self) -> None:
         self._lock, self._within = threading.Lock(), 0
-        self._before: tuple[int, bool, bool, bool] = (1, False, True, True)
+        self._before: tuple[int, int, bool, bool] = (1, 0, True, True)
 
     def enter(self, threads: int) -> None:
         with self._lock:
             if not self._within:
                 self._before = (
                     torch.get_num_threads(),
-                    torch.are_deterministic_algorithms_enabled(),
+                    torch.get_deterministic_debug_mode(),
                     SETTINGS.fill_uninitialized_memory,
                     torch.backends.cudnn.allow_tf32,
                 )
             self._within += 1
             if torch.get_num_threads() != threads:
                 torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(True, warn_only=True)
+            # use_deterministic_algorithms does the same, and imports torch's compiler to tell it.
+            torch.set_deterministic_debug_mode("warn")
             # Nothing reads memory before it is written; filling it costs as much as writing it.
             SETTINGS.fill_uninitialized_memory = False
             # Float32 is float32: with 10 bits of a convolution's inputs exact is not pooled.
@@ -85,7 +86,7 @@ class _Entered:
             threads, deterministic_before, filled, tf32 = self._before
             if torch.get_num_threads() != threads:
                 torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(deterministic_before, warn_only=True)
+            torch.set_deterministic_debug_mode(deterministic_before)
             SETTINGS.fill_uninitialized_memory = filled
             torch.backends.cudnn.allow_tf32 = tf32
 

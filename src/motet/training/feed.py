@@ -150,7 +150,9 @@ class Feed:
         if self._compiled is None:
             return losses
         if losses not in self._compiled:
-            self._compiled[losses] = torch.compile(losses, dynamic=True)
+            self._compiled[losses] = torch.compile(
+                losses, dynamic=True, options={"deterministic": True}
+            )
         return self._compiled[losses]
 
     def due(self, rows: Int, step: int) -> Due:

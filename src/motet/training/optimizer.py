@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -17,11 +18,20 @@ from motet.training.moment import Moment
 from motet.training.networks import Networks, joined
 from motet.training.phase import MOMENTS, Update
 
-KINDS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "sgd": torch.optim.SGD,
+_ADAM: Mapping[str, Any] = {
+    "betas": (0.9, 0.999),
+    "eps": 1e-8,
+    "weight_decay": 0.0,
+    "maximize": False,
 }
+KINDS: Mapping[str, Mapping[str, Any]] = {
+    "adam": _ADAM,
+    "adamw": {**_ADAM, "weight_decay": 0.01},
+    "sgd": {"weight_decay": 0.0, "maximize": False},
+}
+"""Arguments of torch's optimizers beside the learning rate, with its defaults.
+
+Its classes are not made: that imports torch's compiler, which takes as long as torch itself."""
 
 
 COUNTS = 1024
@@ -40,11 +50,37 @@ def _count(steps: int, device: torch.device) -> Tensor:
     return _block(steps // COUNTS, COUNTS, device)[steps % COUNTS]
 
 
+def _arguments(kind: str, rate: float, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What was asked for, and torch's defaults for the rest.
+
+    Raises
+    ------
+    PlanError
+        Of an optimizer or an argument that there is not, and of values that torch refuses.
+    """
+    if kind not in KINDS:
+        raise PlanError(f"There is no optimizer '{kind}'; known: {', '.join(KINDS)}.")
+    if given.get("amsgrad") or given.get("momentum"):
+        raise PlanError("Moments of 'amsgrad' and 'momentum' are not exchanged; leave them.")
+    if unknown := sorted(set(given) - set(KINDS[kind])):
+        raise PlanError(
+            f"The optimizer '{kind}' has no {unknown[0]!r} here; it has: {', '.join(KINDS[kind])}."
+        )
+    how: dict[str, Any] = {**KINDS[kind], **given}
+    sizes = (("lr", rate), ("weight_decay", how["weight_decay"]), ("eps", how.get("eps", 0.0)))
+    for name, value in sizes:
+        if not 0.0 <= value < math.inf:
+            raise PlanError(f"'{name}' of the optimizer '{kind}' is {value}: not below 0, finite.")
+    if any(not 0.0 <= beta < 1.0 for beta in how.get("betas", ())):
+        raise PlanError(f"'betas' of the optimizer '{kind}' are from 0 to below 1.")
+    return how
+
+
 class Optimizer:
     """torch's optimizer of one update.
 
-    torch's classes check the arguments. Its kernels move the parameters: Adam's are called here,
-    SGD's by torch's function, which has nothing to count.
+    Its kernels move the parameters: Adam's are called here, SGD's by torch's function, which has
+    nothing to count.
 
     Parameters
     ----------
@@ -62,14 +98,9 @@ class Optimizer:
         given = dict(update.optimizer)
         kind, rate = given.pop("name"), float(given.pop("lr"))
         rates = given.pop("lr_of", {})
-        if kind not in KINDS:
-            raise PlanError(f"There is no optimizer '{kind}'; known: {', '.join(KINDS)}.")
+        self._how = _arguments(kind, rate, given)
+        self._decoupled = kind == "adamw"
         self._leaves = {name: [p.data for p in networks.leaves[name]] for name in update.groups}
-        every = [leaf for leaves in self._leaves.values() for leaf in leaves]
-        checked = KINDS[kind](every, lr=rate, fused=True, **given)
-        self._how = checked.defaults
-        if self._how.get("amsgrad") or self._how.get("momentum"):
-            raise PlanError("Moments of 'amsgrad' and 'momentum' are not exchanged; leave them.")
         if unknown := set(rates) - set(self._leaves):
             raise PlanError(f"'lr_of' names groups that '{update.name}' does not move: {unknown}.")
         self._adam = kind != "sgd"
@@ -129,14 +160,14 @@ class Optimizer:
                 lr=rate,
                 weight_decay=how["weight_decay"],
                 momentum=0.0,
-                dampening=how["dampening"],
+                dampening=0.0,
                 nesterov=False,
                 maximize=how["maximize"],
             )
             return
         # What torch.optim.adam.adam() calls in the end. It sorts tensors by device first and counts
         # each one's steps, which for a laptop's networks takes longer than to move them.
-        move: Any = torch._fused_adamw_ if how["decoupled_weight_decay"] else torch._fused_adam_
+        move: Any = torch._fused_adamw_ if self._decoupled else torch._fused_adam_
         counts = [_count(self.ran[n] + 1, self._networks.device) for n in names]
         move(
             leaves,
@@ -159,7 +190,7 @@ class Optimizer:
         0 and no tensor where there are none, or where they are of something else beside gradients.
         """
         how = self._how
-        others = how["maximize"] or (how["weight_decay"] and not how.get("decoupled_weight_decay"))
+        others = how["maximize"] or (how["weight_decay"] and not self._decoupled)
         if others or not self._adam:
             return 0.0, []
         return float(how["betas"][0]), self._moments[MOMENTS[0]][name]
