@@ -6,7 +6,8 @@ Preset ``small`` on a made-up consortium of three sites (``motet phantom``, T1w 
 all in one process: sites' steps, exchanges between them, and the coordinator's part, which is no
 site's time in a federation. Shares are of the wall's clock (``accounts.py``), one thread; ``once``
 is what a site does once in a training. Exits with 1 where more than 0.05 is outside of both passes.
-DeepComBat's networks, whose passes take a two hundredth of the time, have ``training_overhead.py``.
+Of a method with several trainings it is the first. DeepComBat's networks, whose passes are over in
+a hundredth of the time, have ``training_overhead.py``.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def _is_site(folder: Path) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--methods", default="calamiti,murd")
-    parser.add_argument("--mode", default="local")
+    parser.add_argument("--mode", default="local", choices=("local", "exact"))
     parser.add_argument("--steps", type=int, default=60)
     asked = parser.parse_args()
     met = True

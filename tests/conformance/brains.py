@@ -42,8 +42,8 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "nyul": {"default": {}},
     "mica": {"default": {}, "travelers": {"to": "b0", "travelers": ["T1"]}},
     "calamiti": {
-        "default": {"planes": ["axial"]},
-        "one contrast": {
+        "default": {"planes": ["sagittal"]},
+        "one contrast, fused": {
             "second": "",
             "planes": ["sagittal", "axial"],
             "fusion": "network",

@@ -18,13 +18,24 @@ from training.toy import SHARED, options, sites_of, toy
 def test_settings_of_the_process_are_put_back() -> None:
     """Catches threads that nobody sets, a trainer that leaves the process with its own, and the
     first of two that ends and takes the other's away."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    with steady(3):
+    import torch._inductor.config as compiler
+
+    before = torch.get_num_threads(), torch.get_deterministic_debug_mode(), compiler.deterministic
+    torch.set_deterministic_debug_mode("error")
+    try:
         with steady(3):
+            with steady(3):
+                assert torch.get_num_threads() == 3
             assert torch.get_num_threads() == 3
-        assert torch.get_num_threads() == 3
-        assert torch.are_deterministic_algorithms_enabled()
-    assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
+            assert torch.is_deterministic_algorithms_warn_only_enabled()
+            assert compiler.deterministic
+        assert torch.get_deterministic_debug_mode() == 2
+    finally:
+        torch.use_deterministic_algorithms(bool(before[1]), warn_only=before[1] == 1)
+    with steady(3):
+        torch.compile(torch.sin, backend="eager")(torch.zeros(1))
+    after = torch.get_num_threads(), torch.get_deterministic_debug_mode(), compiler.deterministic
+    assert after == before
 
 
 def test_sites_train_with_the_threads_of_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,11 +66,12 @@ def test_the_networks_that_would_be_given_out_are_judged(
 
 
 def test_losses_are_compiled_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches two losses of one name, of which the second is computed as the first, and a
-    validation that is compiled anew every time."""
+    """Catches two losses of one name, of which the second is computed as the first, a validation
+    that is compiled anew every time, and a compiler that chooses kernels by their speed."""
     compiled = []
 
     def compile_(losses: Any, **options: Any) -> Any:
+        assert options["options"] == {"deterministic": True}
         compiled.append(losses)
         return losses
 

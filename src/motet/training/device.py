@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from torch.utils import deterministic
 from motet.errors import TrainingError
 from motet.training.memory import keep_what_is_freed
 
+WARN = 1
+"""torch's mode of deterministic kernels, and a warning where there is none."""
 SETTINGS: Any = deterministic
 """torch's module of settings, whose switches its types do not name."""
 
@@ -71,8 +74,7 @@ class _Entered:
             self._within += 1
             if torch.get_num_threads() != threads:
                 torch.set_num_threads(threads)
-            # use_deterministic_algorithms does the same, and imports torch's compiler to tell it.
-            torch.set_deterministic_debug_mode("warn")
+            _choose_kernels(WARN)
             # Nothing reads memory before it is written; filling it costs as much as writing it.
             SETTINGS.fill_uninitialized_memory = False
             # Float32 is float32: with 10 bits of a convolution's inputs exact is not pooled.
@@ -83,12 +85,23 @@ class _Entered:
             self._within -= 1
             if self._within:
                 return
-            threads, deterministic_before, filled, tf32 = self._before
+            threads, kernels, filled, tf32 = self._before
             if torch.get_num_threads() != threads:
                 torch.set_num_threads(threads)
-            torch.set_deterministic_debug_mode(deterministic_before)
+            _choose_kernels(kernels)
             SETTINGS.fill_uninitialized_memory = filled
             torch.backends.cudnn.allow_tf32 = tf32
+
+
+def _choose_kernels(mode: int) -> None:
+    """As ``torch.use_deterministic_algorithms``, which imports torch's compiler to tell it.
+
+    That takes as long as to import torch. Here the compiler is told where it is there; what is
+    compiled later is told then (:meth:`Feed.made`).
+    """
+    torch.set_deterministic_debug_mode(mode)
+    if compiler := sys.modules.get("torch._inductor.config"):
+        compiler.deterministic = mode > 0  # type: ignore[attr-defined]
 
 
 _ENTERED = _Entered()

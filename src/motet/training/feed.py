@@ -150,6 +150,7 @@ class Feed:
         if self._compiled is None:
             return losses
         if losses not in self._compiled:
+            # The compiler was not there to be told when the training began.
             self._compiled[losses] = torch.compile(
                 losses, dynamic=True, options={"deterministic": True}
             )

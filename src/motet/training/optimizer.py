@@ -29,10 +29,10 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
     "adamw": {**_ADAM, "weight_decay": 0.01},
     "sgd": {"weight_decay": 0.0, "maximize": False},
 }
-"""Arguments of torch's optimizers beside the learning rate, with its defaults.
+"""Arguments of torch's optimizers besides the learning rate, with its defaults.
 
-Its classes are not made: that imports torch's compiler, which takes as long as torch itself."""
-
+Its classes are not made: that imports torch's compiler, which takes as long as torch itself.
+"""
 
 COUNTS = 1024
 """Step counts that are made at once: to change one in every step is a kernel of its own."""
@@ -56,7 +56,8 @@ def _arguments(kind: str, rate: float, given: Mapping[str, Any]) -> Mapping[str,
     Raises
     ------
     PlanError
-        Of an optimizer or an argument that there is not, and of values that torch refuses.
+        Of an optimizer or an argument that there is not, and of values that are not finite or that
+        torch refuses.
     """
     if kind not in KINDS:
         raise PlanError(f"There is no optimizer '{kind}'; known: {', '.join(KINDS)}.")
@@ -70,9 +71,12 @@ def _arguments(kind: str, rate: float, given: Mapping[str, Any]) -> Mapping[str,
     sizes = (("lr", rate), ("weight_decay", how["weight_decay"]), ("eps", how.get("eps", 0.0)))
     for name, value in sizes:
         if not 0.0 <= value < math.inf:
-            raise PlanError(f"'{name}' of the optimizer '{kind}' is {value}: not below 0, finite.")
-    if any(not 0.0 <= beta < 1.0 for beta in how.get("betas", ())):
-        raise PlanError(f"'betas' of the optimizer '{kind}' are from 0 to below 1.")
+            raise PlanError(
+                f"'{name}' of the optimizer '{kind}' is {value}; it has to be finite, not below 0."
+            )
+    betas = how.get("betas", (0.0, 0.0))
+    if len(betas) != 2 or any(not 0.0 <= beta < 1.0 for beta in betas):
+        raise PlanError(f"'betas' of the optimizer '{kind}' are two, from 0 to below 1.")
     return how
 
 
@@ -99,11 +103,12 @@ class Optimizer:
         kind, rate = given.pop("name"), float(given.pop("lr"))
         rates = given.pop("lr_of", {})
         self._how = _arguments(kind, rate, given)
-        self._decoupled = kind == "adamw"
         self._leaves = {name: [p.data for p in networks.leaves[name]] for name in update.groups}
         if unknown := set(rates) - set(self._leaves):
             raise PlanError(f"'lr_of' names groups that '{update.name}' does not move: {unknown}.")
-        self._adam = kind != "sgd"
+        if not any(self._leaves.values()):
+            raise PlanError(f"The groups of '{update.name}' have no parameter to be moved.")
+        self._adam, self._decoupled = kind != "sgd", kind == "adamw"
         self._rates = {name: float(rates.get(name, rate)) for name in self._leaves}
         self._moments = {
             key: {n: [torch.zeros_like(leaf) for leaf in of] for n, of in self._leaves.items()}

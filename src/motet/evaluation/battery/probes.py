@@ -17,8 +17,9 @@ from motet.evaluation.battery.splits import Split
 from motet.site import draw
 
 TREES = 100
-MANY = 40_000
-"""Numbers from which on a forest grows in two threads; of fewer, one is sooner done."""
+TWO_THREADS_ABOVE = 40_000
+"""Numbers of which a forest grows sooner in two threads. Of 200 people with 121 features one is
+quicker (0.35 s; two 0.39 s, and 0.51 s of processor time), of 400 two are (0.45 s, 0.56 s)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,8 +110,7 @@ def _machine(make: Callable[..., Any], seen: Prepared, rows: Int, classes: Int) 
 
 def _forest(make: Callable[..., Any], seen: Prepared, rows: Int, classes: Int) -> Int:
     train = seen.plain_train[rows]
-    # Of few numbers a tree is grown sooner than it is handed to another thread.
-    forest = make(n_jobs=2 if train.size > MANY else 1).fit(train, classes)
+    forest = make(n_jobs=2 if train.size > TWO_THREADS_ABOVE else 1).fit(train, classes)
     # Votes are added in the order of threads, and the last bit may break a tie: one thread.
     predicted: Int = forest.set_params(n_jobs=1).predict(seen.plain_test)
     return predicted
