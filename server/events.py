@@ -25,6 +25,7 @@ class Kind(StrEnum):
     EVALUATING = "evaluating"
     JUDGING = "judging"
     COMPARING = "comparing"
+    CONTROL = "control"
     UNJUDGED = "unjudged"
 
 
@@ -33,7 +34,8 @@ class Event:
     """One thing that happened. ``code`` is an error code, never a site's own words.
 
     Of a training: ``losses`` are means over all sites, ``sites`` each one's own where these can
-    be read, ``left`` seconds to go, None where nothing says.
+    be read, ``left`` seconds to go, None where nothing says. Of a control ``phase`` is which is
+    fitted now, ``step`` its number.
     """
 
     kind: Kind

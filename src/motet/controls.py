@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from motet import registry
@@ -20,12 +20,13 @@ from motet.client.apply import Blocks, Rows, harmonized
 from motet.config import Privacy, Study
 from motet.errors import MotetError
 from motet.evaluation.result import Judgement, Version
-from motet.harmonizer import Params
 from motet.images.images import Images
 from motet.plan import Plan, build_plan
-from motet.schema import Batch, Schema
+from motet.pooling import in_pool, pool
+from motet.server.events import Event, Kind, Observer, unobserved
 from motet.site import draw
 from motet.sites import masks
+from motet.training.phase import Train
 
 if TYPE_CHECKING:
     from motet.evaluation.battery import Permuted
@@ -51,6 +52,7 @@ def full_judgement(
     tables: Mapping[str, Table],
     harmonized: Values,
     images: Callable[[str], Blocks] | None = None,
+    observe: Observer = unobserved,
 ) -> Judgement:
     """The battery of a simulation, with all its controls unless the study wants none.
 
@@ -63,6 +65,8 @@ def full_judgement(
     harmonized : mapping of str to (n, p) float64
     images : callable, optional
         Site -> its harmonized images. Without it images are judged by their measures alone.
+    observe : Observer
+        Told of every control of a method that is trained: each takes as long as a training.
 
     Raises
     ------
@@ -79,6 +83,8 @@ def full_judgement(
             f"{instead}.",
             do="Ask for 'evaluation: {metrics: summed}'.",
         )
+    controlled = study.evaluation.metrics != "uncontrolled"
+    observe(Event(kind=Kind.COMPARING if controlled else Kind.JUDGING))
     fit = masks(tables, plan)
     looked = None if images is None else _image_batteries(study, plan, tables, fit)
     if looked is not None and images is not None:
@@ -92,8 +98,14 @@ def full_judgement(
         "harmonized": harmonized,
     }
     shuffles: list[Permuted] = []
-    if study.evaluation.metrics != "uncontrolled":
-        versions["local_only"] = local_only(tables, fit, plan, failed=failed.append, images=looked)
+    if controlled:
+        # Of images, every control reads and harmonizes them all again.
+        repeats = REPEATS if size <= ONCE and not _are_images(tables) else 1
+        begin = _begin(plan, len(tables) + 1 + repeats * len(plan.schema.covariates), observe)
+        versions["local_only"] = local_only(
+            tables, fit, plan, failed=failed.append, images=looked, begin=begin
+        )
+        begin("everybody in one place")
         versions["pooled"] = pooled(tables, fit, plan, images=looked)
         plans: dict[Version, Plan] = {"harmonized": plan}
         try:
@@ -102,9 +114,7 @@ def full_judgement(
                 plans["combat"] = combat
         except MotetError as error:
             notes.append(f"ComBat failed on these people, and is not compared: {error.what}")
-        # Of images, every control reads and harmonizes them all again.
-        repeats = REPEATS if size <= ONCE and not _are_images(tables) else 1
-        shuffles = permuted(tables, fit, plans, repeats=repeats)
+        shuffles = permuted(tables, fit, plans, repeats=repeats, begin=begin)
     judged = battery(
         versions,
         tables,
@@ -124,6 +134,22 @@ def full_judgement(
     elif _are_images(tables):
         notes.append("The images were not kept, so their measures alone are judged.")
     return replace(judged, notes=(*judged.notes, *notes))
+
+
+def _unsaid(control: str) -> None:
+    """Nobody is told of it."""
+
+
+def _begin(plan: Plan, controls: int, observe: Observer) -> Callable[[str], None]:
+    """Tells which control begins, of so many; of a method that is not trained all are over soon."""
+    if not any(isinstance(phase, Train) for phase in plan.phases):
+        return _unsaid
+    numbers = count(1)
+
+    def begin(control: str) -> None:
+        observe(Event(kind=Kind.CONTROL, phase=control, step=next(numbers), steps=controls))
+
+    return begin
 
 
 def _are_images(tables: Mapping[str, Table]) -> bool:
@@ -160,14 +186,16 @@ def local_only(
     *,
     failed: Callable[[str], None],
     images: ImageBatteries | None = None,
+    begin: Callable[[str], None] = _unsaid,
 ) -> dict[str, Float]:
     """Every site harmonizes its own batches alone: the floor.
 
     `failed` is called with every site whose own fit failed: its values are raw. `images` looks at
-    what is made of images.
+    what is made of images. `begin` is told of every control before it is fitted.
     """
     found = {}
     for site, table in tables.items():
+        begin(f"{site} alone")
         errors: list[MotetError] = []
         found[site] = alone(
             table,
@@ -199,7 +227,7 @@ def pooled(
 
     fitting = {site: table for site, table in tables.items() if site not in plan.unseen}
     whole = pool(fitting)
-    params = _in_pool(plan.params, plan.schema)
+    params = in_pool(plan.params, plan.schema)
     method, seed = plan.harmonizer, plan.seed
     seen = whole.where(np.concatenate([fit[site] for site in fitting]))
     own, shared, model = fitted_alone(
@@ -251,51 +279,6 @@ def _filled(table: Table, blocks: Blocks, see: See) -> Float:
     return values
 
 
-def pool(tables: Mapping[str, Table]) -> Table:
-    """One table of all sites' people; a batch is called as the study calls it."""
-    parts = list(tables.values())
-    return replace(
-        parts[0],
-        site="pooled",
-        people=np.concatenate([_by_key(part) for part in parts]),
-        travelers={key: key for part in parts for key in part.travelers},
-        consented=frozenset(key for part in parts for key in part.consented),
-        sessions=None,
-        covariates=pd.concat([part.covariates for part in parts], ignore_index=True),
-        batch=np.array(
-            [str(Batch(site, name)) for site, part in tables.items() for name in part.batch]
-        ),
-        source=None,
-        form="memory",
-        participants=pd.DataFrame(),
-        **parts[0].joined(parts),
-    )
-
-
-def _by_key(part: Table) -> NDArray[Any]:
-    """The people of a site, travelers by the key that all sites have for them."""
-    key = {person: key for key, person in part.travelers.items()}
-    return np.array([key.get(person, person) for person in part.people.tolist()], dtype=np.str_)
-
-
-def _in_pool(params: Params, schema: Schema) -> Params:
-    """Batches that parameters name, to bring others to, by the names that the pooled table has."""
-
-    def named(asked: str) -> str:
-        exact = [batch for batch in schema.batches if asked == str(batch)]
-        found = exact or [b for b in schema.batches if asked in (b.name, b.site)]
-        return str(found[0])
-
-    changed: dict[str, Any] = {
-        field: named(asked)
-        for field in ("reference", "to")
-        if (asked := getattr(params, field, None)) is not None
-    }
-    if targets := getattr(params, "targets", ()):
-        changed["targets"] = tuple(map(named, targets))
-    return params.model_copy(update=changed)
-
-
 def combat_of(study: Study, plan: Plan) -> Plan | None:
     """ComBat of the same batches and covariates; None of a method that is not compared with it."""
     if not plan.harmonizer.card.beside_combat:
@@ -307,7 +290,12 @@ def combat_of(study: Study, plan: Plan) -> Plan | None:
 
 
 def permuted(
-    tables: Mapping[str, Table], fit: Masks, plans: Mapping[Version, Plan], *, repeats: int
+    tables: Mapping[str, Table],
+    fit: Masks,
+    plans: Mapping[Version, Plan],
+    *,
+    repeats: int,
+    begin: Callable[[str], None] = _unsaid,
 ) -> list[Permuted]:
     """The pooled study harmonized with one covariate shuffled between people of a batch.
 
@@ -321,12 +309,15 @@ def permuted(
         What is judged, ``harmonized`` among it.
     repeats : int
         Shuffles of each covariate.
+    begin : callable
+        Told of every control before it is fitted.
     """
     from motet.evaluation.battery import Permuted
 
     plan, found = plans["harmonized"], []
     for covariate in plan.schema.covariates:
         for step in range(repeats):
+            begin(f"{covariate.name} shuffled")
             given = {
                 site: shuffled(table, covariate.name, seed=plan.seed, step=step)
                 for site, table in tables.items()

@@ -42,7 +42,7 @@ from motet.schema import Schema
 from motet.server import Coordinator, Observer, Outcome
 from motet.server.app import server_app
 from motet.server.coordinator import unstored
-from motet.server.events import Event, Kind, unobserved
+from motet.server.events import unobserved
 from motet.server.exchange import Exchange
 from motet.server.runner import Rows, unwritten
 from motet.sites import agreed, masks, open_sites
@@ -336,12 +336,10 @@ def _judged(
     effect = site_effect(fitting, values, result.plan)
     judgements, warnings = dict(result.judgements), list(result.warnings)
     if study.evaluation.metrics in ("full", "uncontrolled"):
-        controlled = study.evaluation.metrics == "full"
-        observe(Event(kind=Kind.COMPARING if controlled else Kind.JUDGING))
         try:
             with threadpool_limits(1, user_api="blas"):
                 judgements["simulation"] = full_judgement(
-                    study, result.plan, tables, values, images
+                    study, result.plan, tables, values, images, observe
                 )
         except MotetError as error:
             warnings.insert(0, ("", str(error)))

@@ -14,6 +14,7 @@ from motet.agreement import agree
 from motet.errors import MotetError
 from motet.evaluation.result import Judgement
 from motet.plan import Plan, build_plan
+from motet.server.events import Event, Kind
 
 SITE_OF = {"b0": "x", "b1": "x", "b2": "y", "b3": "z"}
 ASKED = {"metrics": "none", "held_out": 0.3}
@@ -145,8 +146,9 @@ def test_a_site_that_fails_alone_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_networks_are_compared_with_the_combat_of_their_own_study(
     method: str, more: dict[str, float]
 ) -> None:
-    """Catches ComBat of other batches, covariates, people or options; and one without its rate of
-    invented effects, which is what a network's has to be read beside."""
+    """Catches ComBat of other batches, covariates, people or options; one without its rate of
+    invented effects, which is what a network's has to be read beside; and controls that are trained
+    for minutes in silence."""
     pytest.importorskip("sklearn")
     asked: dict[str, object] = {"held_out": 0.3, "unseen": ("z",), "permutations": 20}
     made = replace(
@@ -156,7 +158,12 @@ def test_networks_are_compared_with_the_combat_of_their_own_study(
     tables, plan = made.tables(SITE_OF), planned(made)
     masks = sites.masks(tables, plan)
     harmonized = controls.pooled(tables, masks, plan)
-    judged = controls.full_judgement(made.study, plan, tables, harmonized)
+    seen: list[Event] = []
+    judged = controls.full_judgement(made.study, plan, tables, harmonized, observe=seen.append)
+    told = [(event.phase, event.step, event.steps) for event in seen if event.kind is Kind.CONTROL]
+    fitted = [*(f"{site} alone" for site in tables), "everybody in one place"]
+    fitted += [f"{name} shuffled" for name in made.covariates for _ in range(controls.REPEATS)]
+    assert told == [(what, k + 1, len(fitted)) for k, what in enumerate(fitted)]
     for name in ("site_accuracy_linear_svm", "anova_share", "invented_effect_share_age"):
         assert {"combat", "harmonized"} <= set(judged.metric(name).readings), name
     combat = replace(
@@ -186,7 +193,9 @@ def test_a_combat_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(controls, "combat_of", failing)
     harmonized = {site: table.block(slice(None)) for site, table in tables.items()}
-    judged = controls.full_judgement(study.study, plan, tables, harmonized)
+    seen: list[Event] = []
+    judged = controls.full_judgement(study.study, plan, tables, harmonized, observe=seen.append)
+    assert [event.kind for event in seen] == [Kind.COMPARING]  # all are over at once
     assert "ComBat failed on these people, and is not compared: The design is singular." in (
         judged.notes
     )

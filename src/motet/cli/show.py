@@ -42,6 +42,7 @@ WORDS = {
     Kind.EVALUATING: "The sites sum what the evaluation needs …",
     Kind.JUDGING: "The study is judged with everybody in one place …",
     Kind.COMPARING: "The study is judged with everybody in one place, controls fitted for it …",
+    Kind.CONTROL: "Control {step} of {steps}: {phase} …",
     Kind.UNJUDGED: "The evaluation goes on without {site} ({code}).",
 }
 
@@ -58,7 +59,14 @@ def sentence(event: Event) -> str:
             f"Going on with the training '{{phase}}' after step {event.step} of {event.steps}, "
             "where an earlier run stopped."
         )
-    return words.format(phase=event.phase, site=event.site, code=event.code, version=__version__)
+    return words.format(
+        phase=event.phase,
+        site=event.site,
+        code=event.code,
+        step=event.step,
+        steps=event.steps,
+        version=__version__,
+    )
 
 
 @contextmanager
