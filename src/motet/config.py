@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from motet.errors import StudyFileError, nearest
+from motet.errors import MotetError, StudyFileError, nearest
 
 
 class _Section(BaseModel):
@@ -225,11 +225,12 @@ def parse_yaml(text: str, *, file: Path) -> Any:
 
 @contextmanager
 def naming(file: Path | None) -> Iterator[None]:
-    """Let errors about a study name the file it was read from."""
+    """Let errors about a study, or a key of it, name the file it was read from."""
     try:
         yield
-    except StudyFileError as error:
-        if file is None or "file" in error.where:
+    except MotetError as error:
+        of_study = isinstance(error, StudyFileError) or "key" in error.where
+        if file is None or "file" in error.where or not of_study:
             raise
         raise type(error)(error.what, do=error.do, file=file, **error.where) from error
 

@@ -116,7 +116,9 @@ def test_a_step_of_more_people_than_there_are_leaves_no_folder(tmp_path: Path) -
     """Catches sums that leave before somebody is told, and a folder that refuses what is mended."""
     study = consortium(tmp_path, method="deepcombat", train={"preset": "tiny", "batch": 5000})
     out = tmp_path / "out"
-    refused(motet("simulate", study, "--out", out), "takes 5000 samples", "batch: 0")
+    words = (f"file {study}, key train.batch", "takes 5000 samples", "batch: 0")
+    refused(motet("simulate", study, "--out", out), *words)
+    refused(motet("plan", study), *words)
     assert not out.exists()
 
 

@@ -46,9 +46,9 @@ def plan(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) 
         tables = open_sites(described, lambda site, words: said.append(f"{site}: {words}"))
         schema = agreed(described, tables)
         made = build_plan(described, schema)
-    seen = masks(tables, made)
-    fit = {site: int(mask.sum()) for site, mask in seen.items()}
-    check_trainings(made, sum(fit.values()))
+        seen = masks(tables, made)
+        fit = {site: int(mask.sum()) for site, mask in seen.items()}
+        check_trainings(made, sum(fit.values()))
     console.print(
         f"{made.study}: {made.method}, {len(schema.features)} features (p), "
         f"{len(schema.columns)} covariate columns (q), {len(schema.batches)} batches at "
