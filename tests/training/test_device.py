@@ -16,8 +16,8 @@ from training.toy import SHARED, options, sites_of, toy
 
 
 def test_settings_of_the_process_are_put_back() -> None:
-    """Catches threads that nobody sets, a trainer that leaves the process with its own, and the
-    first of two that ends and takes the other's away."""
+    """Catches threads that nobody sets, a trainer that leaves the process or torch's compiler with
+    its own, and the first of two that ends and takes the other's away."""
     import torch._inductor.config as compiler
 
     before = torch.get_num_threads(), torch.get_deterministic_debug_mode(), compiler.deterministic

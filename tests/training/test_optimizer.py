@@ -22,7 +22,7 @@ from motet.training.coordinator import Trainer
 from motet.training.exchange import as_bfloat16, as_float, exchange
 from motet.training.moment import Moment
 from motet.training.networks import Networks, build
-from motet.training.optimizer import KINDS, Optimizer
+from motet.training.optimizer import DEFAULTS, Optimizer
 from motet.training.phase import Group, Update
 from training.toy import BATCH, SHARED, options, sites_of, toy
 
@@ -161,7 +161,7 @@ def test_a_group_of_buffers_alone_is_moved_by_nothing() -> None:
 def test_defaults_are_torchs(kind: str, torchs: Any) -> None:
     """Catches another torch, whose default is another, or which knows the argument no more."""
     defaults = torchs([nn.Parameter(torch.zeros(1))], lr=0.1).defaults
-    assert KINDS[kind] == {name: defaults[name] for name in KINDS[kind]}
+    assert DEFAULTS[kind] == {name: defaults[name] for name in DEFAULTS[kind]}
 
 
 @pytest.mark.parametrize(

@@ -100,8 +100,9 @@ def _choose_kernels(mode: int) -> None:
     compiled later is told then (:meth:`Feed.made`).
     """
     torch.set_deterministic_debug_mode(mode)
-    if compiler := sys.modules.get("torch._inductor.config"):
-        compiler.deterministic = mode > 0  # type: ignore[attr-defined]
+    compiler: Any = sys.modules.get("torch._inductor.config")
+    if compiler is not None:
+        compiler.deterministic = mode > 0
 
 
 _ENTERED = _Entered()

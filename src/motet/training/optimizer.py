@@ -24,7 +24,7 @@ _ADAM: Mapping[str, Any] = {
     "weight_decay": 0.0,
     "maximize": False,
 }
-KINDS: Mapping[str, Mapping[str, Any]] = {
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "adam": _ADAM,
     "adamw": {**_ADAM, "weight_decay": 0.01},
     "sgd": {"weight_decay": 0.0, "maximize": False},
@@ -59,15 +59,16 @@ def _arguments(kind: str, rate: float, given: Mapping[str, Any]) -> Mapping[str,
         Of an optimizer or an argument that there is not, and of values that are not finite or that
         torch refuses.
     """
-    if kind not in KINDS:
-        raise PlanError(f"There is no optimizer '{kind}'; known: {', '.join(KINDS)}.")
+    if kind not in DEFAULTS:
+        raise PlanError(f"There is no optimizer '{kind}'; known: {', '.join(DEFAULTS)}.")
     if given.get("amsgrad") or given.get("momentum"):
         raise PlanError("Moments of 'amsgrad' and 'momentum' are not exchanged; leave them.")
-    if unknown := sorted(set(given) - set(KINDS[kind])):
+    known = DEFAULTS[kind]
+    if unknown := sorted(set(given) - set(known)):
         raise PlanError(
-            f"The optimizer '{kind}' has no {unknown[0]!r} here; it has: {', '.join(KINDS[kind])}."
+            f"The optimizer '{kind}' has no {unknown[0]!r} here; it has: {', '.join(known)}."
         )
-    how: dict[str, Any] = {**KINDS[kind], **given}
+    how: dict[str, Any] = {**known, **given}
     sizes = (("lr", rate), ("weight_decay", how["weight_decay"]), ("eps", how.get("eps", 0.0)))
     for name, value in sizes:
         if not 0.0 <= value < math.inf:
