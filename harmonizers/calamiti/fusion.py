@@ -21,6 +21,7 @@ from motet.images.images import Images
 from motet.releases import Arrays
 from motet.schema import Schema
 from motet.site import Site
+from motet.store import load_array
 from motet.training.phase import Group, Train, Update
 
 if TYPE_CHECKING:
@@ -142,4 +143,4 @@ class Fusion:
                     at += 1
             made.flush()
             x.flush()
-        return [np.load(home / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in shapes]
+        return [load_array(home / f"{name}.npy", mapped=True) for name in shapes]

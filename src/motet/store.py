@@ -153,6 +153,25 @@ all threads together (gh-106905): two at once can end in a SystemError. Simulate
 """
 
 
+def load_array(path: Path, *, mapped: bool = False) -> NDArray[Any]:
+    """Read an npy file without pickle.
+
+    Parameters
+    ----------
+    path : Path
+    mapped : bool
+        Leave the numbers on disk, to be read when they are asked for and never written.
+
+    Raises
+    ------
+    OSError, EOFError, ValueError
+        As numpy says it: what to do about it is known to who asks.
+    """
+    with HEADERS:
+        found: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    return found
+
+
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Read an npz file without pickle."""
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from motet.store import (
     atomic,
     canonical_json,
     content_hash,
+    load_array,
     read_arrays,
     read_json,
     write_arrays,
@@ -141,6 +144,38 @@ def test_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     reader.join()
     assert not failed
     assert len(seen) > 1
+
+
+def test_sites_that_are_threads_read_one_header_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches arrays that are read beside each other: CPython 3.11 now and then fails at that."""
+    write_arrays(tmp_path / "a.npz", ARRAYS)
+    np.save(tmp_path / "a.npy", np.arange(3.0))
+    inside, most = 0, 0
+    load = np.load
+
+    def slow(*args: Any, **how: Any) -> Any:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.01)
+        found = load(*args, **how)
+        inside -= 1
+        return found
+
+    monkeypatch.setattr(np, "load", slow)
+    reads: list[Callable[[], Any]] = [
+        lambda: read_arrays(tmp_path / "a.npz"),
+        lambda: load_array(tmp_path / "a.npy"),
+        lambda: load_array(tmp_path / "a.npy", mapped=True),
+    ]
+    with ThreadPoolExecutor(len(reads)) as pool:
+        found = list(pool.map(lambda read: read(), reads))
+    assert most == 1
+    assert found[1].tolist() == found[2].tolist() == [0.0, 1.0, 2.0]
+    assert isinstance(found[2], np.memmap)
+    assert not found[2].flags.writeable
 
 
 def test_failed_json_leaves_the_old_file(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from motet.bids.checks import Place, check_labels, check_people, check_same_peop
 from motet.bids.plausible import coded_cell
 from motet.bids.tsv import MISSING, number, opened, position_of, ragged, records
 from motet.errors import listed, nearest
+from motet.store import load_array
 
 PERSON, SESSION = "participant_id", "session_id"
 TRUTHS = ("rue", "RUE", "alse", "ALSE")
@@ -184,7 +185,7 @@ def _read_npy(path: Path, participants: Sequence[str], *, site: str) -> Measures
     place = Place(site=site, file=path)
     features, units = _npy_names(path.with_suffix(".json"), site=site)
     try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
+        values = load_array(path, mapped=True)
     except (ValueError, OSError, EOFError) as error:
         raise place.error(
             f"The array cannot be read: {error}.", do="Write it with numpy.save as float64."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from motet.bids.covariates import describe
 from motet.schema import SiteSchema
+from motet.store import load_array
 
 
 def as_slice(index: NDArray[np.intp]) -> slice | NDArray[np.intp]:
@@ -27,10 +29,10 @@ class _Mapped:
     """A memory-mapped file on its way to another process, where it is mapped again."""
 
     def __init__(self, values: np.memmap[Any, Any]) -> None:
-        self._file = values.filename
+        self._file = Path(str(values.filename))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return np.load, (self._file, "r")
+        return partial(load_array, mapped=True), (self._file,)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -22,7 +22,7 @@ from motet.images.images import Image, Images, Scan
 from motet.images.scratch import Scratch
 from motet.images.slices import PLANES, Plane, Slicing
 from motet.site import Site
-from motet.store import json_hash, write_json
+from motet.store import json_hash, load_array, write_json
 
 MANIFEST = "slices.json"
 FOLDER = ".slices"
@@ -113,17 +113,13 @@ def slice_cache(
             _make(images, new, planes=planes, size=size, level=level, least=least)
             write_json(new / MANIFEST, asked)
 
-    def kept(name: str) -> NDArray[Any]:
-        found: NDArray[Any] = np.load(home / f"{name}.npy", allow_pickle=False)
-        return found
-
     return SliceCache(
-        x=np.load(home / "x.npy", mmap_mode="r", allow_pickle=False),
-        brain=np.load(home / "brain.npy", mmap_mode="r", allow_pickle=False),
-        row=kept("row"),
-        index=kept("index"),
-        plane=kept("plane"),
-        level=kept("level"),
+        x=load_array(home / "x.npy", mapped=True),
+        brain=load_array(home / "brain.npy", mapped=True),
+        row=load_array(home / "row.npy"),
+        index=load_array(home / "index.npy"),
+        plane=load_array(home / "plane.npy"),
+        level=load_array(home / "level.npy"),
     )
 
 
