@@ -6,9 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,42 +15,7 @@ import pytest
 
 from conformance.ledgers import released
 from e2e.consortium import SITES, consortium, files, motet, people_of, succeeded, write_site
-
-# Runs the real command; where it gets to a given point, it says so and stops there.
-CHILD = """
-import os, sys, time
-from pathlib import Path
-
-point, flag = sys.argv[1], Path(sys.argv[2])
-sys.argv = ["motet", *sys.argv[3:]]
-kind, _, place = point.partition(" ")
-
-def stopping(honest, here):
-    def replacement(*args, **keywords):
-        if here(*args):
-            flag.touch()
-            time.sleep(120)
-        return honest(*args, **keywords)
-    return replacement
-
-if kind in ("replace", "rename"):
-    # Files and folders appear under their names by these two.
-    setattr(os, kind, stopping(getattr(os, kind), lambda old, new: str(new).endswith(place)))
-elif kind == "write":
-    from motet.bids.derivatives import DerivativeWriter as W
-    W._finish = stopping(W._finish, lambda writer: writer.like.site == place)
-elif kind == "judge":
-    from motet.client.planned import Planned as P
-    P._judged = stopping(P._judged, lambda planned, phase, path, *rest:
-                         planned.site.name == place and path == "evaluation_probes")
-elif kind == "finish":
-    from motet.client.worker import SiteWorker as W
-    W.finish = stopping(W.finish, lambda worker, *rest: place in ("", worker.name))
-from motet.cli import main
-main()
-"""
-
-LATER = ("--reports", "later")
+from e2e.killing import killed_at
 
 POINTS = (
     "replace plan.json",
@@ -67,27 +30,6 @@ POINTS = (
     "replace evaluation.npz",
     "replace metrics.json",
 )
-
-
-def killed(arguments: list[str], come: Callable[[], bool]) -> None:
-    """Start a process and kill it as soon as `come`."""
-    child = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    until = time.monotonic() + 60
-    while not come():
-        assert child.poll() is None, f"it ended by itself: {child.communicate()[1].decode()}"
-        assert time.monotonic() < until, "it never came to this point"
-        time.sleep(0.001)
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
-    assert child.returncode == -signal.SIGKILL
-
-
-def killed_at(point: str, *command: object, also: Callable[[], bool] = lambda: True) -> None:
-    """Run ``motet COMMAND`` until `point`, and kill it there."""
-    with tempfile.TemporaryDirectory() as folder:
-        flag = Path(folder) / "flag"
-        words = [sys.executable, "-c", CHILD, point, str(flag), *map(str, command), *LATER]
-        killed(words, lambda: flag.exists() and also())
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +144,7 @@ def test_killed_at_any_moment(pause: float, tmp_path: Path) -> None:
         write_site(tmp_path / "data" / site, people, values, form="npy", features=features)
     succeeded("simulate", study, "--out", tmp_path / "whole")
     words = ["from motet.cli import main; main()", "simulate", str(study), "--out", str(out)]
-    words += LATER
+    words += ["--reports", "later"]
     child = subprocess.Popen([sys.executable, "-c", *words], stdout=subprocess.DEVNULL)
     while not (out / "plan.json").exists():
         assert child.poll() is None

@@ -23,17 +23,18 @@ names = methods().names()
 for name in names:
     params = methods().get(name).params_type
 parse_params(parse_study({"study": "s", "method": "deepcombat", "train": {"preset": "paper"}}))
-print(len(names), "torch" in sys.modules)
+print(len(names), "torch" in sys.modules, "scipy.stats" in sys.modules)
 """
 
 
 def test_all_methods_register_and_are_planned_without_torch() -> None:
     """Catches an import of torch at the top of a module that every site loads: hospitals that
-    harmonize tables would have to install two gigabytes."""
+    harmonize tables would have to install two gigabytes. And of scipy.stats, which takes as long
+    to load as all else together."""
     done = subprocess.run(
         [sys.executable, "-c", CHILD], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
-    count, loaded = done.stdout.split()
+    count, *loaded = done.stdout.split()
     assert int(count) >= 12
-    assert loaded == "False"
+    assert loaded == ["False", "False"]

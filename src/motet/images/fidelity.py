@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.stats import wasserstein_distance
 
 from motet.images.tissues import order_of, overlap, segment
 
@@ -112,6 +111,8 @@ def dice(
 def _wasserstein(
     one: NDArray[np.float64], other: NDArray[np.float64], data_range: float, contrast: str
 ) -> dict[str, float]:
+    from scipy.stats import wasserstein_distance  # a second of imports
+
     classes = segment(other)
     return {
         tissue: float(wasserstein_distance(one[classes == k], other[classes == k])) / data_range

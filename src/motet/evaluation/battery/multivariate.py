@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import f as f_distribution
 
 from motet.evaluation.battery.batch_effect import Judged, filled_residuals
 from motet.evaluation.battery.design import Design
@@ -95,6 +94,8 @@ def pillai_p(trace: float, d: int, design: Design) -> float:
     a, b = s * (2 * m + s + 1), s * (2 * r + s + 1)
     if trace >= s:
         return 0.0
+    from scipy.stats import f as f_distribution  # a second of imports
+
     return float(f_distribution.sf((trace / a) / ((s - trace) / b), a, b))
 
 
