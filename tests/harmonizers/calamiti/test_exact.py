@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,17 @@ def test_gradients_at_equal_parameters_are_those_of_everybody_together(
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-12 * np.abs(want).max())
 
 
+@cache
+def trained_together() -> tuple[Pooled, dict[str, np.ndarray]]:
+    """After twenty steps, and the groups of the generator as they began."""
+    train = phase()
+    pooled = Pooled(train, 2)
+    before = {name: _flat(getattr(pooled.net, name)) for name in train.turn(1).leaving}
+    for step in range(20):
+        pooled.step(step)
+    return pooled, before
+
+
 @pytest.mark.parametrize("where", SPLITS, ids=str)
 def test_parameters_after_twenty_steps_are_those_of_everybody_together(
     where: tuple[int, ...],
@@ -120,10 +132,7 @@ def test_parameters_after_twenty_steps_are_those_of_everybody_together(
     """Catches a critic that runs in the wrong steps, a temperature of a site's own step, spectral
     norms that stay behind."""
     train = phase()
-    pooled = Pooled(train, 2)
-    before = {name: _flat(getattr(pooled.net, name)) for name in train.turn(1).leaving}
-    for step in range(20):
-        pooled.step(step)
+    pooled, before = trained_together()
     ask = InPlace(sites=sites_of(where), sizes=SIZES, seed=3)  # type: ignore[arg-type]
     found = exact(train, ask, SHARED)
     networks = build(train, SIZES, seed=3)
