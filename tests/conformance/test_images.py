@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from motet.plan import build_plan
 from motet.registry import methods
 from motet.simulation import Result
 
+Ran = tuple[Result, dict[str, np.ndarray]]
+"""What a run concluded, and the harmonized image of every person."""
 TOGETHER = {"b0": "y", "b1": "x", "b2": "y"}
 ONE = dict.fromkeys(BATCHES, "one")
 RELATIVE = {"subspace": 1e-8}
@@ -59,6 +61,21 @@ def folder(method: str, folders: dict[bool, Path]) -> Path:
     return folders[method in PAIRED]
 
 
+@pytest.fixture(scope="module")
+def apart(folders: dict[bool, Path]) -> Callable[..., Ran]:
+    """The study of a method and its options with a scanner a site, run once."""
+    runs: dict[str, Ran] = {}
+
+    def once(method: str, options: dict[str, Any]) -> Ran:
+        if (asked := f"{method} {options}") not in runs:
+            study = study_of(method, options)
+            images = opened(folders[method in PAIRED], study)
+            runs[asked] = run(study, sites(images, APART))
+        return runs[asked]
+
+    return once
+
+
 def alone(study: Study, images: Images) -> Iterator[tuple[str, np.ndarray]]:
     """The same steps over one site that has everybody."""
     from motet.agreement import agree
@@ -78,14 +95,15 @@ def alone(study: Study, images: Images) -> Iterator[tuple[str, np.ndarray]]:
 
 
 @pytest.mark.parametrize(("method", "options"), BATTERY)
-def test_federated_equals_pooled(method: str, options: dict[str, Any], folder: Path) -> None:
+def test_federated_equals_pooled(
+    method: str, options: dict[str, Any], folder: Path, apart: Callable[..., Ran]
+) -> None:
     """Catches anything that depends on which scanners lie at one site, or on their order."""
     study = study_of(method, options)
     images = opened(folder, study)
     pooled = dict(alone(study, images))
     near = RELATIVE.get(str(options.get("by")), 1e-10)
-    for assignment in (APART, TOGETHER):
-        result, volumes = run(study, sites(images, assignment))
+    for result, volumes in (apart(method, options), run(study, sites(images, TOGETHER))):
         assert {f"shared/{name}" for name in result.shared} == {
             name for name in pooled if name.startswith("shared/")
         }
@@ -133,14 +151,14 @@ def test_people_on_two_scanners_of_a_site(
 
 @pytest.mark.parametrize(("method", "options"), BATTERY)
 def test_same_bytes_and_no_change_outside(
-    method: str, options: dict[str, Any], folder: Path
+    method: str, options: dict[str, Any], folder: Path, apart: Callable[..., Ran]
 ) -> None:
     """Catches a draw, sites that count in the order in which they are named, and background that
     is harmonized with the brain."""
     study = study_of(method, options)
     images = opened(folder, study)
-    tables = sites(images, APART)
-    first, second = run(study, tables), run(study, dict(reversed(tables.items())))
+    first = apart(method, options)
+    second = run(study, dict(reversed(sites(images, APART).items())))
     assert first[0].sha256 == second[0].sha256
     whole = method in ("white_stripe", "z_score", "global_scaling", "mispel")
     whole = whole or (method == "ravel" and options.get("white_stripe", True))

@@ -16,11 +16,14 @@ from report.test_study_report import Page
 pytest.importorskip("matplotlib")
 
 
-def test_a_simulation_of_two_contrasts_is_judged(tmp_path: Path) -> None:
+def test_a_simulation_of_two_contrasts_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Catches pairs of images that the battery takes for one: with the defaults of a study file a
     simulation ended there, after its training. T2w that is written and not judged. And targets by
     names that the pooled control has no more: then nothing was said of a control, and a warning of
     batches that nobody wrote."""
+    monkeypatch.setattr("motet.evaluation.battery.probes.TREES", 10)
     options = {"planes": ["axial"], "to": "b0", "targets": ["birch/b1"]}
     study = study_of("calamiti", options, metrics="full", permutations=20)
     sites = {}
