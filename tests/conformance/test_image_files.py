@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import nibabel as nib
@@ -11,7 +13,6 @@ import pytest
 
 from conformance.brains import (
     AFFINE,
-    APART,
     BATCHES,
     METHODS,
     PAIRED,
@@ -32,7 +33,7 @@ from motet.phases import Sum
 from motet.plan import model_document
 from motet.registry import methods
 from motet.releases import bind
-from motet.simulation import simulate
+from motet.simulation import Result, simulate
 from motet.store import load_model, save_model
 from motet.training.options import TrainedParams
 from motet.training.phase import Train
@@ -49,6 +50,20 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
 @pytest.fixture
 def folder(method: str, folders: dict[bool, Path]) -> Path:
     return folders[method in PAIRED]
+
+
+@pytest.fixture(scope="module")
+def of_two(folders: dict[bool, Path]) -> Callable[[str], Result]:
+    """A method's study of two sites, each with a scanner of its name, run once."""
+
+    @cache
+    def once(method: str) -> Result:
+        study = study_of(method, {})
+        images = opened(folders[method in PAIRED], study)
+        split = {b: images.where(images.batch == b).as_site(b) for b in ("b0", "b1")}
+        return run(study, split)[0]
+
+    return once
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -76,13 +91,12 @@ def test_a_batch_of_one_and_people_one_by_one(method: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_scanner_that_came_later(method: str, folder: Path, tmp_path: Path) -> None:
+def test_a_scanner_that_came_later(
+    method: str, of_two: Callable[[str], Result], tmp_path: Path
+) -> None:
     """Catches a new scanner of a known site that gets another scanner's effects, that moves the
     people of known ones, or that is not told to be new."""
-    study = study_of(method, {})
-    images = opened(folder, study)
-    split = {b: images.where(images.batch == b).as_site(b) for b in ("b0", "b1")}
-    result, _ = run(study, split)
+    study, result = study_of(method, {}), of_two(method)
     written(tmp_path, method, batches={"b1": BATCHES["b1"], "later": 4}, seed=0)
     new = opened(tmp_path, study).as_site("b1")
     said: list[str] = []
@@ -104,10 +118,11 @@ def test_a_scanner_that_came_later(method: str, folder: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_an_edited_model_is_refused(method: str, folder: Path, tmp_path: Path) -> None:
+def test_an_edited_model_is_refused(
+    method: str, folder: Path, of_two: Callable[[str], Result], tmp_path: Path
+) -> None:
     """Catches images that are harmonized with numbers nobody agreed on."""
-    study = study_of(method, {})
-    result, _ = run(study, sites(opened(folder, study), APART))
+    result = of_two(method)
     save_model(tmp_path / "shared", result.shared, model_document(result.plan))
     for name in (n for n, a in result.shared.items() if np.size(a)):
         changed = {k: np.array(a) for k, a in result.shared.items()}
