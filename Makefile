@@ -5,7 +5,8 @@ INSTALLED := $(VENV)/.installed
 # A file's tests in one process, files in the order of their names: what a file makes once is made
 # once, and the federation's real processes, which often wait, run beside the other tests.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-# One thread of linear algebra for each of the two test processes: two each wait for one another.
+# One thread for each of the two test processes (torch takes OMP's): with two each they wait for one
+# another.
 export OPENBLAS_NUM_THREADS = 1
 export OMP_NUM_THREADS = 1
 # Tests start dozens of processes: each would compile our code anew.

@@ -148,9 +148,9 @@ DAMAGED = (
 
 
 HEADERS = threading.Lock()
-"""NumPy reads a header as Python's own syntax, whose parser in CPython 3.11 counts its depth for
-all threads together (gh-106905): two at once can end in a SystemError. Simulated sites are threads.
-"""
+"""NumPy reads a header by ``ast.literal_eval``, whose depth CPython 3.11 counts for all threads
+together (compare gh-106905; seen with 3.11.7): two at once can end in a SystemError. Simulated
+sites are threads."""
 
 
 def load_array(path: Path, *, mapped: bool = False) -> NDArray[Any]:

@@ -30,6 +30,7 @@ from motet.simulation import Result
 
 Ran = tuple[Result, dict[str, np.ndarray]]
 """What a run concluded, and the harmonized image of every person."""
+Once = Callable[[str, dict[str, Any]], Ran]
 TOGETHER = {"b0": "y", "b1": "x", "b2": "y"}
 ONE = dict.fromkeys(BATCHES, "one")
 RELATIVE = {"subspace": 1e-8}
@@ -62,7 +63,7 @@ def folder(method: str, folders: dict[bool, Path]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def apart(folders: dict[bool, Path]) -> Callable[..., Ran]:
+def apart(folders: dict[bool, Path]) -> Once:
     """The study of a method and its options with a scanner a site, run once."""
     runs: dict[str, Ran] = {}
 
@@ -70,7 +71,9 @@ def apart(folders: dict[bool, Path]) -> Callable[..., Ran]:
         if (asked := f"{method} {options}") not in runs:
             study = study_of(method, options)
             images = opened(folders[method in PAIRED], study)
-            runs[asked] = run(study, sites(images, APART))
+            result, volumes = runs[asked] = run(study, sites(images, APART))
+            for array in (*result.shared.values(), *volumes.values()):
+                array.setflags(write=False)  # the next claim is about it, too
         return runs[asked]
 
     return once
@@ -96,7 +99,7 @@ def alone(study: Study, images: Images) -> Iterator[tuple[str, np.ndarray]]:
 
 @pytest.mark.parametrize(("method", "options"), BATTERY)
 def test_federated_equals_pooled(
-    method: str, options: dict[str, Any], folder: Path, apart: Callable[..., Ran]
+    method: str, options: dict[str, Any], folder: Path, apart: Once
 ) -> None:
     """Catches anything that depends on which scanners lie at one site, or on their order."""
     study = study_of(method, options)
@@ -141,17 +144,17 @@ def test_people_on_two_scanners_of_a_site(
     study = study_of(method, options)
     images = opened(folders[True], study)
     assert len(set(images.people)) < len(images)
-    apart, together = (run(study, sites(images, where))[0] for where in (APART, TOGETHER))
-    for name, array in apart.shared.items():
+    one, together = (run(study, sites(images, where))[0] for where in (APART, TOGETHER))
+    for name, array in one.shared.items():
         expected = by_name(method, together, together.shared[name])
         scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
-        array = by_name(method, apart, array)
+        array = by_name(method, one, array)
         np.testing.assert_allclose(array, expected, rtol=0, atol=1e-10 * scale, err_msg=name)
 
 
 @pytest.mark.parametrize(("method", "options"), BATTERY)
 def test_same_bytes_and_no_change_outside(
-    method: str, options: dict[str, Any], folder: Path, apart: Callable[..., Ran]
+    method: str, options: dict[str, Any], folder: Path, apart: Once
 ) -> None:
     """Catches a draw, sites that count in the order in which they are named, and background that
     is harmonized with the brain."""

@@ -63,7 +63,7 @@ class Federation:
 
     @property
     def environment(self) -> dict[str, str]:
-        return os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+        return os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
     def add(
         self,

@@ -20,7 +20,8 @@ from typing import Any
 from motet.cli import main
 
 FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["motet.simulation", "motet.client.worker", __name__])
+# Of this process, whoever else forks in it. What it cannot load it passes over in silence.
+FORKED.set_forkserver_preload(["motet.cli", "motet.simulation", "motet.bids.derivatives"])
 PATIENCE = 60.0
 
 
@@ -36,27 +37,31 @@ def killed_at(point: str, *words: object, also: Callable[[], bool] = lambda: Tru
     *words : object
         The command; its reports are left for later.
     also : callable
+        Another condition, asked again until it holds.
     """
     with tempfile.TemporaryDirectory() as folder:
         flag, said = Path(folder) / "flag", Path(folder) / "said"
         arguments = (point, flag, said, [*map(str, words), "--reports", "later"])
+        said.touch()
         child = FORKED.Process(target=_run, args=arguments)
         child.start()
-        until = time.monotonic() + PATIENCE
-        while not (flag.exists() and also()):
-            assert child.is_alive(), f"it ended by itself: {said.read_text()}"
-            assert time.monotonic() < until, "it never came to this point"
-            time.sleep(0.001)
-        child.kill()
-        child.join()
+        try:
+            until = time.monotonic() + PATIENCE
+            while not (flag.exists() and also()):
+                assert child.is_alive(), f"it ended by itself: {said.read_text()}"
+                assert time.monotonic() < until, "it never came to this point"
+                time.sleep(0.001)
+        finally:
+            child.kill()
+            child.join()
         assert child.exitcode == -signal.SIGKILL
 
 
 def _run(point: str, flag: Path, said: Path, words: list[str]) -> None:
     sys.argv = ["motet", *words]
     with said.open("w") as out, contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
-        _stop_at(point, flag)
         try:
+            _stop_at(point, flag)
             main()
         except BaseException:
             traceback.print_exc(file=out)

@@ -29,7 +29,8 @@ class _Mapped:
     """A memory-mapped file on its way to another process, where it is mapped again."""
 
     def __init__(self, values: np.memmap[Any, Any]) -> None:
-        self._file = Path(str(values.filename))
+        assert values.filename is not None, "memory without a file has no way to another process"
+        self._file = Path(values.filename)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(load_array, mapped=True), (self._file,)

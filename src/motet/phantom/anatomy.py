@@ -169,7 +169,7 @@ def of_slabs(file: Path) -> list[Anatomy]:
     somebody has less than half of the own largest are left out, of everybody.
     """
     try:
-        with np.load(file) as stored:
+        with np.load(file, allow_pickle=False) as stored:
             maps, affine = stored["seg"], np.asarray(stored["affine"], dtype=np.float64)
     except (OSError, KeyError, ValueError) as error:
         raise DataError(

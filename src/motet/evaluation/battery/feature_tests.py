@@ -2,13 +2,12 @@
 
 All take `E`, (n, p): what intercept and covariates leave of the features (:meth:`Design.residuals`,
 fitted on the people tested), and return one entry a feature.
-
-scipy.stats is loaded where it is asked for: it takes a second, and few studies come here.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import chdtrc, fdtrc  # those of scipy.stats, without a second of imports
 
 from motet.evaluation.battery.design import Design
 from motet.evaluation.battery.sample import Float
@@ -27,12 +26,12 @@ def kruskal(E: Float, design: Design) -> Float:
     covariates this is H corrected for ties (Kruskal, Wallis 1952, doi:10.2307/2280779). Covariates
     that differ between batches are taken out of the ranks too, or they would hide the batches.
     """
-    from scipy.stats import chi2, rankdata
+    from scipy.stats import rankdata  # a second of imports
 
     R = design.residuals(rankdata(E, axis=0))
     between, error = design.between(R)
     H = (len(E) - design.covariates.shape[1]) * between / (between + error)
-    p: Float = chi2.sf(H, design.df1)
+    p: Float = chdtrc(design.df1, H)
     return p
 
 
@@ -102,7 +101,5 @@ def f_test(between: Float, error: Float, df1: int, df2: int) -> Float:
     """P values (p,) of the F test of two sums of squares; NaN without degrees of freedom."""
     if df1 < 1 or df2 < 1:
         return np.full(len(between), np.nan)
-    from scipy.stats import f as f_distribution
-
-    p: Float = f_distribution.sf(between / df1 / (error / df2), df1, df2)
+    p: Float = fdtrc(df1, df2, between / df1 / (error / df2))
     return p
