@@ -56,7 +56,7 @@ def sentence(event: Event) -> str:
         words = "How well it went is not judged ({code})."
     if event.kind is Kind.RESUMED and event.steps:
         words = (
-            f"Going on with the training '{{phase}}' after step {event.step} of {event.steps}, "
+            "Going on with the training '{phase}' after step {step} of {steps}, "
             "where an earlier run stopped."
         )
     return words.format(

@@ -61,20 +61,19 @@ def seen_of(how: CalamitiParams, people: NDArray[np.intp]) -> Samples:
 def code(
     how: CalamitiParams,
     people: NDArray[np.intp] = EVERYBODY,
-    scanner: int = SCANNER,
     dtype: torch.dtype = torch.float64,
     begins: Float | None = None,
 ) -> Float:
     seen, theta = seen_of(how, people), begun(how) if begins is None else begins
-    rows = np.flatnonzero(seen.batch == scanner)
+    rows = np.flatnonzero(seen.batch == SCANNER)
     return fitted(networks(how, dtype), how, seen, rows, seed=3, theta=theta)
 
 
-def error(how: CalamitiParams, theta: Tensor, scanner: int = SCANNER) -> Tensor:
+def error(how: CalamitiParams, theta: Tensor) -> Tensor:
     """Mean error of the scanner's people, slice by slice, as the paper would write it."""
     net, total = networks(how), []
-    for person in np.flatnonzero(scanner == PEOPLE):
-        for slab, brain in zip(GAIN[scanner] * X[person], BRAIN[person], strict=True):
+    for person in np.flatnonzero(PEOPLE == SCANNER):
+        for slab, brain in zip(GAIN[SCANNER] * X[person], BRAIN[person], strict=True):
             inside = torch.from_numpy(brain.astype(np.float64))[None, None]
             brains = net.brains(inside)
             x = [torch.from_numpy(one)[None, None] for one in slab[: len(theta)]]
@@ -89,9 +88,9 @@ def error(how: CalamitiParams, theta: Tensor, scanner: int = SCANNER) -> Tensor:
     return torch.stack(total).mean()
 
 
-def number(how: CalamitiParams, theta: Float, scanner: int = SCANNER) -> float:
+def number(how: CalamitiParams, theta: Float) -> float:
     with torch.no_grad():
-        return float(error(how, torch.from_numpy(theta), scanner))
+        return float(error(how, torch.from_numpy(theta)))
 
 
 @pytest.mark.parametrize("given", OPTIONS, ids=IDS)
@@ -101,7 +100,7 @@ def test_a_code_is_that_of_a_plain_descent(given: dict[str, Any]) -> None:
 
     The scanner has fewer slices than a step: every step is of all of them.
     """
-    scanner, steps = 2, 4
+    steps = 4
     how = params(steps, **given)
     theta = torch.from_numpy(begun(how)).requires_grad_()
     adam = torch.optim.Adam([theta], lr=RATE)
@@ -109,11 +108,11 @@ def test_a_code_is_that_of_a_plain_descent(given: dict[str, Any]) -> None:
         falls = 0.5 * (1.0 + np.cos(np.pi * step / steps))
         adam.param_groups[0]["lr"] = RATE * (0.01 + 0.99 * falls)
         adam.zero_grad()
-        error(how, theta, scanner).backward()
+        error(how, theta).backward()
         adam.step()
     found = theta.detach().numpy()
-    assert number(how, found, scanner) < number(how, begun(how), scanner)
-    np.testing.assert_allclose(code(how, scanner=scanner), found, atol=1e-10)
+    assert number(how, found) < number(how, begun(how))
+    np.testing.assert_allclose(code(how), found, atol=1e-10)
 
 
 def test_a_code_of_many_slices_is_of_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,19 +139,19 @@ def test_a_code_of_many_slices_is_of_all_of_them(monkeypatch: pytest.MonkeyPatch
 def test_a_code_is_sent_where_it_is_nearer_than_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a code that is published although the mean is a little nearer, and one that is not
     although it is: steps of several lengths from where a descent has come already."""
-    scanner, how = 2, params(1)
-    start = code(params(20), scanner=scanner)
+    how = params(1)
+    start = code(params(20))
     theta = torch.from_numpy(start.copy()).requires_grad_()
-    error(how, theta, scanner).backward()
+    error(how, theta).backward()
     assert theta.grad is not None
     gradient = theta.grad.numpy()
     # Adam's first step.
     way = -gradient / (np.abs(gradient) + 1e-8)
-    before, rises = number(how, start, scanner), []
+    before, rises = number(how, start), []
     for rate in (0.03, 1.0):
         monkeypatch.setattr(fitting, "RATE", rate)
-        rises.append(number(how, start + rate * way, scanner) / before - 1)
-        found = code(how, scanner=scanner, begins=start)
+        rises.append(number(how, start + rate * way) / before - 1)
+        found = code(how, begins=start)
         expected = start + rate * way if rises[-1] < 0 else start
         np.testing.assert_allclose(found, expected, atol=1e-10)
     shorter, longer = rises

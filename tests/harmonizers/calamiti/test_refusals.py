@@ -205,12 +205,12 @@ def test_a_site_alone_is_not_asked_for_others_styles(folder: Path) -> None:
     assert {"theta", "theta.0"} <= set(shared)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_slices_are_gone_when_the_result_is_written(folder: Path, tmp_path: Path) -> None:
     """Catches slices of people that stay in a study's folder after they were of use."""
     split = {b: tmp_path / b for b in ("b0", "b1")}
     for k, (site, home) in enumerate(split.items()):
         write_brains(home, batches={site: 3}, seed=k, contrasts=("T1w", "T2w"))
-    asked = study().model_copy(update={"sites": split})
-    simulate(asked, out=tmp_path / "out", reports="later")
+    simulate(study().model_copy(update={"sites": split}), out=tmp_path / "out")
     assert (tmp_path / "out/sites/b0/harmonized").is_dir()
     assert not list((tmp_path / "out").rglob(".slices"))
